@@ -1,0 +1,262 @@
+//! What the command line says. Only what is built is in the parser: an option without effect would be a lie.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use ergane::core::{MicroUsd, PermissionMode};
+
+use crate::duration;
+
+/// Conversations with language models as supervised, durable sessions.
+#[derive(Debug, Parser)]
+#[command(name = "ergane", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Accepted by every command, before or after its words.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The journal: a file, or `:memory:` [default: $ERGANE_JOURNAL, else ergane.db in the user's data directory]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) journal: Option<PathBuf>,
+    /// One JSON object on stdout at the end
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log more, to stderr; twice for still more (RUST_LOG says it in detail)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// One model call, no tools, nothing kept
+    Query(AskArgs),
+    /// One agent run with tools, nothing kept
+    Run(AskArgs),
+    /// One turn on a durable session, made when it does not exist; an open turn left by a crash is finished first
+    Send(SendArgs),
+    /// Finish open turns left by a crash, and print how each ended
+    Resume(ResumeArgs),
+    /// The stored sessions
+    Sessions(SessionsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AskArgs {
+    /// What to ask
+    pub(crate) prompt: String,
+    #[command(flatten)]
+    pub(crate) flags: TurnFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// The session: 1 to 128 ASCII letters, digits and ._-/:@
+    pub(crate) session: String,
+    /// What to say
+    pub(crate) prompt: String,
+    /// Idempotency key, per session: the same key again is the same turn, also after a crash
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) flags: TurnFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The session [default: all]
+    #[arg(conflicts_with = "all")]
+    pub(crate) session: Option<String>,
+    /// Every session with an open turn that no running process owns
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) flags: TurnFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<SessionsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// Name, status, turns, last activity, tokens, cost
+    List,
+    /// Settings, status, and the whole conversation
+    Show(NameArg),
+    /// The facts of a session, one a line
+    Events(NameArg),
+    /// The whole log as JSON lines
+    Export(NameArg),
+    /// Remove a session and its log, unless a running process owns it
+    Delete(NameArg),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NameArg {
+    /// The session
+    pub(crate) session: String,
+}
+
+/// What all commands that run a turn share. What is not given keeps what the session has stored.
+#[derive(Debug, Default, Args)]
+pub(crate) struct TurnFlags {
+    /// ollama, openai or scripted [default: the session's; else a reachable local Ollama, OPENAI_API_KEY, scripted]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub(crate) provider: Option<String>,
+    /// The model at the provider
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub(crate) model: Option<String>,
+    /// Another place of the provider, such as an OpenAI-compatible server
+    #[arg(long, value_name = "URL", help_heading = "Model")]
+    pub(crate) base_url: Option<String>,
+    /// The environment variable that holds the key
+    #[arg(long, value_name = "VAR", help_heading = "Model")]
+    pub(crate) api_key_env: Option<String>,
+    /// Play this file of JSON lines instead of the built-in conversation (provider scripted)
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    pub(crate) script: Option<PathBuf>,
+    /// Ask the provider for whole answers
+    #[arg(long, help_heading = "Model")]
+    pub(crate) no_stream: bool,
+    /// At most N further attempts after the first [default: 4]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    pub(crate) retries: Option<u32>,
+    /// Silence on a stream that counts as cut, such as 500ms, 30s, 2m, 1h [default: 120s]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, help_heading = "Model")]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// The system prompt
+    #[arg(long, value_name = "TEXT", help_heading = "Agent")]
+    pub(crate) system: Option<String>,
+    /// The tools offered: all, none, or names
+    #[arg(long, value_name = "all|none|a,b,c", help_heading = "Agent")]
+    pub(crate) tools: Option<String>,
+    /// The folder that the tools work in, and are confined to
+    #[arg(long, value_name = "DIR", help_heading = "Agent")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// What may run: default (what reads, and what is allowed), plan (only what reads), bypass (everything)
+    #[arg(long, value_enum, value_name = "MODE", help_heading = "Agent")]
+    pub(crate) permissions: Option<Mode>,
+    /// The only tools that may run; these are granted
+    #[arg(long, value_name = "a,b", value_delimiter = ',', help_heading = "Agent")]
+    pub(crate) allow: Option<Vec<String>>,
+    /// Tools that never run
+    #[arg(long, value_name = "a,b", value_delimiter = ',', help_heading = "Agent")]
+    pub(crate) deny: Option<Vec<String>>,
+
+    /// Rounds of tools in one turn [default: 25]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub(crate) max_iterations: Option<u32>,
+    /// Money for one turn, where the provider tells its cost
+    #[arg(long, value_name = "X", value_parser = usd, help_heading = "Limits")]
+    pub(crate) max_budget_usd: Option<MicroUsd>,
+    /// Give up waiting; the turn stays open and the next send or resume finishes it
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, help_heading = "Limits")]
+    pub(crate) timeout: Option<Duration>,
+
+    /// One JSON event per line on stdout as they happen; the last is the result
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) stream_json: bool,
+}
+
+/// The permission modes, as words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    Default,
+    Plan,
+    Bypass,
+}
+
+impl From<Mode> for PermissionMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Default => Self::Default,
+            Mode::Plan => Self::Plan,
+            Mode::Bypass => Self::Bypass,
+        }
+    }
+}
+
+fn usd(text: &str) -> Result<MicroUsd, String> {
+    let amount = text.parse().ok().and_then(MicroUsd::from_usd);
+    amount.ok_or_else(|| "not an amount of US dollars, such as 0.25".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("ergane").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_parser_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_and_after_the_words() {
+        for line in ["--json --journal j.db sessions show a", "sessions --json show a --journal j.db"] {
+            let cli = parse(line).unwrap();
+            assert!(cli.global.json, "{line}");
+            assert_eq!(cli.global.journal.as_deref(), Some(std::path::Path::new("j.db")), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_is_not_in_the_parser() {
+        for line in [
+            "chat",
+            "approve a --allow",
+            "providers",
+            "models",
+            "tools",
+            "top",
+            "doctor",
+            "sessions fork a b",
+            "sessions rewind a --to 1",
+            "sessions quarantine-lift a",
+            "--config c run x",
+            "run x --mode react",
+            "run x --permissions accept-edits",
+            "run x --key k",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked_while_parsing() {
+        for line in [
+            "run x --timeout 5",
+            "run x --timeout 0s",
+            "run x --retries -1",
+            "run x --max-iterations many",
+            "run x --max-budget-usd -1",
+            "run x --json --stream-json",
+            "-q -v run x",
+            "resume a --all",
+            "send a",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+        assert!(
+            parse("run x --allow a,b --deny c --max-budget-usd 0.5 --timeout 2m --idle-timeout 500ms")
+                .is_ok()
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! `send`: one turn on a durable session.
+
+use ergane::core::SessionName;
+use ergane::session::{Session, SessionError, TurnResult};
+
+use super::resume::{self, Pending};
+use super::{Job, check_prompt, session_name};
+use crate::args::SendArgs;
+use crate::follow::{Following, follow, within};
+use crate::outcome::{FAILED, Failure};
+use crate::provider::SCRIPTED;
+use crate::report::Report;
+use crate::screen::Screen;
+use crate::workshop::{Place, Workshop};
+
+pub(crate) async fn run(args: &SendArgs, place: Result<Place, Failure>, screen: Screen) -> u8 {
+    let name = match session_name(&args.session) {
+        Ok(name) => name,
+        Err(failure) => return end_early(screen, None, &failure),
+    };
+    let mut job = match Job::new(&args.flags, screen) {
+        Ok(job) => job,
+        Err((screen, failure)) => return end_early(screen, Some(&name), &failure),
+    };
+    let mut turn = None;
+    let sent = match place {
+        Ok(place) => send(args, &name, &place, &mut job, &mut turn).await,
+        Err(failure) => Err(failure),
+    };
+    let report = match &sent {
+        Ok(result) => Report::of_turn(result),
+        Err(failure) => Report { turn, ..Report::of_failure(Some(&name), failure, job.started.elapsed()) },
+    };
+    job.screen.finish(&report);
+    if job.screen.stdout.has_failed() { report.exit.max(FAILED) } else { report.exit }
+}
+
+/// Reports a command that could not even begin.
+pub(crate) fn end_early(mut screen: Screen, name: Option<&SessionName>, failure: &Failure) -> u8 {
+    let report = Report::of_failure(name, failure, std::time::Duration::ZERO);
+    screen.finish(&report);
+    report.exit
+}
+
+/// `turn` becomes the number of a turn that is left open.
+async fn send(
+    args: &SendArgs,
+    name: &SessionName,
+    place: &Place,
+    job: &mut Job<'_>,
+    turn: &mut Option<u32>,
+) -> Result<TurnResult, Failure> {
+    check_prompt(&args.prompt)?;
+    if args.key.as_deref().is_some_and(|key| key.trim().is_empty()) {
+        return Err(Failure::bad_request("--key is empty"));
+    }
+    let workshop = job.workshop(place).await?;
+    let answer = answer(args, name, job, &workshop, turn).await;
+    workshop.close(job.shutdown()).await;
+    answer
+}
+
+async fn answer(
+    args: &SendArgs,
+    name: &SessionName,
+    job: &mut Job<'_>,
+    workshop: &Workshop,
+    turn: &mut Option<u32>,
+) -> Result<TurnResult, Failure> {
+    let stored = resume::stored(workshop, name).await?;
+    let provider = stored.as_ref().map(|stored| &*stored.provider);
+    if let Some(provider) = provider.filter(|provider| *provider != SCRIPTED)
+        && args.flags.provider.is_none()
+        && args.flags.script.is_some()
+    {
+        let why = format!("--script is for the scripted provider, and session {name} has {provider}");
+        return Err(Failure::config(format!("{why}; add --provider {SCRIPTED} to change that")));
+    }
+    let patch = job.patch(workshop, provider).await?;
+    let session = job.start(workshop, name, patch).await?;
+    let pending = stored.map(|stored| stored.pending).unwrap_or_default();
+    let ours = |pending: &Pending| args.key.as_deref().is_some_and(|key| *pending.send.0 == *key);
+    job.screen.show_answers(false);
+    for pending in pending.iter().take_while(|pending| !ours(pending)) {
+        let ended = resume::finish(pending, &session, job).await.map_err(Failure::leaving_it_open)?;
+        let told = format!("turn {} was left open and is finished: {}", ended.ordinal, ended.finish_reason);
+        job.screen.notes.say(&told);
+        if job.signals.interrupted() {
+            return Err(Failure::interrupted());
+        }
+    }
+    job.screen.show_answers(true);
+    let mut message = session.send_message(args.prompt.as_str());
+    if let Some(key) = &args.key {
+        message = message.key(key);
+    }
+    let until = job.until();
+    let start = async { Ok(message.stream().await?) };
+    let stream = job.signals.guard(within(until, start)).await?;
+    let followed = follow(Following::Send(stream), &session, &mut job.screen, &mut job.signals, until).await;
+    if followed.is_err() {
+        *turn = open_turn(&session).await;
+    }
+    if turn.is_some() { followed.map_err(Failure::leaving_it_open) } else { followed }
+}
+
+/// The number of the turn that is open now.
+async fn open_turn(session: &Session) -> Option<u32> {
+    let status: Result<_, SessionError> = session.status().await;
+    let status = status.ok()?;
+    status.turn?;
+    u32::try_from(status.turns).ok()?.checked_add(1)
+}

@@ -1,0 +1,176 @@
+//! Plain text for people: one line each, nothing that moves a cursor. Pure.
+
+use std::fmt::Write;
+
+use ergane::core::{Cost, FinishReason, Timestamp, Usage};
+
+use crate::report::Report;
+
+/// How long a line about a tool may be.
+pub(crate) const WIDTH: usize = 160;
+
+/// Text of a model or a tool may hold escape sequences; a terminal would obey them.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+/// The text on one line of at most `width` characters.
+pub(crate) fn on_one_line(text: &str, width: usize) -> String {
+    let mut line = String::new();
+    let words = text.split(|c: char| c.is_control()).filter(|piece| !piece.trim().is_empty());
+    for piece in words {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(piece.trim_end());
+    }
+    cut(line, width)
+}
+
+fn cut(line: String, width: usize) -> String {
+    match line.char_indices().nth(width) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
+/// A tool's result.
+pub(crate) fn result(name: &str, text: &str, is_error: bool, denied: bool) -> String {
+    let outcome = match (denied, is_error) {
+        (true, _) => "denied",
+        (false, true) => "failed",
+        (false, false) => "done",
+    };
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let more =
+        if lines > 1 && !is_error { format!(" (and {} more lines)", lines - 1) } else { String::new() };
+    let text = if is_error { text } else { first };
+    let head = format!("{name} {outcome}");
+    let room = WIDTH.saturating_sub(head.len() + more.len());
+    match on_one_line(text, room) {
+        text if text.is_empty() => head,
+        text => format!("{head}: {text}{more}"),
+    }
+}
+
+/// Who answered, and what it took.
+pub(crate) fn served(report: &Report, provider: &str) -> String {
+    let mut line = format!("provider {provider}");
+    if let Some(model) = &report.model {
+        write!(line, ", model {model}").unwrap_or_default();
+    }
+    if report.tool_calls_made > 0 {
+        write!(line, ", tool calls {}", report.tool_calls_made).unwrap_or_default();
+    }
+    let usage = report.usage;
+    if usage != Usage::default() {
+        write!(line, ", tokens {} in, {} out", usage.input_tokens, usage.output_tokens).unwrap_or_default();
+    }
+    if let Some(cost) = report.cost_usd.filter(|cost| *cost > 0.0) {
+        write!(line, ", cost ${cost}").unwrap_or_default();
+    }
+    line
+}
+
+/// What a finish without an error means, and what to do.
+pub(crate) fn why(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Interrupted => "interrupted",
+        FinishReason::Length => "the answer was cut at the model's token limit (length)",
+        FinishReason::Refused => "the model refused (refused)",
+        FinishReason::MaxTurns => {
+            "the limit of tool rounds was met (max_turns); raise it with --max-iterations"
+        }
+        FinishReason::MaxBudgetUsd => "the budget is spent (max_budget_usd); raise it with --max-budget-usd",
+        FinishReason::ConsecutiveMistakes => {
+            "too many rounds in which every tool call failed (consecutive_mistakes)"
+        }
+        FinishReason::NoProgress => "the model went in circles (no_progress)",
+        FinishReason::PromptTooLong => {
+            "the conversation does not fit the model's context window (prompt_too_long)"
+        }
+        other => other.as_str(),
+    }
+}
+
+/// The time in UTC, to the second.
+pub(crate) fn time(at: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(at.0) {
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Err(_) => format!("{} ms", at.0),
+    }
+}
+
+/// The whole cost; a dash when any part of it is not known.
+pub(crate) fn cost(cost: Cost) -> String {
+    cost.total().map_or_else(|| "-".to_owned(), |total| format!("${:.4}", total.as_usd()))
+}
+
+/// Rows with their columns under each other.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let widest = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns).map(widest).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let pad = width.saturating_sub(cell.chars().count());
+            line.push_str(cell);
+            line.push_str(&" ".repeat(pad + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_printed_on_a_terminal_can_command_it() {
+        assert_eq!(printable("a\u{1b}[31mb\r\nc\td\u{7}"), "a[31mb\nc\td");
+        assert_eq!(on_one_line("a\nb\r\n\n  c \u{1b}[2J", 99), "a b   c [2J");
+        assert_eq!(on_one_line("äöü", 2), "äö…");
+    }
+
+    #[test]
+    fn a_result_is_one_line_that_says_how_it_went() {
+        assert_eq!(
+            result("read", "1\tfirst\n2\tsecond\n", false, false),
+            "read done: 1 first (and 1 more lines)"
+        );
+        assert_eq!(
+            result("bash", "permission denied:\nno", true, true),
+            "bash denied: permission denied: no"
+        );
+        assert_eq!(result("glob", "", false, false), "glob done");
+        assert!(result("read", &"x".repeat(1000), true, false).chars().count() <= WIDTH + 3);
+    }
+
+    #[test]
+    fn columns_stand_under_each_other() {
+        let rows = [vec!["a".into(), "bb".into(), "c".into()], vec!["äöü".into(), "b".into(), "c".into()]];
+        assert_eq!(table(&rows), "a    bb  c\näöü  b   c\n");
+    }
+
+    #[test]
+    fn times_are_utc_and_an_unknown_cost_is_a_dash() {
+        assert_eq!(time(Timestamp(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(time(Timestamp(i64::MAX)), format!("{} ms", i64::MAX));
+        let mut sum = Cost::default();
+        sum.add_call(Some(ergane::core::MicroUsd(1_500)));
+        assert_eq!(cost(sum), "$0.0015");
+        sum.add_call(None);
+        assert_eq!(cost(sum), "-");
+    }
+}

@@ -1,0 +1,146 @@
+//! The running system of a command: every provider and tool there is, so that any stored session can go on.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ergane::core::{Durability, Text};
+use ergane::journal::{JournalError, JournalPort, Sqlite};
+use ergane::tools::Tools;
+use ergane::{Recovery, System};
+
+use crate::outcome::Failure;
+use crate::provider;
+
+/// Where sessions are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Memory,
+    File(PathBuf),
+}
+
+impl Place {
+    /// What `--journal` says, else the environment, else the user's data directory.
+    pub(crate) fn find(flag: Option<&Path>) -> Result<Self, Failure> {
+        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self::decide(flag, variable)
+    }
+
+    fn decide(flag: Option<&Path>, variable: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, Failure> {
+        let given = flag.map(Path::to_owned).or_else(|| variable("ERGANE_JOURNAL"));
+        if let Some(path) = given {
+            return match path.to_str() {
+                Some("") => Err(Failure::config("--journal is empty: give a path, or :memory:")),
+                Some(":memory:") => Ok(Self::Memory),
+                Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                    Err(Failure::config(
+                        "PostgreSQL journals are not built yet: give the path of a file, or :memory:",
+                    ))
+                }
+                _ => Ok(Self::File(path)),
+            };
+        }
+        // The XDG rules: a relative value is not to be used.
+        let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+        let home =
+            || variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| home.join(".local/share"));
+        let data = data.or_else(home).ok_or_else(|| {
+            Failure::config("there is no home directory to keep the journal in: give --journal PATH or set ERGANE_JOURNAL")
+        })?;
+        Ok(Self::File(data.join("ergane").join("ergane.db")))
+    }
+
+    /// The store, for a command that only looks: `None` when there is none yet, and none is made.
+    pub(crate) fn look(&self) -> Result<Option<Sqlite>, JournalError> {
+        match self {
+            Self::File(path) if self.is_there() => Sqlite::open(path).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether there can be a stored session: no when the file is not there.
+    pub(crate) fn is_there(&self) -> bool {
+        match self {
+            Self::Memory => false,
+            Self::File(path) => !matches!(path.try_exists(), Ok(false)),
+        }
+    }
+}
+
+/// The running system.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    pub(crate) system: System,
+}
+
+impl Workshop {
+    /// Starts it. Open turns are not touched: a command goes on with those it is about.
+    pub(crate) async fn open(place: &Place, script: Option<&Path>) -> Result<Self, Failure> {
+        let mut builder = System::builder()
+            .provider(provider::OLLAMA, provider::ollama())
+            .provider(provider::OPENAI, provider::openai())
+            .provider(provider::SCRIPTED, provider::scripted(script)?)
+            .tools(Tools::all())
+            .recovery(Recovery::Lazy);
+        if let Place::File(path) = place {
+            let path = path.clone();
+            let opened = tokio::task::spawn_blocking(move || Sqlite::open(path)).await;
+            builder = builder.journal(opened.map_err(|error| Failure::internal(error.to_string()))??);
+        }
+        Ok(Self { system: builder.start().await? })
+    }
+
+    /// The names of the tools.
+    pub(crate) fn tools(&self) -> Vec<Text> {
+        self.system.context().tools().names().cloned().collect()
+    }
+
+    /// The way to the journal.
+    pub(crate) fn journal(&self) -> &JournalPort {
+        self.system.context().journal(Durability::Strict)
+    }
+
+    /// Ends it within `deadline`. No fact is written: an open turn stays open.
+    pub(crate) async fn close(self, deadline: Duration) {
+        if let Err(error) = self.system.shutdown(deadline).await {
+            tracing::warn!(%error, "the system did not end in time");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(flag: Option<&str>, set: &[(&str, &str)]) -> Result<Place, Failure> {
+        Place::decide(flag.map(Path::new), |name| {
+            set.iter().find(|(known, _)| *known == name).map(|(_, value)| PathBuf::from(value))
+        })
+    }
+
+    fn file(path: &str) -> Result<Place, Failure> {
+        Ok(Place::File(path.into()))
+    }
+
+    #[test]
+    fn the_flag_beats_the_environment_beats_the_data_directory() {
+        let all = [("ERGANE_JOURNAL", "/e.db"), ("XDG_DATA_HOME", "/x"), ("HOME", "/h")];
+        assert_eq!(decide(Some("f.db"), &all), file("f.db"));
+        assert_eq!(decide(None, &all), file("/e.db"));
+        assert_eq!(decide(None, &all[1..]), file("/x/ergane/ergane.db"));
+        assert_eq!(decide(None, &all[2..]), file("/h/.local/share/ergane/ergane.db"));
+        assert_eq!(
+            decide(None, &[("XDG_DATA_HOME", "relative"), ("HOME", "/h")]),
+            file("/h/.local/share/ergane/ergane.db")
+        );
+        assert_eq!(decide(None, &[]).unwrap_err().exit, 2);
+    }
+
+    #[test]
+    fn memory_is_a_word_and_what_is_not_built_is_refused() {
+        assert_eq!(decide(Some(":memory:"), &[]), Ok(Place::Memory));
+        assert_eq!(decide(None, &[("ERGANE_JOURNAL", ":memory:")]), Ok(Place::Memory));
+        assert_eq!(decide(Some("postgres://h/d"), &[]).unwrap_err().exit, 2);
+        assert_eq!(decide(Some(""), &[]).unwrap_err().exit, 2);
+    }
+}

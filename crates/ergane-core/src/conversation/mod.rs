@@ -1,0 +1,275 @@
+//! The state of a session: a pure fold over its facts.
+//!
+//! Two lists of messages are kept, both of shared messages: what was *said* (for people), and what is *sent* (for a
+//! provider: users' messages that follow each other merged, empty answers and unfinished calls left out). The second
+//! is kept beside the first, and not made from it before every request, so that a request costs the same on the first
+//! turn and on the thousandth.
+
+mod calls;
+mod history;
+mod next;
+mod records;
+mod schedule;
+mod turn;
+mod view;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+pub use calls::{CALL_RECOVERY_LIMIT, CallPhase, OpenCall};
+pub use history::History;
+pub use next::Next;
+pub use records::{QueuedSend, SendRecord, TurnRecord};
+pub use schedule::schedule;
+pub use turn::{OpenTurn, RECOVERY_LIMIT, RECOVERY_WINDOW_MS};
+
+use crate::event::{Envelope, Event, Timestamp};
+use crate::ids::{Epoch, SendId, Seq, TurnId};
+use crate::message::{Message, Part, Role};
+use crate::settings::Settings;
+use crate::usage::{Cost, Usage};
+
+/// A fact that cannot follow those before it: the log is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FoldError {
+    /// A position is missing or double.
+    #[error("fact {found} follows fact {after}: one is missing or double")]
+    Gap {
+        /// The last position folded.
+        after: Seq,
+        /// The position found.
+        found: Seq,
+    },
+    /// An incarnation that was fenced off wrote it.
+    #[error("fact {seq} was written by epoch {found} after epoch {current} had begun")]
+    OldEpoch {
+        /// Its position.
+        seq: Seq,
+        /// Its epoch.
+        found: u64,
+        /// The epoch in force.
+        current: u64,
+    },
+    /// It makes no sense here.
+    #[error("a fact {event} cannot stand here: {why}")]
+    Unexpected {
+        /// The kind of the fact.
+        event: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+/// The state of a session: the fold of its facts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Conversation {
+    seq: Seq,
+    epoch: Epoch,
+    settings: Option<Arc<Settings>>,
+    said: History,
+    sent: History,
+    queue: VecDeque<QueuedSend>,
+    turn: Option<OpenTurn>,
+    sends: HashMap<SendId, SendRecord>,
+    turns: Vec<TurnRecord>,
+    usage: Usage,
+    cost: Cost,
+}
+
+impl Conversation {
+    /// Folds a whole log.
+    ///
+    /// # Errors
+    /// [`FoldError`] at the first fact that cannot follow those before it.
+    pub fn fold<'a>(log: impl IntoIterator<Item = &'a Envelope>) -> Result<Self, FoldError> {
+        let mut conversation = Self::default();
+        for envelope in log {
+            conversation.apply(envelope)?;
+        }
+        Ok(conversation)
+    }
+
+    /// Folds one more fact.
+    ///
+    /// # Errors
+    /// [`FoldError`] when it cannot follow; the conversation must then be thrown away.
+    pub fn apply(&mut self, envelope: &Envelope) -> Result<(), FoldError> {
+        if envelope.seq != self.seq.next() {
+            return Err(FoldError::Gap { after: self.seq, found: envelope.seq });
+        }
+        if envelope.epoch < self.epoch {
+            return Err(FoldError::OldEpoch {
+                seq: envelope.seq,
+                found: envelope.epoch.0,
+                current: self.epoch.0,
+            });
+        }
+        self.apply_event(envelope.seq, envelope.at, &envelope.event)?;
+        self.seq = envelope.seq;
+        self.epoch = envelope.epoch;
+        Ok(())
+    }
+
+    fn apply_event(&mut self, seq: Seq, at: Timestamp, event: &Event) -> Result<(), FoldError> {
+        match event {
+            Event::SessionStarted { settings } => {
+                if self.settings.is_some() {
+                    return Err(FoldError::Unexpected {
+                        event: "session_started",
+                        why: "the session has begun",
+                    });
+                }
+                self.settings = Some(Arc::clone(settings));
+            }
+            Event::SettingsChanged { patch } => {
+                let settings = self.begun("settings_changed")?;
+                self.settings = Some(Arc::new(settings.patched(patch)));
+            }
+            Event::Queued { send, input, hash } => {
+                self.begun("queued")?;
+                let record = SendRecord { hash: *hash, turn: None };
+                if self.sends.insert(send.clone(), record).is_some() {
+                    return Err(FoldError::Unexpected {
+                        event: "queued",
+                        why: "the send was accepted before",
+                    });
+                }
+                self.queue.push_back(QueuedSend { seq, send: send.clone(), input: input.clone() });
+            }
+            Event::TurnStarted { send } => self.start_turn(seq, at, send)?,
+            Event::ModelReplied { iteration, message, usage, cost, .. } => {
+                let turn = open(&mut self.turn, "model_replied")?;
+                if message.role != Role::Assistant {
+                    return Err(FoldError::Unexpected {
+                        event: "model_replied",
+                        why: "it is not an assistant's message",
+                    });
+                }
+                let answered = self.said.last().is_some_and(|last| last.role == Role::Assistant);
+                if turn.replies != *iteration || answered {
+                    return Err(FoldError::Unexpected { event: "model_replied", why: "no answer was due" });
+                }
+                turn.progress();
+                turn.replies = turn.replies.saturating_add(1);
+                turn.origin.clone_from(&message.origin);
+                turn.open_batch(message)?;
+                turn.totals.usage += usage.unwrap_or_default();
+                turn.totals.cost.add_call(*cost);
+                self.usage += usage.unwrap_or_default();
+                self.cost.add_call(*cost);
+                self.say(Arc::clone(message));
+            }
+            Event::ToolStarted { call, effect, key } => {
+                let turn = open(&mut self.turn, "tool_started")?;
+                turn.start_call(*call, *effect, key.clone())?;
+                turn.progress();
+            }
+            Event::ToolProcess { call, group, leader_started } => {
+                open(&mut self.turn, "tool_process")?.set_process(*call, *group, *leader_started)?;
+            }
+            Event::ToolFinished { result, .. } => {
+                let turn = open(&mut self.turn, "tool_finished")?;
+                turn.finish_call(result)?;
+                turn.progress();
+                if turn.is_batch_done() {
+                    let results = turn.close_batch(self.said.last().map(|answer| &**answer));
+                    self.say(Arc::new(results));
+                }
+            }
+            Event::InterruptRequested { reason, .. } => {
+                let turn = open(&mut self.turn, "interrupt_requested")?;
+                turn.interrupted.get_or_insert_with(|| reason.clone());
+            }
+            Event::Recovered { .. } => open(&mut self.turn, "recovered")?.recover(at),
+            Event::TurnEnded { turn, finish, error, partial, totals } => {
+                let open = open(&mut self.turn, "turn_ended")?;
+                if open.id != *turn || !open.batch.is_empty() {
+                    return Err(FoldError::Unexpected {
+                        event: "turn_ended",
+                        why: "another turn or a call is open",
+                    });
+                }
+                let record = TurnRecord {
+                    id: open.id,
+                    ordinal: u32::try_from(self.turns.len()).unwrap_or(u32::MAX).saturating_add(1),
+                    send: open.send.clone(),
+                    finish: *finish,
+                    error: error.clone(),
+                    partial: partial.clone(),
+                    totals: *totals,
+                    provider: open.origin.as_ref().map_or(&open.settings.provider, |o| &o.provider).clone(),
+                    model: open.origin.as_ref().map_or(&open.settings.model, |o| &o.model).clone(),
+                    recovered: open.recovered,
+                    messages: (open.first_message, self.said.len()),
+                };
+                self.turns.push(record);
+                self.turn = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn begun(&self, event: &'static str) -> Result<&Arc<Settings>, FoldError> {
+        self.settings.as_ref().ok_or(FoldError::Unexpected { event, why: "the session has not begun" })
+    }
+
+    fn start_turn(&mut self, seq: Seq, at: Timestamp, send: &SendId) -> Result<(), FoldError> {
+        let event = "turn_started";
+        let settings = Arc::clone(self.begun(event)?);
+        if self.turn.is_some() {
+            return Err(FoldError::Unexpected { event, why: "a turn is open" });
+        }
+        let queued = match self.queue.front() {
+            Some(first) if first.send == *send => self.queue.pop_front(),
+            _ => None,
+        };
+        let queued =
+            queued.ok_or(FoldError::Unexpected { event, why: "its send is not the next in line" })?;
+        let id = TurnId(seq.0);
+        if let Some(record) = self.sends.get_mut(send) {
+            record.turn = Some(id);
+        }
+        self.turn = Some(OpenTurn::new(id, send.clone(), settings, at, self.said.len()));
+        self.say(Arc::new(Message::user(queued.input)));
+        Ok(())
+    }
+
+    /// Adds a message to what was said, and what a provider may see of it to what is sent.
+    fn say(&mut self, message: Arc<Message>) {
+        self.said.push(Arc::clone(&message));
+        let fits = |part: &Part| is_sent(message.role, part);
+        let message = if message.parts.iter().all(fits) {
+            message
+        } else {
+            let parts = message.parts.iter().filter(|part| fits(part)).cloned().collect();
+            Arc::new(Message { role: message.role, parts, origin: message.origin.clone() })
+        };
+        if message.role == Role::Assistant && message.is_empty() {
+            return;
+        }
+        match self.sent.last() {
+            Some(last) if last.role == Role::User && message.role == Role::User => {
+                let mut merged = Message::clone(last);
+                merged.parts.extend(message.parts.iter().cloned());
+                self.sent.replace_last(Arc::new(merged));
+            }
+            _ => self.sent.push(message),
+        }
+    }
+}
+
+fn open<'a>(turn: &'a mut Option<OpenTurn>, event: &'static str) -> Result<&'a mut OpenTurn, FoldError> {
+    turn.as_mut().ok_or(FoldError::Unexpected { event, why: "no turn is open" })
+}
+
+/// Whether a provider may see `part` in a message of `role`: no unfinished call, and nothing that only another role
+/// can say, whatever a caller put into its input.
+fn is_sent(role: Role, part: &Part) -> bool {
+    match part {
+        Part::Text { .. } | Part::Image { .. } => role != Role::Tool,
+        Part::Reasoning(_) | Part::Refusal { .. } => role == Role::Assistant,
+        Part::ToolCall(call) => role == Role::Assistant && call.complete,
+        Part::ToolResult(_) => role == Role::Tool,
+    }
+}

@@ -1,0 +1,55 @@
+//! What is kept of turns that ended and of sends: plain data.
+
+use crate::digest::Digest;
+use crate::error::TurnError;
+use crate::event::TurnTotals;
+use crate::ids::{SendId, Seq, TurnId};
+use crate::message::{Part, Text};
+use crate::reason::FinishReason;
+
+/// A turn that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnRecord {
+    /// Its id.
+    pub id: TurnId,
+    /// Its number in the session, from 1.
+    pub ordinal: u32,
+    /// The send it answered.
+    pub send: SendId,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// What went wrong, when something did.
+    pub error: Option<TurnError>,
+    /// Of an interrupted answer, what had been shown.
+    pub partial: Option<Text>,
+    /// The totals.
+    pub totals: TurnTotals,
+    /// The provider that answered last, else the one asked.
+    pub provider: Text,
+    /// The model that answered last, else the one asked.
+    pub model: Text,
+    /// Whether a part of it ran in an earlier incarnation.
+    pub recovered: bool,
+    /// The range of its messages in [`Conversation::messages`](super::Conversation::messages), its end excluded.
+    pub messages: (usize, usize),
+}
+
+/// What is known of a send by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendRecord {
+    /// The fingerprint of its input.
+    pub hash: Digest,
+    /// Its turn, once it has one.
+    pub turn: Option<TurnId>,
+}
+
+/// A send that waits for its turn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueuedSend {
+    /// The position of its `Queued`.
+    pub seq: Seq,
+    /// Its id.
+    pub send: SendId,
+    /// What the user says.
+    pub input: Vec<Part>,
+}

@@ -1,0 +1,209 @@
+//! The open turn: what is known of it.
+
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::effect::Effect;
+use crate::event::{Timestamp, TurnTotals};
+use crate::ids::{CallId, SendId, TurnId};
+use crate::message::{ImageSource, Message, Origin, Part, Role, Text, ToolCall, ToolResult};
+use crate::settings::Settings;
+
+use super::FoldError;
+use super::calls::{Call, OpenCall};
+
+/// So many `Recovered` without progress end a turn.
+pub const RECOVERY_LIMIT: u32 = 10;
+/// So long between the first and the last `Recovered` without progress ends a turn: five minutes, in milliseconds.
+pub const RECOVERY_WINDOW_MS: u64 = 5 * 60 * 1000;
+
+/// A turn that has not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenTurn {
+    /// Its id.
+    pub id: TurnId,
+    /// The send it answers.
+    pub send: SendId,
+    /// Its settings: those in force when it started.
+    pub settings: Arc<Settings>,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// What it has used so far; the duration is only known at the end.
+    pub totals: TurnTotals,
+    /// How many answers the model gave.
+    pub replies: u32,
+    /// Whether a part of it ran in an earlier incarnation.
+    pub recovered: bool,
+    /// Whether somebody asked for its end, and why.
+    pub interrupted: Option<Text>,
+    /// Who answered last.
+    pub origin: Option<Origin>,
+    pub(super) first_message: usize,
+    pub(super) batch: Vec<Call>,
+    pub(super) mistakes: u32,
+    pub(super) stalled: u32,
+    /// Why it is not recovered once more. A verdict, not a count: what closes its calls is no reason to go on.
+    pub(super) given_up: Option<Text>,
+    signature: Option<Digest>,
+    recoveries: Recoveries,
+}
+
+/// The `Recovered` facts since the last progress.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Recoveries {
+    count: u32,
+    first: Timestamp,
+}
+
+impl OpenTurn {
+    pub(super) fn new(
+        id: TurnId,
+        send: SendId,
+        settings: Arc<Settings>,
+        started_at: Timestamp,
+        first_message: usize,
+    ) -> Self {
+        Self {
+            id,
+            send,
+            settings,
+            started_at,
+            totals: TurnTotals::default(),
+            replies: 0,
+            recovered: false,
+            interrupted: None,
+            origin: None,
+            first_message,
+            batch: Vec::new(),
+            mistakes: 0,
+            stalled: 0,
+            given_up: None,
+            signature: None,
+            recoveries: Recoveries::default(),
+        }
+    }
+
+    /// The calls without a result, in call order.
+    pub fn open_calls(&self) -> Vec<OpenCall> {
+        self.batch.iter().filter(|call| call.is_open()).map(Call::opened).collect()
+    }
+
+    /// Whether a call of this id waits for its result.
+    pub fn is_open(&self, id: CallId) -> bool {
+        self.batch.iter().any(|call| call.call.id == id && call.is_open())
+    }
+
+    /// The calls of the last answer in call order, and whether each has its result.
+    pub fn batch(&self) -> impl Iterator<Item = (&ToolCall, bool)> {
+        self.batch.iter().map(|call| (&call.call, call.result.is_some()))
+    }
+
+    pub(super) fn is_batch_done(&self) -> bool {
+        self.batch.iter().all(|call| call.result.is_some())
+    }
+
+    pub(super) fn recover(&mut self, at: Timestamp) {
+        self.recovered = true;
+        let Recoveries { count, first } = &mut self.recoveries;
+        if *count == 0 {
+            *first = at;
+        }
+        *count = count.saturating_add(1);
+        let spent = at.since(*first);
+        if *count >= RECOVERY_LIMIT || spent >= RECOVERY_WINDOW_MS {
+            let seconds = spent / 1000;
+            let why = format!("the turn was recovered {count} times within {seconds} s without any progress");
+            self.given_up.get_or_insert(why.into());
+        }
+        self.batch.iter_mut().for_each(Call::recover);
+    }
+
+    pub(super) fn progress(&mut self) {
+        self.recoveries = Recoveries::default();
+    }
+
+    /// Takes the calls of an answer in: those that may run are open.
+    pub(super) fn open_batch(&mut self, message: &Message) -> Result<(), FoldError> {
+        self.batch.clear();
+        for call in message.calls() {
+            self.totals.tool_calls = self.totals.tool_calls.saturating_add(1);
+            if call.id != (CallId { turn: self.id, index: self.totals.tool_calls }) {
+                return Err(FoldError::Unexpected {
+                    event: "model_replied",
+                    why: "its calls are numbered wrongly",
+                });
+            }
+            if call.complete {
+                self.batch.push(Call::new(call.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn call_mut(&mut self, event: &'static str, id: CallId) -> Result<&mut Call, FoldError> {
+        self.batch
+            .iter_mut()
+            .find(|call| call.call.id == id && call.is_open())
+            .ok_or(FoldError::Unexpected { event, why: "no such call is open" })
+    }
+
+    pub(super) fn start_call(&mut self, id: CallId, effect: Effect, key: Text) -> Result<(), FoldError> {
+        let call = self.call_mut("tool_started", id)?;
+        if call.started.is_some() {
+            return Err(FoldError::Unexpected { event: "tool_started", why: "the call was started before" });
+        }
+        call.started = Some((effect, key));
+        call.recoveries = 0;
+        Ok(())
+    }
+
+    pub(super) fn set_process(&mut self, id: CallId, group: i32, started: u64) -> Result<(), FoldError> {
+        let call = self.call_mut("tool_process", id)?;
+        (call.process, call.orphaned) = (Some((group, started)), false);
+        Ok(())
+    }
+
+    pub(super) fn finish_call(&mut self, result: &Arc<ToolResult>) -> Result<(), FoldError> {
+        self.call_mut("tool_finished", result.call)?.result = Some(Arc::clone(result));
+        // The next call in line gets its turn only now.
+        self.batch.iter_mut().filter(|call| call.started.is_none()).for_each(|call| call.recoveries = 0);
+        Ok(())
+    }
+
+    /// Closes a finished round of tools: counts it and returns the message with its results, in call order.
+    pub(super) fn close_batch(&mut self, answer: Option<&Message>) -> Message {
+        let results: Vec<Arc<ToolResult>> =
+            self.batch.iter().filter_map(|call| call.result.clone()).collect();
+        self.totals.iterations = self.totals.iterations.saturating_add(1);
+        let failed = results.iter().all(|result| result.is_error);
+        self.mistakes = if failed { self.mistakes.saturating_add(1) } else { 0 };
+        let signature = self.round_signature(&results, answer);
+        let same = self.signature == Some(signature);
+        self.stalled = if same { self.stalled.saturating_add(1) } else { 1 };
+        self.signature = Some(signature);
+        self.batch.clear();
+        let parts = results.iter().map(|result| Part::ToolResult(ToolResult::clone(result))).collect();
+        Message { role: Role::Tool, parts, origin: None }
+    }
+
+    /// What makes two rounds equal: the words beside the calls, the calls, and all that came back.
+    fn round_signature(&self, results: &[Arc<ToolResult>], answer: Option<&Message>) -> Digest {
+        let mut round = answer.map(|answer| answer.text().trim().to_owned()).unwrap_or_default();
+        let mut add = |piece: &str| {
+            round.push('\0');
+            round.push_str(piece);
+        };
+        for (call, result) in self.batch.iter().zip(results) {
+            add(&call.call.name);
+            add(&call.call.arguments);
+            add(&result.text());
+            for part in &result.content {
+                if let Part::Image { source: ImageSource::Base64(image) | ImageSource::Url(image), .. } = part
+                {
+                    add(image);
+                }
+            }
+        }
+        Digest::of(round.as_bytes())
+    }
+}

@@ -1,0 +1,106 @@
+//! What can be read of a conversation: for a provider, for people, for a session.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Conversation, History, OpenTurn, QueuedSend, SendRecord, TurnRecord};
+use crate::ids::{SendId, Seq, TurnId};
+use crate::message::{Message, Part, Role, Text};
+use crate::request::{ModelRequest, ToolSpec};
+use crate::settings::Settings;
+use crate::usage::{Cost, Usage};
+
+impl Conversation {
+    /// The request for the next model call. Whenever [`next`](Self::next) is a model call it is valid for the
+    /// strictest provider: every call answered once, directly after its message, in call order; users' messages that
+    /// follow each other merged; no empty answer. (That arguments which are no object are sent as `{}` is the
+    /// adapters' rule: [`ToolCall::arguments`](crate::ToolCall::arguments) tells them.)
+    pub fn request(&self, tools: Arc<[ToolSpec]>) -> Option<ModelRequest> {
+        let settings = &self.turn.as_ref()?.settings;
+        Some(ModelRequest {
+            model: settings.model.clone(),
+            system: settings.system_prompt.clone(),
+            messages: self.sent.clone(),
+            tools,
+            stream: settings.stream,
+            max_tokens: None,
+        })
+    }
+
+    /// The position of the last fact.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// The settings in force from the next turn on; `None` before the session began.
+    pub fn settings(&self) -> Option<&Arc<Settings>> {
+        self.settings.as_ref()
+    }
+
+    /// The open turn.
+    pub fn turn(&self) -> Option<&OpenTurn> {
+        self.turn.as_ref()
+    }
+
+    /// The turns that ended, oldest first.
+    pub fn turns(&self) -> &[TurnRecord] {
+        &self.turns
+    }
+
+    /// A turn that ended, by its id.
+    pub fn ended(&self, turn: TurnId) -> Option<&TurnRecord> {
+        let index = self.turns.binary_search_by_key(&turn, |record| record.id).ok()?;
+        self.turns.get(index)
+    }
+
+    /// The sends that wait for their turn, oldest first.
+    pub fn queue(&self) -> &VecDeque<QueuedSend> {
+        &self.queue
+    }
+
+    /// What is known of a send.
+    pub fn send(&self, send: &SendId) -> Option<SendRecord> {
+        self.sends.get(send).copied()
+    }
+
+    /// Tokens of all turns.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Cost of all turns.
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// Everything that was said, oldest first; of a round of tools that still runs, the results that are there.
+    pub fn messages(&self) -> History {
+        let mut messages = self.said.clone();
+        if let Some(turn) = &self.turn {
+            let results = turn.batch.iter().filter_map(|call| call.result.as_ref());
+            let parts: Vec<Part> = results.map(|result| Part::ToolResult((**result).clone())).collect();
+            if !parts.is_empty() {
+                messages.push(Arc::new(Message { role: Role::Tool, parts, origin: None }));
+            }
+        }
+        messages
+    }
+
+    /// The messages of a turn that ended.
+    pub fn messages_of(&self, record: &TurnRecord) -> Vec<Arc<Message>> {
+        let (first, end) = record.messages;
+        self.said.iter_from(first).take(end.saturating_sub(first)).cloned().collect()
+    }
+
+    /// The text of a turn that ended: what was shown of an interrupted answer, else the last answer that is not
+    /// blank. An error finish has text too.
+    pub fn text_of(&self, record: &TurnRecord) -> Text {
+        if let Some(partial) = record.partial.as_ref().filter(|text| !text.trim().is_empty()) {
+            return partial.clone();
+        }
+        let (first, end) = record.messages;
+        let messages: Vec<_> = self.said.iter_from(first).take(end.saturating_sub(first)).collect();
+        let answers = messages.into_iter().rev().filter(|message| message.role == Role::Assistant);
+        answers.map(|answer| answer.text()).find(|text| !text.trim().is_empty()).unwrap_or_default().into()
+    }
+}

@@ -1,0 +1,29 @@
+//! What a tool does to the world, in one word.
+
+use serde::{Deserialize, Serialize};
+
+/// What a tool does to the world. One word decides three things: may it run beside others, does it need permission,
+/// may it run again after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It only looks. Runs in parallel, is free in permission mode `default`, runs again after a crash.
+    Read,
+    /// It changes something, but doing it twice with the same key is doing it once. Runs in parallel, needs
+    /// permission, runs again after a crash with the same idempotency key.
+    Idempotent,
+    /// It changes the world. Runs alone and in call order, needs permission, never runs again after a crash.
+    Write,
+}
+
+impl Effect {
+    /// Whether calls with this effect may run beside each other.
+    pub fn is_parallel(self) -> bool {
+        !matches!(self, Self::Write)
+    }
+
+    /// Whether a `ToolStarted` fact must be durable before the body runs.
+    pub fn needs_start_fact(self) -> bool {
+        !matches!(self, Self::Read)
+    }
+}

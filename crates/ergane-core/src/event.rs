@@ -1,0 +1,206 @@
+//! The facts of a session, and the envelope each is kept in.
+//!
+//! A fact carries what was not known before it and nothing that could be folded from earlier ones, so the bytes of a
+//! turn do not grow with the history. An event may gain fields with a default; a change that an older reader would
+//! misread raises [`FORMAT_VERSION`].
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::effect::Effect;
+use crate::error::TurnError;
+use crate::ids::{CallId, Epoch, SendId, Seq, TurnId};
+use crate::message::{Message, Part, Text, ToolResult};
+use crate::reason::FinishReason;
+use crate::settings::{Settings, SettingsPatch};
+use crate::usage::{Cost, MicroUsd, Usage};
+
+/// The version of the event format that this build writes. It reads every older one and refuses newer ones.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Wall time in milliseconds since 1970-01-01 UTC; data of an event, never read by the kernel from a clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Milliseconds from `earlier` to this; 0 when the clock went back.
+    pub fn since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+}
+
+/// A fact with its place: which position, which incarnation, when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The format version of the event.
+    pub v: u32,
+    /// Its position in the session.
+    pub seq: Seq,
+    /// The incarnation that wrote it.
+    pub epoch: Epoch,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// The totals of a turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnTotals {
+    /// Rounds of tools.
+    pub iterations: u32,
+    /// Calls the model made.
+    pub tool_calls: u32,
+    /// Tokens.
+    pub usage: Usage,
+    /// Cost.
+    pub cost: Cost,
+    /// Wall time in milliseconds, over restarts.
+    pub duration_ms: u64,
+}
+
+/// A fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// The session began.
+    SessionStarted {
+        /// Its settings.
+        settings: Arc<Settings>,
+    },
+    /// Settings changed, in force from the next turn.
+    SettingsChanged {
+        /// What changed.
+        patch: SettingsPatch,
+    },
+    /// A send was accepted.
+    Queued {
+        /// Which: the caller's key, or one made by the handle.
+        send: SendId,
+        /// What the user says.
+        input: Vec<Part>,
+        /// Its fingerprint: the same key with another input is an error.
+        hash: Digest,
+    },
+    /// A queued send became a turn. The turn's id is the seq of this fact.
+    TurnStarted {
+        /// Which send.
+        send: SendId,
+    },
+    /// The model answered.
+    ModelReplied {
+        /// How many answers of the turn came before; 0 for the first.
+        iteration: u32,
+        /// The position up to which its request was built.
+        saw: Seq,
+        /// The answer, its calls numbered.
+        message: Arc<Message>,
+        /// Tokens, when known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        /// Cost, when known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<MicroUsd>,
+        /// How many attempts it took.
+        attempts: u32,
+    },
+    /// A call of effect `Idempotent` or `Write` is about to run.
+    ToolStarted {
+        /// Which.
+        call: CallId,
+        /// What its tool said it does.
+        effect: Effect,
+        /// The key under which doing it again is doing it once.
+        key: Text,
+    },
+    /// The process group that works for a started call: what recovery must end before it says anything of the call.
+    ToolProcess {
+        /// Which call.
+        call: CallId,
+        /// The process group.
+        group: i32,
+        /// When the group's leader started, in the kernel's ticks since boot: tells it from a later process with the
+        /// same number.
+        leader_started: u64,
+    },
+    /// A call has its result.
+    ToolFinished {
+        /// The result for the model.
+        result: Arc<ToolResult>,
+        /// Whether permission was denied.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        denied: bool,
+        /// The result for people: a kind, and data.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ui: Option<serde_json::Value>,
+    },
+    /// Somebody asked for the end of the turn.
+    InterruptRequested {
+        /// By whom.
+        by: Text,
+        /// Why.
+        reason: Text,
+    },
+    /// The session was opened with an open turn. Not progress.
+    Recovered {
+        /// Why it had to be.
+        cause: Text,
+    },
+    /// The turn ended.
+    TurnEnded {
+        /// Which.
+        turn: TurnId,
+        /// Why.
+        finish: FinishReason,
+        /// What went wrong, when something did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<TurnError>,
+        /// Of an interrupted answer, what had been shown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        partial: Option<Text>,
+        /// The totals.
+        totals: TurnTotals,
+    },
+}
+
+/// The kinds of facts, as small stable numbers for a store's column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // each is the event of the same name
+pub enum EventKind {
+    SessionStarted = 1,
+    SettingsChanged = 2,
+    Queued = 3,
+    TurnStarted = 4,
+    ModelReplied = 5,
+    ToolStarted = 6,
+    ToolFinished = 7,
+    InterruptRequested = 8,
+    Recovered = 9,
+    TurnEnded = 10,
+    ToolProcess = 11,
+}
+
+impl Event {
+    /// The kind.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::SessionStarted { .. } => EventKind::SessionStarted,
+            Self::SettingsChanged { .. } => EventKind::SettingsChanged,
+            Self::Queued { .. } => EventKind::Queued,
+            Self::TurnStarted { .. } => EventKind::TurnStarted,
+            Self::ModelReplied { .. } => EventKind::ModelReplied,
+            Self::ToolStarted { .. } => EventKind::ToolStarted,
+            Self::ToolProcess { .. } => EventKind::ToolProcess,
+            Self::ToolFinished { .. } => EventKind::ToolFinished,
+            Self::InterruptRequested { .. } => EventKind::InterruptRequested,
+            Self::Recovered { .. } => EventKind::Recovered,
+            Self::TurnEnded { .. } => EventKind::TurnEnded,
+        }
+    }
+}

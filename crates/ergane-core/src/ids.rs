@@ -1,0 +1,180 @@
+//! Typed ids: a number or a name that cannot be taken for another one.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::CoreError;
+
+/// The position of a fact in its session: 1, 2, 3… without gaps. 0 is "before the first".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The position after this one.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One incarnation of a session; a higher epoch fences off every lower one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// A turn: the seq of its `TurnStarted`, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TurnId(pub u64);
+
+impl fmt::Display for TurnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A tool call: its turn, and its number in that turn, counted from 1. Shown and stored as `812.1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId {
+    /// The turn in which the model asked for it.
+    pub turn: TurnId,
+    /// Its number in that turn, from 1. 0 means "not numbered yet": a decoder does not know the turn.
+    pub index: u32,
+}
+
+impl CallId {
+    /// The id of a call that came off the wire and was not journaled yet.
+    pub const UNNUMBERED: Self = Self { turn: TurnId(0), index: 0 };
+
+    /// The idempotency key of this call in `session`: the same over retries and restarts, another in every other
+    /// session (a fork has a name of its own).
+    pub fn idempotency_key(self, session: &SessionName) -> Arc<str> {
+        format!("{session}#{self}").into()
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.turn, self.index)
+    }
+}
+
+impl FromStr for CallId {
+    type Err = CoreError;
+
+    fn from_str(text: &str) -> Result<Self, CoreError> {
+        text.split_once('.')
+            .and_then(|(turn, index)| {
+                Some(Self { turn: TurnId(turn.parse().ok()?), index: index.parse().ok()? })
+            })
+            .ok_or_else(|| CoreError::BadCallId(text.to_owned()))
+    }
+}
+
+impl Serialize for CallId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CallId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The name of a session: 1 to 128 ASCII letters, digits and `._-/:@`, not starting with `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct SessionName(Arc<str>);
+
+impl SessionName {
+    /// Checks `name` and keeps it.
+    ///
+    /// # Errors
+    /// [`CoreError::BadSessionName`] when it is empty, too long, starts with `-` or has another character.
+    pub fn new(name: impl Into<Arc<str>>) -> Result<Self, CoreError> {
+        let name = name.into();
+        let legal = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+        if name.is_empty() || name.len() > 128 || name.starts_with('-') || !name.chars().all(legal) {
+            return Err(CoreError::BadSessionName(name.to_string()));
+        }
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for SessionName {
+    type Err = CoreError;
+
+    fn from_str(text: &str) -> Result<Self, CoreError> {
+        Self::new(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The id of one send: the caller's key, or one made by the handle. The same id is the same send, also after a crash.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SendId(pub Arc<str>);
+
+impl fmt::Display for SendId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for SendId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_name_is_checked_at_the_door() {
+        for good in ["a", "alice", "team/alice:1@host", "A.b_c-d", &"x".repeat(128)] {
+            assert!(SessionName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a b", "é", "a\n", "a\0", &"x".repeat(129)] {
+            assert!(matches!(SessionName::new(bad), Err(CoreError::BadSessionName(_))), "{bad:?}");
+        }
+        assert!(serde_json::from_str::<SessionName>("\"a b\"").is_err());
+    }
+
+    #[test]
+    fn a_call_id_reads_back_what_it_shows() {
+        let id = CallId { turn: TurnId(812), index: 2 };
+        assert_eq!(id.to_string(), "812.2");
+        assert_eq!("812.2".parse::<CallId>().unwrap(), id);
+        assert!("812".parse::<CallId>().is_err());
+        assert!("x.1".parse::<CallId>().is_err());
+    }
+}

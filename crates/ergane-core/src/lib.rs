@@ -1,0 +1,46 @@
+//! The vocabulary and the kernel of Ergane: messages, events, the fold, `next`, limits, finish reasons, typed errors.
+//!
+//! # Why this crate knows no clock, no I/O and no runtime
+//!
+//! A session is an append-only list of facts ([`Event`]s in [`Envelope`]s). Its state is a pure fold over them
+//! ([`Conversation::apply`]) and what must happen now is a pure function of that state ([`Conversation::next`]).
+//! Time and ids come in as data of events. So a restart is no special case: load, fold, ask `next`. A live turn and a
+//! recovered one run the same code, and both can be tested without starting anything.
+//!
+//! ```
+//! use ergane_core::{Conversation, Next};
+//!
+//! let conversation = Conversation::default();
+//! assert_eq!(conversation.next(), Next::Idle);
+//! ```
+
+mod conversation;
+mod digest;
+mod effect;
+mod error;
+mod event;
+mod ids;
+mod message;
+mod reason;
+mod request;
+mod settings;
+mod usage;
+
+pub use conversation::{
+    CALL_RECOVERY_LIMIT, CallPhase, Conversation, FoldError, History, Next, OpenCall, OpenTurn, QueuedSend,
+    RECOVERY_LIMIT, RECOVERY_WINDOW_MS, SendRecord, TurnRecord, schedule,
+};
+pub use digest::Digest;
+pub use effect::Effect;
+pub use error::{CoreError, ErrorKind, ProviderError, TurnError};
+pub use event::{Envelope, Event, EventKind, FORMAT_VERSION, Timestamp, TurnTotals};
+pub use ids::{CallId, Epoch, SendId, Seq, SessionName, TurnId};
+pub use message::{
+    ArgumentError, ImageSource, Message, Origin, Part, Reasoning, Role, Text, ToolCall, ToolResult,
+};
+pub use reason::{FinishCategory, FinishReason, StopReason};
+pub use request::{ModelReply, ModelRequest, ToolSpec};
+pub use settings::{
+    Durability, Limits, Mode, PermissionMode, Permissions, Settings, SettingsPatch, Ungranted,
+};
+pub use usage::{Cost, MicroUsd, Usage};

@@ -1,0 +1,165 @@
+//! Why a reply stopped (the model's word) and why a turn ended (ours).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::Text;
+
+/// Why the model stopped one reply, in the canonical words of all providers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// It said what it wanted to say.
+    Stop,
+    /// It met a stop sequence.
+    StopSequence,
+    /// It asked for tools.
+    ToolCalls,
+    /// It met its limit of output tokens.
+    Length,
+    /// The context window was full.
+    ContextWindow,
+    /// The provider's filter cut it off.
+    ContentFilter,
+    /// It refused.
+    Refusal,
+    /// It wrote a tool call that nobody can read.
+    MalformedToolCall,
+    /// A word this version does not know, kept as it came.
+    Unknown(Text),
+}
+
+/// Why a turn ended. In JSON and on the command line in snake_case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// The model answered.
+    Stop,
+    /// A tool ended the turn with its deliverable.
+    Submitted,
+    /// The answer was cut at the model's token limit.
+    Length,
+    /// The model or the provider's filter refused.
+    Refused,
+    /// `max_iterations` rounds of tools were done.
+    MaxTurns,
+    /// The budget of the turn or of the session is spent.
+    MaxBudgetUsd,
+    /// Too many iterations in a row in which every call failed.
+    ConsecutiveMistakes,
+    /// The same calls with the same results and no new text, three times.
+    NoProgress,
+    /// The prompt does not fit the model's context window.
+    PromptTooLong,
+    /// The provider failed, or the turn could not be carried on.
+    DuringExecution,
+    /// A hook ended the turn.
+    Halted,
+    /// Somebody interrupted the turn.
+    Interrupted,
+    /// The history could not be made to fit.
+    CompactionFailed,
+    /// The model did not produce the structure asked for.
+    StructuredOutputRetries,
+    /// The provider's answer did not have the shape asked for.
+    SchemaValidation,
+    /// The provider did not accept the key.
+    ProviderAuth,
+}
+
+/// What kind of end a [`FinishReason`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishCategory {
+    /// The turn did what was asked.
+    Success,
+    /// A limit was met; more room would help.
+    Capacity,
+    /// Doing it again may help.
+    Retryable,
+    /// Doing it again will not help.
+    Fatal,
+    /// Somebody stopped it.
+    Interrupted,
+}
+
+impl FinishReason {
+    /// What kind of end it is.
+    pub fn category(self) -> FinishCategory {
+        match self {
+            Self::Stop | Self::Submitted => FinishCategory::Success,
+            Self::Length
+            | Self::MaxTurns
+            | Self::MaxBudgetUsd
+            | Self::ConsecutiveMistakes
+            | Self::NoProgress
+            | Self::PromptTooLong
+            | Self::StructuredOutputRetries => FinishCategory::Capacity,
+            Self::DuringExecution | Self::SchemaValidation => FinishCategory::Retryable,
+            Self::Halted | Self::Refused | Self::CompactionFailed | Self::ProviderAuth => {
+                FinishCategory::Fatal
+            }
+            Self::Interrupted => FinishCategory::Interrupted,
+        }
+    }
+
+    /// The name in snake_case, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Submitted => "submitted",
+            Self::Length => "length",
+            Self::Refused => "refused",
+            Self::MaxTurns => "max_turns",
+            Self::MaxBudgetUsd => "max_budget_usd",
+            Self::ConsecutiveMistakes => "consecutive_mistakes",
+            Self::NoProgress => "no_progress",
+            Self::PromptTooLong => "prompt_too_long",
+            Self::DuringExecution => "during_execution",
+            Self::Halted => "halted",
+            Self::Interrupted => "interrupted",
+            Self::CompactionFailed => "compaction_failed",
+            Self::StructuredOutputRetries => "structured_output_retries",
+            Self::SchemaValidation => "schema_validation",
+            Self::ProviderAuth => "provider_auth",
+        }
+    }
+}
+
+impl fmt::Display for FinishReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finish_reason_is_shown_as_it_is_stored() {
+        use FinishReason::*;
+        for reason in [
+            Stop,
+            Submitted,
+            Length,
+            Refused,
+            MaxTurns,
+            MaxBudgetUsd,
+            ConsecutiveMistakes,
+            NoProgress,
+            PromptTooLong,
+            DuringExecution,
+            Halted,
+            Interrupted,
+            CompactionFailed,
+            StructuredOutputRetries,
+            SchemaValidation,
+            ProviderAuth,
+        ] {
+            assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The settings of a session, as data and names: what a journal can keep.
+//!
+//! Live things (tools, providers, hooks) are registered by name on a system; settings only name them. A secret is
+//! never a setting: the *name* of the variable that holds a key is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::Text;
+use crate::usage::MicroUsd;
+
+/// How the kernel drives a turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Mode {
+    /// Reason and act: ask the model, run the tools it asks for, ask again, until it answers.
+    #[default]
+    React,
+}
+
+/// What kind of calls need permission.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PermissionMode {
+    /// `Read` is free; what is on the allow list is granted; the rest goes by [`Ungranted`].
+    #[default]
+    Default,
+    /// Only `Read`.
+    Plan,
+    /// Everything, except what is on the deny list or off the allow list.
+    Bypass,
+}
+
+/// What happens in mode `default` to a call that nothing granted and nobody can be asked about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ungranted {
+    /// It runs: the library's default, where the program that registered the tools stands for them.
+    #[default]
+    Allow,
+    /// It is denied with a reason that says how to allow it: the command line's default.
+    Deny,
+}
+
+/// The permissions of a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permissions {
+    /// The mode. Default: `default`.
+    #[serde(default)]
+    pub mode: PermissionMode,
+    /// When set, a tool that is not on it is denied, in every mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<Text>>,
+    /// A tool on it is denied, whatever else is set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<Text>,
+    /// What happens to what is left over. Default: allow.
+    #[serde(default)]
+    pub ungranted: Ungranted,
+}
+
+/// What is kept of a session, and when.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Every fact is in the system's journal before anything depends on it.
+    #[default]
+    Strict,
+    /// Facts live in memory and end with the process.
+    Off,
+}
+
+/// The limits of a turn and of its calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Rounds of tools in one turn. Default 25; 0 calls no model.
+    pub max_iterations: u32,
+    /// Iterations in a row in which every call failed. Default 3; 0 is taken as 1.
+    pub max_mistakes: u32,
+    /// Iterations in a row with the same calls, the same results and no new text. Default 3; less than 2 is taken
+    /// as 2, for one alone is like no other.
+    pub max_stalled: u32,
+    /// Money for one turn, checked before every model call. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn_budget: Option<MicroUsd>,
+    /// Money for the whole session, checked before every model call. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_budget: Option<MicroUsd>,
+    /// Time for one tool call, in milliseconds; a tool may ask for its own. Default 60,000.
+    pub tool_timeout_ms: u64,
+    /// Calls of effect `Read` and `Idempotent` that run at once. Default 4.
+    pub max_concurrency: u32,
+    /// Further attempts of a model call after the first. Default 4.
+    pub max_retries: u32,
+    /// Silence on a stream that counts as cut, in milliseconds. Default 120,000.
+    pub idle_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_iterations: 25,
+            max_mistakes: 3,
+            max_stalled: 3,
+            turn_budget: None,
+            session_budget: None,
+            tool_timeout_ms: 60_000,
+            max_concurrency: 4,
+            max_retries: 4,
+            idle_timeout_ms: 120_000,
+        }
+    }
+}
+
+/// The settings of a session, complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The registered name of the provider.
+    pub provider: Text,
+    /// The model at that provider.
+    pub model: Text,
+    /// Another base URL than the registered one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<Text>,
+    /// The *name* of the environment variable that holds the key, when it is another than the registered one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<Text>,
+    /// The system prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<Text>,
+    /// The names of the tools offered; `None` is every registered one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<Text>>,
+    /// The folder that relative paths start from.
+    pub cwd: Text,
+    /// Further folders that the builtin tools may enter, beside `cwd`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<Text>,
+    /// How the kernel drives a turn.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What may run.
+    #[serde(default)]
+    pub permissions: Permissions,
+    /// The limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Whether answers are streamed. Default: yes.
+    #[serde(default = "yes")]
+    pub stream: bool,
+    /// What is kept.
+    #[serde(default)]
+    pub durability: Durability,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Settings that somebody set explicitly; what is `None` keeps its value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SettingsPatch {
+    /// See [`Settings::provider`]. Another provider forgets the endpoint and key of the old one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Text>,
+    /// See [`Settings::model`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Text>,
+    /// See [`Settings::base_url`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<Text>,
+    /// See [`Settings::api_key_env`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<Text>,
+    /// See [`Settings::system_prompt`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<Text>,
+    /// See [`Settings::tools`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<Text>>,
+    /// Offer every registered tool again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all_tools: bool,
+    /// See [`Settings::cwd`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<Text>,
+    /// See [`Settings::roots`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Vec<Text>>,
+    /// See [`Settings::mode`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// See [`Permissions::mode`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission_mode: Option<PermissionMode>,
+    /// See [`Permissions::allow`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<Text>>,
+    /// See [`Permissions::deny`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deny: Option<Vec<Text>>,
+    /// See [`Permissions::ungranted`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ungranted: Option<Ungranted>,
+    /// See [`Limits::max_iterations`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_iterations: Option<u32>,
+    /// See [`Limits::turn_budget`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn_budget: Option<MicroUsd>,
+    /// See [`Limits::session_budget`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_budget: Option<MicroUsd>,
+    /// See [`Limits::tool_timeout_ms`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_timeout_ms: Option<u64>,
+    /// See [`Limits::max_concurrency`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrency: Option<u32>,
+    /// See [`Limits::max_retries`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
+    /// See [`Limits::idle_timeout_ms`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_ms: Option<u64>,
+    /// See [`Settings::stream`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<bool>,
+}
+
+impl Settings {
+    /// The least a session needs: a provider, a model, a folder; everything else at its default.
+    pub fn new(provider: impl Into<Text>, model: impl Into<Text>, cwd: impl Into<Text>) -> Self {
+        Self {
+            provider: provider.into(),
+            model: model.into(),
+            base_url: None,
+            api_key_env: None,
+            system_prompt: None,
+            tools: None,
+            cwd: cwd.into(),
+            roots: Vec::new(),
+            mode: Mode::default(),
+            permissions: Permissions::default(),
+            limits: Limits::default(),
+            stream: true,
+            durability: Durability::default(),
+        }
+    }
+
+    /// These settings with `patch` laid over them.
+    pub fn patched(&self, patch: &SettingsPatch) -> Self {
+        let mut new = self.clone();
+        if patch.provider.as_ref().is_some_and(|provider| *provider != self.provider) {
+            (new.base_url, new.api_key_env) = (None, None);
+        }
+        set(&mut new.provider, &patch.provider);
+        set(&mut new.model, &patch.model);
+        set_some(&mut new.base_url, &patch.base_url);
+        set_some(&mut new.api_key_env, &patch.api_key_env);
+        set_some(&mut new.system_prompt, &patch.system_prompt);
+        if patch.all_tools {
+            new.tools = None;
+        }
+        set_some(&mut new.tools, &patch.tools);
+        set(&mut new.cwd, &patch.cwd);
+        set(&mut new.roots, &patch.roots);
+        set(&mut new.mode, &patch.mode);
+        set(&mut new.permissions.mode, &patch.permission_mode);
+        set_some(&mut new.permissions.allow, &patch.allow);
+        set(&mut new.permissions.deny, &patch.deny);
+        set(&mut new.permissions.ungranted, &patch.ungranted);
+        set(&mut new.limits.max_iterations, &patch.max_iterations);
+        set_some(&mut new.limits.turn_budget, &patch.turn_budget);
+        set_some(&mut new.limits.session_budget, &patch.session_budget);
+        set(&mut new.limits.tool_timeout_ms, &patch.tool_timeout_ms);
+        set(&mut new.limits.max_concurrency, &patch.max_concurrency);
+        set(&mut new.limits.max_retries, &patch.max_retries);
+        set(&mut new.limits.idle_timeout_ms, &patch.idle_timeout_ms);
+        set(&mut new.stream, &patch.stream);
+        new
+    }
+}
+
+impl SettingsPatch {
+    /// This patch with `later` laid over it: what `later` sets wins, be it the tools by name or all of them; and a
+    /// provider that takes the place of another one takes it without the other's endpoint and key.
+    pub fn merged(mut self, later: Self) -> Self {
+        if later.all_tools || later.tools.is_some() {
+            (self.tools, self.all_tools) = (None, false);
+        }
+        if self.provider.is_some() && later.provider.is_some() && self.provider != later.provider {
+            (self.base_url, self.api_key_env) = (None, None);
+        }
+        let fields_of = |patch: Self| match serde_json::to_value(patch) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        let mut fields = fields_of(self);
+        fields.extend(fields_of(later));
+        serde_json::from_value(serde_json::Value::Object(fields)).unwrap_or_default()
+    }
+
+    /// What of this patch would change `settings`; `None` when nothing would. So an equal value writes no fact.
+    pub fn against(&self, settings: &Settings) -> Option<Self> {
+        let moves = self.provider.as_ref().is_some_and(|provider| *provider != settings.provider);
+        let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(self) else { return None };
+        let differs = |name: &str, value: &serde_json::Value| {
+            // Tools by name beat all tools.
+            if name == "all_tools" && self.tools.is_some() {
+                return false;
+            }
+            let alone = serde_json::json!({ name: value });
+            let alone: Self = serde_json::from_value(alone).unwrap_or_default();
+            // With another provider these start from nothing, so the old value is news.
+            (moves && matches!(name, "base_url" | "api_key_env" | "model"))
+                || settings.patched(&alone) != *settings
+        };
+        let changed: serde_json::Map<_, _> =
+            fields.into_iter().filter(|(name, value)| differs(name, value)).collect();
+        if changed.is_empty() {
+            return None;
+        }
+        serde_json::from_value(serde_json::Value::Object(changed)).ok()
+    }
+}
+
+fn set<T: Clone>(field: &mut T, value: &Option<T>) {
+    if let Some(value) = value {
+        field.clone_from(value);
+    }
+}
+
+fn set_some<T: Clone>(field: &mut Option<T>, value: &Option<T>) {
+    if value.is_some() {
+        field.clone_from(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_patch_leaves_unset_keeps_its_value_and_an_equal_value_changes_nothing() {
+        let settings = Settings::new("ollama", "llama3.1", "/w");
+        assert_eq!(settings.patched(&SettingsPatch::default()), settings);
+        let same = SettingsPatch { model: Some("llama3.1".into()), ..Default::default() };
+        assert_eq!(settings.patched(&same), settings);
+        let other =
+            SettingsPatch { max_iterations: Some(3), deny: Some(vec!["bash".into()]), ..Default::default() };
+        let patched = settings.patched(&other);
+        assert_eq!((patched.limits.max_iterations, patched.permissions.deny.len()), (3, 1));
+        assert_eq!(patched.model, settings.model);
+        assert_eq!(same.against(&settings), None);
+        let both = SettingsPatch { model: Some("llama3.1".into()), ..other.clone() };
+        assert_eq!(both.against(&settings), Some(other));
+    }
+
+    #[test]
+    fn another_provider_forgets_the_endpoint_and_the_key_of_the_old_one() {
+        let mut settings = Settings::new("openai", "m", "/w");
+        settings.base_url = Some("http://127.0.0.1:1/v1".into());
+        settings.api_key_env = Some("MY_KEY".into());
+        let patch = SettingsPatch { provider: Some("ollama".into()), ..Default::default() };
+        let patched = settings.patched(&patch);
+        assert_eq!((patched.base_url, patched.api_key_env), (None, None));
+        let same = SettingsPatch { provider: Some("openai".into()), ..Default::default() };
+        assert_eq!(settings.patched(&same), settings);
+    }
+
+    #[test]
+    fn a_patch_and_the_settings_survive_json_and_old_json_gets_defaults() {
+        let settings = Settings::new("ollama", "m", "/w");
+        let json = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
+        let least = r#"{"provider":"ollama","model":"m","cwd":"/w"}"#;
+        assert_eq!(serde_json::from_str::<Settings>(least).unwrap(), settings);
+        assert_eq!(serde_json::to_string(&SettingsPatch::default()).unwrap(), "{}");
+    }
+}

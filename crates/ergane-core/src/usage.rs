@@ -1,0 +1,125 @@
+//! Tokens and money, in integers.
+
+use std::ops::{Add, AddAssign};
+
+use serde::{Deserialize, Serialize};
+
+/// Money in millionths of a US dollar. Integers, so that sums are exact.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MicroUsd(pub u64);
+
+impl MicroUsd {
+    /// The amount in dollars, for people and for JSON.
+    pub fn as_usd(self) -> f64 {
+        self.0 as f64 / 1_000_000.0
+    }
+
+    /// From dollars, rounded to the nearest millionth; negative and absurd amounts are `None`.
+    pub fn from_usd(usd: f64) -> Option<Self> {
+        let micro = (usd * 1_000_000.0).round();
+        (micro.is_finite() && (0.0..1e15).contains(&micro)).then_some(Self(micro as u64))
+    }
+}
+
+/// What calls have cost: the sum of the known part, and whether that is all of it.
+/// An unknown price means an unknown cost, never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// The sum of what is known.
+    pub known: MicroUsd,
+    /// Whether every call's cost was known.
+    pub complete: bool,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Self { known: MicroUsd(0), complete: true }
+    }
+}
+
+impl Cost {
+    /// The whole cost, when all of it is known.
+    pub fn total(self) -> Option<MicroUsd> {
+        self.complete.then_some(self.known)
+    }
+
+    /// Adds the cost of one call.
+    pub fn add_call(&mut self, cost: Option<MicroUsd>) {
+        match cost {
+            Some(MicroUsd(micro)) => self.known.0 = self.known.0.saturating_add(micro),
+            None => self.complete = false,
+        }
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.known.0 = self.known.0.saturating_add(other.known.0);
+        self.complete = self.complete && other.complete;
+    }
+}
+
+/// Tokens of one call, or of several added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt, cached ones included.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Tokens of the answer, reasoning included.
+    #[serde(default)]
+    pub output_tokens: u64,
+    /// Of the input, those that came from the provider's cache.
+    #[serde(default)]
+    pub cached_tokens: u64,
+    /// Of the output, those spent on reasoning.
+    #[serde(default)]
+    pub reasoning_tokens: u64,
+}
+
+impl Add for Usage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+        }
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_price_makes_the_sum_unknown_and_never_zero() {
+        let mut cost = Cost::default();
+        cost.add_call(Some(MicroUsd(5)));
+        assert_eq!(cost.total(), Some(MicroUsd(5)));
+        cost.add_call(None);
+        assert_eq!(cost.total(), None);
+        assert_eq!(cost.known, MicroUsd(5));
+        let known = Cost { known: MicroUsd(2), complete: true };
+        for (mut sum, other) in [(cost, known), (known, cost)] {
+            sum += other;
+            assert_eq!((sum.known, sum.total()), (MicroUsd(7), None));
+        }
+    }
+
+    #[test]
+    fn dollars_become_millionths_and_nonsense_becomes_nothing() {
+        assert_eq!(MicroUsd::from_usd(0.25), Some(MicroUsd(250_000)));
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e30] {
+            assert_eq!(MicroUsd::from_usd(bad), None);
+        }
+    }
+}

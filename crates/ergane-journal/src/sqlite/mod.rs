@@ -1,0 +1,288 @@
+//! The store in one SQLite file.
+//!
+//! # Why SQLite, and why so
+//!
+//! One file that a person can copy, that survives power loss by decades of testing, and that several processes may use
+//! at once. `journal_mode=WAL` lets readers read while the writer writes, so a list never waits; `synchronous=FULL`
+//! makes a commit mean what durable means. There is one writing connection, behind a lock, and a small pool of reading
+//! ones, each a snapshot of its own.
+//!
+//! # Why a commit that failed is read back
+//!
+//! When a commit reports an error, the transaction may be in the file all the same, or may seem to be there only because
+//! the system still shows pages that it failed to write. So nothing is believed: the connection is thrown away, the file
+//! opened anew, and a truncating checkpoint must succeed, which writes the pages again and syncs them. What is read
+//! after that is on the disk, and only then the appends of the batch are answered.
+
+mod busy;
+mod open;
+mod owner;
+mod read;
+mod schema;
+mod write;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ergane_core::{Envelope, SendId, Seq, SessionName};
+use rusqlite::Connection;
+
+use crate::append::{Append, AppendError, Prepared};
+use crate::error::JournalError;
+use crate::lock::lock;
+use crate::sqlite::write::Writer;
+use crate::store::{Journal, Opened, Position, Sent};
+use crate::summary::SessionSummary;
+
+/// Keeps events in an SQLite file.
+#[derive(Debug)]
+pub struct Sqlite {
+    disk: Disk,
+    writer: Mutex<Writer>,
+    readers: Mutex<Readers>,
+    commits: AtomicU64,
+}
+
+/// How a journal's file is opened.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    busy_timeout: Duration,
+    max_bytes: Option<u64>,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { busy_timeout: Duration::from_secs(5), max_bytes: None }
+    }
+}
+
+impl SqliteOptions {
+    /// How long a commit waits for one of another process. Default: 5 s.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// The most bytes the file may have; past it, appends are not written, as when the disk is full. Rounded down to
+    /// pages of 8 KiB. Default: no limit.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Opens the file at `path`; makes it, and its folders, when it does not exist.
+    ///
+    /// # Errors
+    /// [`JournalError::InvalidPath`] for a directory and for a file that is no journal, [`JournalError::Newer`],
+    /// [`JournalError::Io`] when it cannot be read or written.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Sqlite, JournalError> {
+        let disk = Disk::new(path.as_ref(), self)?;
+        owner::sweep(&disk.owners);
+        let writer = Mutex::new(Writer::new(disk.open()?));
+        Ok(Sqlite { disk, writer, readers: Mutex::default(), commits: AtomicU64::new(0) })
+    }
+}
+
+/// Where the file is and how it is opened.
+#[derive(Debug)]
+struct Disk {
+    /// Without links and independent of the working directory: what lies beside the file must be the same for all.
+    path: PathBuf,
+    owners: PathBuf,
+    options: SqliteOptions,
+}
+
+impl Disk {
+    fn new(path: &Path, options: SqliteOptions) -> Result<Self, JournalError> {
+        schema::make_file(path)?;
+        let path = fs::canonicalize(path).map_err(|error| JournalError::Io {
+            path: path.to_owned(),
+            reason: error.to_string(),
+            retryable: false,
+        })?;
+        let mut owners = OsString::from(&path);
+        owners.push(".owners");
+        Ok(Self { path, owners: owners.into(), options })
+    }
+
+    /// A connection that writes.
+    fn open(&self) -> Result<Connection, JournalError> {
+        let connection = schema::open_to_write(&self.path, self.options.busy_timeout)?;
+        if let Some(bytes) = self.options.max_bytes {
+            let pages = i64::try_from(bytes / schema::PAGE_BYTES).unwrap_or(i64::MAX).max(1);
+            connection
+                .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+                .map_err(|error| self.explain(&error))?;
+        }
+        Ok(connection)
+    }
+
+    fn explain(&self, error: &rusqlite::Error) -> JournalError {
+        schema::explain(&self.path, error)
+    }
+}
+
+/// Reading connections that nobody uses now.
+#[derive(Debug, Default)]
+struct Readers {
+    /// Raised when what connections have cached must not be believed any more.
+    generation: u64,
+    free: Vec<Connection>,
+}
+
+/// How many idle reading connections are kept.
+const IDLE_READERS: usize = 4;
+
+impl Sqlite {
+    /// Opens the file at `path` with the default [`SqliteOptions`].
+    ///
+    /// # Errors
+    /// See [`SqliteOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
+        Self::options().open(path)
+    }
+
+    /// Options to open a file with.
+    pub fn options() -> SqliteOptions {
+        SqliteOptions::default()
+    }
+
+    /// The file, as an absolute path without links.
+    pub fn path(&self) -> &Path {
+        &self.disk.path
+    }
+
+    /// How many transactions with events were committed since this was opened: each is one wait for the disk.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, JournalError>) -> Result<T, JournalError> {
+        let (generation, free) = {
+            let mut readers = lock(&self.readers);
+            (readers.generation, readers.free.pop())
+        };
+        let connection = match free {
+            Some(connection) => connection,
+            None => schema::open_to_read(&self.disk.path, self.disk.options.busy_timeout)
+                .map_err(|error| self.disk.explain(&error))?,
+        };
+        let answer = read(&connection);
+        let mut readers = lock(&self.readers);
+        let sound = !matches!(answer, Err(JournalError::Io { .. }));
+        if sound && readers.generation == generation && readers.free.len() < IDLE_READERS {
+            readers.free.push(connection);
+        }
+        answer
+    }
+
+    /// Forgets the reading connections: what they have cached is not believed any more.
+    fn renew_readers(&self) {
+        let mut readers = lock(&self.readers);
+        readers.generation += 1;
+        readers.free.clear();
+    }
+
+    fn write(&self, batch: &[Prepared]) -> Vec<Result<(), AppendError>> {
+        let mut writer = lock(&self.writer);
+        let written = writer.append(&self.disk, batch);
+        if written.commits {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        if written.failed {
+            self.renew_readers();
+        }
+        written.outcomes
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Writer) -> T) -> T {
+        let mut writer = lock(&self.writer);
+        let changed = change(&mut writer);
+        if writer.connection.is_none() {
+            self.renew_readers();
+        }
+        changed
+    }
+}
+
+impl Journal for Sqlite {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {
+        let mut opened = self.open_sessions(std::slice::from_ref(session));
+        opened.pop().unwrap_or(Err(JournalError::Away))
+    }
+
+    fn open_sessions(&self, sessions: &[SessionName]) -> Vec<Result<Opened, JournalError>> {
+        self.change(|writer| writer.open_sessions(&self.disk, sessions))
+    }
+
+    fn append(&self, batch: &[Append]) -> Vec<Result<(), AppendError>> {
+        let mut refused = Vec::new();
+        let mut sound = Vec::new();
+        for append in batch {
+            match Prepared::new(append.clone()) {
+                Ok(prepared) => {
+                    sound.push(prepared);
+                    refused.push(None);
+                }
+                Err(error) => refused.push(Some(error)),
+            }
+        }
+        let mut written = self.write(&sound).into_iter();
+        let mut written = || written.next().unwrap_or_else(|| Err(AppendError::no_answer()));
+        refused.into_iter().map(|error| error.map_or_else(&mut written, Err)).collect()
+    }
+
+    fn commit(&self, batch: &[Prepared]) -> Vec<Result<(), AppendError>> {
+        self.write(batch)
+    }
+
+    fn load(
+        &self,
+        session: &SessionName,
+        after: Seq,
+        below: Seq,
+    ) -> Result<Vec<Arc<Envelope>>, JournalError> {
+        self.read(|connection| read::load(connection, &self.disk, session, after, below))
+    }
+
+    fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {
+        self.read(|connection| read::position(connection, session).map_err(|error| self.disk.explain(&error)))
+    }
+
+    fn summary(&self, session: &SessionName) -> Result<Option<SessionSummary>, JournalError> {
+        self.read(|connection| read::summary(connection, &self.disk, session))
+    }
+
+    fn list(&self, after: Option<&SessionName>, limit: usize) -> Result<Vec<SessionSummary>, JournalError> {
+        self.read(|connection| read::list(connection, &self.disk, after, limit))
+    }
+
+    fn open_turns(&self) -> Result<Vec<SessionName>, JournalError> {
+        self.read(|connection| read::open_turns(connection).map_err(|error| self.disk.explain(&error)))
+    }
+
+    fn sent(&self, session: &SessionName, send: &SendId) -> Result<Option<Sent>, JournalError> {
+        self.read(|connection| {
+            read::sent(connection, session, send).map_err(|error| self.disk.explain(&error))
+        })
+    }
+
+    fn delete(&self, session: &SessionName) -> Result<bool, JournalError> {
+        self.change(|writer| writer.delete(&self.disk, session))
+    }
+
+    fn release(&self, session: &SessionName) -> Result<(), JournalError> {
+        self.change(|writer| writer.release(&self.disk, session))
+    }
+}
+
+#[cfg(test)]
+mod tests;

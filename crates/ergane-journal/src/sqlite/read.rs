@@ -1,0 +1,212 @@
+//! What readers ask. Each question is answered from one snapshot and waits for no writer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ergane_core::{
+    Cost, Digest, Envelope, Epoch, MicroUsd, SendId, Seq, SessionName, Text, Timestamp, TurnId, Usage,
+};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+
+use crate::error::JournalError;
+use crate::row::Row;
+use crate::sqlite::{Disk, owner};
+use crate::store::{Position, Sent};
+use crate::summary::{SessionSummary, Tally};
+
+/// Numbers of ours as SQLite's: what does not fit is never reached.
+pub(super) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// And back: a negative number can only be damage, and reads as 0.
+pub(super) fn uint(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+pub(super) fn load(
+    connection: &Connection,
+    disk: &Disk,
+    session: &SessionName,
+    after: Seq,
+    below: Seq,
+) -> Result<Vec<Arc<Envelope>>, JournalError> {
+    let explain = |error: rusqlite::Error| disk.explain(&error);
+    // One snapshot for both questions; nothing is written, so its end is a rollback.
+    let snapshot = connection.unchecked_transaction().map_err(explain)?;
+    let (sid, next_seq) = snapshot
+        .prepare_cached("SELECT sid, next_seq FROM session WHERE name = ?1")
+        .and_then(|mut found| {
+            found
+                .query_row([session.as_str()], |row| Ok((row.get::<_, i64>(0)?, uint(row.get(1)?))))
+                .optional()
+        })
+        .map_err(explain)?
+        .ok_or_else(|| JournalError::NotFound { session: session.clone() })?;
+    let below = below.min(Seq(next_seq));
+    let mut expected = after.next();
+    let mut events = Vec::new();
+    let mut statement = snapshot
+        .prepare_cached(
+            "SELECT seq, epoch, kind, ver, at, body, crc FROM event
+             WHERE sid = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq",
+        )
+        .map_err(explain)?;
+    let mut rows = statement.query(params![sid, int(after.0), int(below.0)]).map_err(explain)?;
+    while let Some(row) = rows.next().map_err(explain)? {
+        let row = decode(row).map_err(|error| JournalError::Corrupt {
+            session: session.clone(),
+            seq: expected,
+            reason: error.to_string(),
+        })?;
+        events.push(row.decode(session, expected)?);
+        expected = expected.next();
+    }
+    if expected < below {
+        let reason = format!("it is missing, and {} is the next to be written", Seq(next_seq));
+        return Err(JournalError::Corrupt { session: session.clone(), seq: expected, reason });
+    }
+    Ok(events)
+}
+
+fn decode(row: &rusqlite::Row<'_>) -> Result<Row, rusqlite::Error> {
+    Ok(Row {
+        seq: uint(row.get(0)?),
+        epoch: uint(row.get(1)?),
+        kind: row.get(2)?,
+        ver: row.get(3)?,
+        at: row.get(4)?,
+        body: row.get(5)?,
+        crc: row.get(6)?,
+    })
+}
+
+pub(super) fn position(
+    connection: &Connection,
+    session: &SessionName,
+) -> Result<Option<Position>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT epoch, next_seq FROM session WHERE name = ?1")?
+        .query_row([session.as_str()], |row| {
+            Ok(Position { epoch: Epoch(uint(row.get(0)?)), next_seq: Seq(uint(row.get(1)?)) })
+        })
+        .optional()
+}
+
+/// The columns of a [`Tally`], in the order of [`tally`].
+pub(super) const TALLY: &str = "fmt, open_turn, turns, created_at, last_activity, input_tokens, output_tokens, \
+                                cached_tokens, reasoning_tokens, cost, cost_complete, provider, model";
+
+/// Reads the columns of [`TALLY`], which begin at `first`.
+pub(super) fn tally(row: &rusqlite::Row<'_>, first: usize) -> Result<Tally, rusqlite::Error> {
+    let number = |column: usize| row.get::<_, i64>(first + column).map(uint);
+    let text = |column: usize| row.get::<_, Option<String>>(first + column).map(|text| text.map(Text::from));
+    Ok(Tally {
+        fmt: row.get(first)?,
+        open_turn: row.get::<_, Option<i64>>(first + 1)?.map(|turn| TurnId(uint(turn))),
+        turns: row.get(first + 2)?,
+        created_at: Timestamp(row.get(first + 3)?),
+        last_activity: Timestamp(row.get(first + 4)?),
+        usage: Usage {
+            input_tokens: number(5)?,
+            output_tokens: number(6)?,
+            cached_tokens: number(7)?,
+            reasoning_tokens: number(8)?,
+        },
+        cost: Cost { known: MicroUsd(number(9)?), complete: row.get(first + 10)? },
+        provider: text(11)?,
+        model: text(12)?,
+    })
+}
+
+pub(super) fn summary(
+    connection: &Connection,
+    disk: &Disk,
+    session: &SessionName,
+) -> Result<Option<SessionSummary>, JournalError> {
+    summaries(connection, disk, "name = ?1", session.as_str(), 1).map(|mut found| found.pop())
+}
+
+pub(super) fn list(
+    connection: &Connection,
+    disk: &Disk,
+    after: Option<&SessionName>,
+    limit: usize,
+) -> Result<Vec<SessionSummary>, JournalError> {
+    summaries(connection, disk, "name > ?1", after.map_or("", SessionName::as_str), limit)
+}
+
+fn summaries(
+    connection: &Connection,
+    disk: &Disk,
+    which: &str,
+    name: &str,
+    limit: usize,
+) -> Result<Vec<SessionSummary>, JournalError> {
+    let sql = format!(
+        "SELECT name, epoch, next_seq, owner,
+                EXISTS(SELECT 1 FROM dedupe WHERE dedupe.sid = session.sid AND turn IS NULL), {TALLY}
+         FROM session WHERE {which} AND next_seq > 1 ORDER BY name LIMIT ?2"
+    );
+    let explain = |error: rusqlite::Error| disk.explain(&error);
+    let mut statement = connection.prepare_cached(&sql).map_err(explain)?;
+    let mut rows = statement.query(params![name, int(limit as u64)]).map_err(explain)?;
+    let mut alive = HashMap::<String, bool>::new();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(explain)? {
+        let owner: Option<String> = row.get(3).map_err(explain)?;
+        let owner = owner.filter(|id| match alive.get(id) {
+            Some(alive) => *alive,
+            None => *alive.entry(id.clone()).or_insert(owner::is_alive(&disk.owners, id)),
+        });
+        found.push(one(row, owner.as_deref().and_then(owner::pid_of)).map_err(explain)?);
+    }
+    Ok(found)
+}
+
+fn one(row: &rusqlite::Row<'_>, owner_pid: Option<u32>) -> Result<SessionSummary, rusqlite::Error> {
+    let name = session_name(row.get(0)?)?;
+    let (epoch, next_seq) = (Epoch(uint(row.get(1)?)), Seq(uint(row.get(2)?)));
+    Ok(tally(row, 5)?.summary(name, epoch, next_seq, owner_pid, row.get(4)?))
+}
+
+fn session_name(name: String) -> Result<SessionName, rusqlite::Error> {
+    SessionName::new(name)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}
+
+pub(super) fn open_turns(connection: &Connection) -> Result<Vec<SessionName>, rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "SELECT name FROM session WHERE open_turn IS NOT NULL
+             UNION SELECT name FROM session WHERE sid IN (SELECT sid FROM dedupe WHERE turn IS NULL)
+             ORDER BY name",
+        )?
+        .query_map([], |row| session_name(row.get(0)?))?
+        .collect()
+}
+
+pub(super) fn sent(
+    connection: &Connection,
+    session: &SessionName,
+    send: &SendId,
+) -> Result<Option<Sent>, rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "SELECT input_hash, turn FROM dedupe
+             WHERE sid = (SELECT sid FROM session WHERE name = ?1) AND send_id = ?2",
+        )?
+        .query_row(params![session.as_str(), &*send.0], |row| {
+            let turn = row.get::<_, Option<i64>>(1)?.map(|turn| TurnId(uint(turn)));
+            Ok(Sent { hash: digest(row.get(0)?)?, turn })
+        })
+        .optional()
+}
+
+fn digest(hex: String) -> Result<Digest, rusqlite::Error> {
+    let parsed: Result<Digest, serde::de::value::Error> = Digest::deserialize(hex.into_deserializer());
+    parsed.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}

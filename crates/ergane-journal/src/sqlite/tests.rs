@@ -1,0 +1,149 @@
+//! What only shows from within: commits that fail in every way that SQLite knows.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ergane_core::{Digest, Envelope, Epoch, Event, FORMAT_VERSION, Part, Seq, SessionName, Timestamp};
+
+use super::write::Fault;
+use super::*;
+
+fn name(text: &str) -> SessionName {
+    SessionName::new(text).unwrap()
+}
+
+fn append_at(session: &str, epoch: Epoch, seq: u64, text: &str) -> Append {
+    let event = Event::Queued {
+        send: format!("{seq}").as_str().into(),
+        input: vec![Part::text(text)],
+        hash: Digest::of(b""),
+    };
+    let event = Envelope { v: FORMAT_VERSION, seq: Seq(seq), epoch, at: Timestamp(0), event };
+    Append { session: name(session), epoch, expected: Seq(seq), events: vec![Arc::new(event)] }
+}
+
+/// A store with the sessions a and b opened, both in their first epoch.
+fn store(dir: &Path) -> Sqlite {
+    let store = Sqlite::open(dir.join("j.db")).unwrap();
+    for session in ["a", "b"] {
+        assert_eq!(store.open_session(&name(session)).unwrap().epoch, Epoch(1));
+    }
+    store
+}
+
+fn next_seq(store: &Sqlite, session: &str) -> u64 {
+    store.position(&name(session)).unwrap().unwrap().next_seq.0
+}
+
+fn with_faults(faults: &[Fault]) -> (tempfile::TempDir, Sqlite, Vec<Result<(), AppendError>>) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    assert_eq!(next_seq(&store, "a"), 1, "there is a reading connection with a warm cache");
+    lock(&store.writer).faults = faults.to_vec();
+    let batch = [
+        append_at("a", Epoch(1), 1, "x"),
+        append_at("b", Epoch(7), 1, "of a ghost"),
+        append_at("b", Epoch(1), 1, "y"),
+    ];
+    let outcomes = store.append(&batch);
+    (dir, store, outcomes)
+}
+
+#[test]
+fn a_commit_that_failed_and_wrote_nothing_is_told_so_and_can_be_done_again() {
+    let (_dir, store, outcomes) = with_faults(&[Fault::CommitFails]);
+    let fenced = Err(AppendError::Fenced { epoch: Epoch(1) });
+    assert!(matches!(outcomes[0], Err(AppendError::NotWritten { .. })), "{outcomes:?}");
+    assert_eq!(outcomes[1], fenced);
+    assert!(matches!(outcomes[2], Err(AppendError::NotWritten { .. })), "{outcomes:?}");
+    assert_eq!((next_seq(&store, "a"), next_seq(&store, "b"), store.commits()), (1, 1, 0));
+    assert_eq!(store.append(&[append_at("a", Epoch(1), 1, "x")]), [Ok(())]);
+    assert_eq!((next_seq(&store, "a"), store.commits()), (2, 1));
+}
+
+#[test]
+fn a_commit_that_failed_and_wrote_all_the_same_is_told_as_written() {
+    let (_dir, store, outcomes) = with_faults(&[Fault::CommitFailsLate]);
+    assert_eq!(outcomes, [Ok(()), Err(AppendError::Fenced { epoch: Epoch(1) }), Ok(())]);
+    assert_eq!((next_seq(&store, "a"), next_seq(&store, "b"), store.commits()), (2, 2, 1));
+}
+
+#[test]
+fn an_outcome_that_cannot_be_learned_is_unknown_and_read_back_later() {
+    let (_dir, store, outcomes) =
+        with_faults(&[Fault::CommitFailsLate, Fault::RecoveryFails, Fault::RecoveryFails]);
+    assert!(matches!(outcomes[0], Err(AppendError::Unknown { .. })), "{outcomes:?}");
+    assert!(matches!(outcomes[2], Err(AppendError::Unknown { .. })), "{outcomes:?}");
+    // The store is still not sure of itself: it writes nothing, and says so; an opening fails as well.
+    let again = store.append(&[append_at("a", Epoch(1), 2, "z")]);
+    assert!(matches!(again[..], [Err(AppendError::NotWritten { .. })]), "{again:?}");
+    lock(&store.writer).faults = vec![Fault::RecoveryFails];
+    let opening = store.open_session(&name("a")).unwrap_err();
+    assert!(opening.is_retryable(), "{opening}");
+    // Now it is, and what was unknown turns out to be written.
+    assert_eq!((next_seq(&store, "a"), next_seq(&store, "b")), (2, 2));
+    assert_eq!(store.append(&[append_at("a", Epoch(1), 2, "z")]), [Ok(())]);
+    assert_eq!(store.load(&name("a"), Seq(0), Seq(9)).unwrap().len(), 2);
+}
+
+#[test]
+fn a_commit_that_failed_for_a_full_disk_says_what_to_do() {
+    let (_dir, store, outcomes) = with_faults(&[Fault::DiskFull]);
+    let Err(AppendError::NotWritten { reason }) = &outcomes[0] else { panic!("{outcomes:?}") };
+    assert!(reason.contains("free some space"), "{reason}");
+    assert!(reason.contains(store.path().to_str().unwrap()), "{reason}");
+    assert_eq!(next_seq(&store, "a"), 1);
+}
+
+#[test]
+fn a_failed_append_of_a_session_opened_elsewhere_since_is_fenced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let connection = Connection::open(store.path()).unwrap();
+    // The other owner comes between the failed commit and the reading back.
+    let mut writer = lock(&store.writer);
+    writer.faults = vec![Fault::CommitFails, Fault::RecoveryFails];
+    drop(writer);
+    let outcome = store.append(&[append_at("a", Epoch(1), 1, "x")]);
+    assert!(matches!(outcome[..], [Err(AppendError::Unknown { .. })]), "{outcome:?}");
+    connection.execute("UPDATE session SET epoch = 2 WHERE name = 'a'", []).unwrap();
+    let again = store.append(&[append_at("a", Epoch(1), 1, "x")]);
+    assert_eq!(again, [Err(AppendError::Fenced { epoch: Epoch(2) })]);
+}
+
+#[test]
+fn a_file_at_its_limit_is_as_a_full_disk_and_goes_on_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("j.db");
+    let small = Sqlite::options().max_bytes(64 * 8192).open(&path).unwrap();
+    let epoch = small.open_session(&name("a")).unwrap().epoch;
+    let large = "x".repeat(100_000);
+    let mut written = 0;
+    let reason = loop {
+        match small.append(&[append_at("a", epoch, written + 1, &large)]).pop().unwrap() {
+            Ok(()) => written += 1,
+            Err(AppendError::NotWritten { reason }) => break reason,
+            Err(other) => panic!("{other:?}"),
+        }
+        assert!(written < 10, "the limit is not kept");
+    };
+    assert!(written > 0, "the limit leaves no room at all");
+    assert!(reason.contains("free some space"), "{reason}");
+    // Small events still find room, in the same store; a batch with one too large for it is refused as a whole.
+    assert_eq!(small.append(&[append_at("a", epoch, written + 1, "small")]), [Ok(())]);
+    let opened = small.open_session(&name("b")).unwrap();
+    let batch = [append_at("b", opened.epoch, 1, "s"), append_at("a", epoch, written + 2, &large)];
+    let outcomes = small.append(&batch);
+    assert!(
+        outcomes.iter().all(|outcome| matches!(outcome, Err(AppendError::NotWritten { .. }))),
+        "{outcomes:?}"
+    );
+    assert_eq!(next_seq(&small, "b"), 1);
+    drop(small);
+
+    let roomy = Sqlite::open(&path).unwrap();
+    let opened = roomy.open_session(&name("a")).unwrap();
+    assert_eq!(opened.next_seq, Seq(written + 2), "nothing acknowledged is lost");
+    assert_eq!(roomy.append(&[append_at("a", opened.epoch, written + 2, &large)]), [Ok(())]);
+    assert_eq!(roomy.load(&name("a"), Seq(0), Seq(99)).unwrap().len() as u64, written + 2);
+}

@@ -1,0 +1,370 @@
+//! What the one writing connection does: append, and answer truthfully when that failed.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use ergane_core::{Envelope, Epoch, Event, SendId, Seq, SessionName};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use crate::append::{Append, AppendError, Prepared};
+use crate::error::JournalError;
+use crate::sqlite::Disk;
+use crate::sqlite::busy::{begin, checkpoint, is_busy};
+use crate::sqlite::owner::Owner;
+use crate::sqlite::read::{self, int, uint};
+use crate::summary::Tally;
+
+/// The writing side of a store.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// `None` after a failure: what follows must first open the file anew and make sure of it.
+    pub(super) connection: Option<Connection>,
+    /// This store as an owner, once it has opened a session.
+    pub(super) owner: Option<Owner>,
+    /// Owners found dead: they stay so.
+    pub(super) dead: HashSet<String>,
+    /// The highest epoch of a session deleted here: one made anew starts above it, so that no ghost of the old fits in.
+    pub(super) floor: u64,
+    #[cfg(test)]
+    pub(super) faults: Vec<Fault>,
+}
+
+/// What a test lets go wrong at the next commit, or at the reopening after it.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The commit fails and has written nothing.
+    CommitFails,
+    /// The commit fails and has written everything.
+    CommitFailsLate,
+    /// The commit fails because the disk is full, and has written nothing.
+    DiskFull,
+    /// The file cannot be made sure of.
+    RecoveryFails,
+}
+
+/// What an append did.
+pub(super) struct Written {
+    pub(super) outcomes: Vec<Result<(), AppendError>>,
+    /// Whether there was a commit.
+    pub(super) commits: bool,
+    /// Whether the connection was thrown away.
+    pub(super) failed: bool,
+}
+
+/// An error, and whether the commit may have happened all the same.
+struct Failure {
+    error: rusqlite::Error,
+    at_commit: bool,
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self { error, at_commit: false }
+    }
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self {
+            connection: Some(connection),
+            owner: None,
+            dead: HashSet::new(),
+            floor: 0,
+            #[cfg(test)]
+            faults: Vec::new(),
+        }
+    }
+
+    /// The connection. After a failure, a new one to a file that was made sure of.
+    pub(super) fn connection(&mut self, disk: &Disk) -> Result<&Connection, JournalError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.recover(disk, false)?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Opens the file anew and writes again, with a sync, what the log holds. With `full` a full disk is no objection:
+    /// then no sync has failed, and what was read before can still be read.
+    fn recover(&mut self, disk: &Disk, full: bool) -> Result<Connection, JournalError> {
+        #[cfg(test)]
+        if self.faults.first() == Some(&Fault::RecoveryFails) {
+            self.faults.remove(0);
+            return Err(disk.explain(&fault(rusqlite::ffi::SQLITE_IOERR_FSYNC)));
+        }
+        let connection = disk.open()?;
+        checkpoint(&connection, disk.options.busy_timeout)
+            .or_else(|error| if full && is_full(&error) { Ok(()) } else { Err(error) })
+            .map_err(|error| disk.explain(&error))?;
+        Ok(connection)
+    }
+
+    pub(super) fn append(&mut self, disk: &Disk, batch: &[Prepared]) -> Written {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        #[cfg(test)]
+        let fault = self.take_commit_fault();
+        let connection = match self.connection(disk) {
+            Ok(connection) => connection,
+            Err(error) => {
+                fill(&mut outcomes, batch.len(), &error.to_string());
+                return Written { outcomes, commits: false, failed: false };
+            }
+        };
+        let written = write_all(connection, disk.options.busy_timeout, batch, &mut outcomes, || {
+            #[cfg(test)]
+            if let Some(fault) = fault {
+                return fault.commit(connection);
+            }
+            connection.execute_batch("COMMIT")
+        });
+        match written {
+            Ok(commits) => Written { outcomes, commits, failed: false },
+            Err(Failure { error, at_commit: false }) => {
+                let reason = disk.explain(&error).to_string();
+                let failed = !self.roll_back(&error);
+                for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+                    *outcome = Err(AppendError::not_written(reason.clone()));
+                }
+                fill(&mut outcomes, batch.len(), &reason);
+                Written { outcomes, commits: false, failed }
+            }
+            Err(Failure { error, at_commit: true }) => {
+                self.connection = None;
+                let commits = self.read_back(disk, batch, &mut outcomes, &error);
+                Written { outcomes, commits, failed: true }
+            }
+        }
+    }
+
+    /// Ends a transaction that failed before its commit. True if the connection is as good as before.
+    pub(super) fn roll_back(&mut self, error: &rusqlite::Error) -> bool {
+        let harmless = is_full(error) || is_busy(error);
+        let kept = self.connection.take().filter(|connection| {
+            // Some errors have rolled back already.
+            harmless && (connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok())
+        });
+        self.connection = kept;
+        self.connection.is_some()
+    }
+
+    /// Learns from the file what became of appends whose commit failed. True if they were written.
+    fn read_back(
+        &mut self,
+        disk: &Disk,
+        batch: &[Prepared],
+        outcomes: &mut [Result<(), AppendError>],
+        error: &rusqlite::Error,
+    ) -> bool {
+        let reason = disk.explain(error).to_string();
+        tracing::warn!(error = %reason, "a commit of the journal failed; the file is opened anew and read back");
+        let recovered = self.recover(disk, is_full(error));
+        let mut commits = false;
+        for (prepared, outcome) in batch.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+            *outcome = match &recovered {
+                Ok(connection) => became(connection, prepared.append(), &reason)
+                    .unwrap_or_else(|error| Err(unknown(&reason, &disk.explain(&error)))),
+                Err(error) => Err(unknown(&reason, error)),
+            };
+            commits |= outcome.is_ok();
+        }
+        self.connection = recovered.ok();
+        commits
+    }
+
+    #[cfg(test)]
+    fn take_commit_fault(&mut self) -> Option<Fault> {
+        let next = self.faults.first().copied().filter(|fault| *fault != Fault::RecoveryFails);
+        if next.is_some() && self.connection.is_some() {
+            return Some(self.faults.remove(0));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+fn fault(code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+}
+
+#[cfg(test)]
+impl Fault {
+    fn commit(self, connection: &Connection) -> Result<(), rusqlite::Error> {
+        match self {
+            Self::CommitFailsLate => connection.execute_batch("COMMIT")?,
+            Self::DiskFull => return Err(fault(rusqlite::ffi::SQLITE_FULL)),
+            Self::CommitFails | Self::RecoveryFails => {}
+        }
+        Err(fault(rusqlite::ffi::SQLITE_IOERR_FSYNC))
+    }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+fn unknown(reason: &str, then: &JournalError) -> AppendError {
+    AppendError::Unknown { reason: format!("{reason}; and then: {then}") }
+}
+
+/// Answers all that has no answer yet.
+fn fill(outcomes: &mut Vec<Result<(), AppendError>>, len: usize, reason: &str) {
+    outcomes.resize_with(len, || Err(AppendError::not_written(reason)));
+}
+
+/// One transaction for the whole batch. True if there was something to commit.
+fn write_all(
+    connection: &Connection,
+    patience: Duration,
+    batch: &[Prepared],
+    outcomes: &mut Vec<Result<(), AppendError>>,
+    commit: impl FnOnce() -> Result<(), rusqlite::Error>,
+) -> Result<bool, Failure> {
+    begin(connection, patience)?;
+    for prepared in batch {
+        let outcome = write_one(connection, prepared)?;
+        outcomes.push(outcome);
+    }
+    if outcomes.iter().all(Result::is_err) {
+        connection.execute_batch("ROLLBACK")?;
+        return Ok(false);
+    }
+    commit().map_err(|error| Failure { error, at_commit: true })?;
+    Ok(true)
+}
+
+fn write_one(
+    connection: &Connection,
+    prepared: &Prepared,
+) -> Result<Result<(), AppendError>, rusqlite::Error> {
+    let append = prepared.append();
+    let found = find(connection, &append.session)?;
+    if let Err(error) = append.fits(found.as_ref().map(|found| (found.epoch, found.next_seq))) {
+        return Ok(Err(error));
+    }
+    let Some(Found { sid, mut tally, .. }) = found else { return Ok(append.fits(None)) };
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO event(sid, seq, epoch, kind, ver, at, body, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for row in prepared.rows() {
+        let (seq, epoch) = (int(row.seq), int(row.epoch));
+        insert.execute(params![sid, seq, epoch, row.kind, row.ver, row.at, row.body, row.crc])?;
+    }
+    append.events.iter().for_each(|event| tally.apply(event));
+    write_sends(connection, sid, append)?;
+    write_tally(connection, sid, append.next_seq(), &tally)?;
+    Ok(Ok(()))
+}
+
+struct Found {
+    sid: i64,
+    epoch: Epoch,
+    next_seq: Seq,
+    tally: Tally,
+}
+
+fn find(connection: &Connection, session: &SessionName) -> Result<Option<Found>, rusqlite::Error> {
+    let sql = format!("SELECT sid, epoch, next_seq, {} FROM session WHERE name = ?1", read::TALLY);
+    connection
+        .prepare_cached(&sql)?
+        .query_row([session.as_str()], |row| {
+            Ok(Found {
+                sid: row.get(0)?,
+                epoch: Epoch(uint(row.get(1)?)),
+                next_seq: Seq(uint(row.get(2)?)),
+                tally: read::tally(row, 3)?,
+            })
+        })
+        .optional()
+}
+
+fn write_tally(
+    connection: &Connection,
+    sid: i64,
+    next_seq: Seq,
+    tally: &Tally,
+) -> Result<(), rusqlite::Error> {
+    let mut update = connection.prepare_cached(
+        "UPDATE session SET next_seq = ?2, fmt = ?3, open_turn = ?4, turns = ?5, created_at = ?6,
+             last_activity = ?7, input_tokens = ?8, output_tokens = ?9, cached_tokens = ?10,
+             reasoning_tokens = ?11, cost = ?12, cost_complete = ?13, provider = ?14, model = ?15
+         WHERE sid = ?1",
+    )?;
+    let Tally { usage, cost, .. } = tally;
+    update.execute(params![
+        sid,
+        int(next_seq.0),
+        tally.fmt,
+        tally.open_turn.map(|turn| int(turn.0)),
+        tally.turns,
+        tally.created_at.0,
+        tally.last_activity.0,
+        int(usage.input_tokens),
+        int(usage.output_tokens),
+        int(usage.cached_tokens),
+        int(usage.reasoning_tokens),
+        int(cost.known.0),
+        cost.complete,
+        tally.provider.as_deref(),
+        tally.model.as_deref(),
+    ])?;
+    Ok(())
+}
+
+/// Keeps the table of sends. The first of two sends with one id stands.
+fn write_sends(connection: &Connection, sid: i64, append: &Append) -> Result<(), rusqlite::Error> {
+    let mut complete: Vec<&SendId> = Vec::new();
+    for (index, envelope) in append.events.iter().enumerate() {
+        match &envelope.event {
+            Event::Queued { send, hash, .. } => {
+                // Mostly its turn starts in the same append: then one write does for both.
+                let turn = append.events.iter().skip(index).find_map(|later| turn_of(later, send));
+                let new = connection
+                    .prepare_cached(
+                        "INSERT INTO dedupe(sid, send_id, input_hash, turn) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT DO NOTHING",
+                    )?
+                    .execute(params![sid, &*send.0, hash.to_string(), turn])?;
+                if new > 0 && turn.is_some() {
+                    complete.push(send);
+                }
+            }
+            Event::TurnStarted { send } if !complete.contains(&send) => {
+                connection
+                    .prepare_cached(
+                        "UPDATE dedupe SET turn = ?3 WHERE sid = ?1 AND send_id = ?2 AND turn IS NULL",
+                    )?
+                    .execute(params![sid, &*send.0, int(envelope.seq.0)])?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The turn, when that is what `envelope` starts for `wanted`.
+fn turn_of(envelope: &Envelope, wanted: &SendId) -> Option<i64> {
+    match &envelope.event {
+        Event::TurnStarted { send } if send == wanted => Some(int(envelope.seq.0)),
+        _ => None,
+    }
+}
+
+/// What the file says of an append whose commit failed.
+fn became(
+    connection: &Connection,
+    append: &Append,
+    reason: &str,
+) -> Result<Result<(), AppendError>, rusqlite::Error> {
+    let Some(found) = find(connection, &append.session)? else { return Ok(append.fits(None)) };
+    let last = int(append.next_seq().0.saturating_sub(1));
+    let writer: Option<i64> = connection
+        .query_row("SELECT epoch FROM event WHERE sid = ?1 AND seq = ?2", params![found.sid, last], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    if !append.events.is_empty() && writer == Some(int(append.epoch.0)) {
+        return Ok(Ok(()));
+    }
+    Ok(append.fits(Some((found.epoch, found.next_seq))).and(Err(AppendError::not_written(reason))))
+}

@@ -1,0 +1,272 @@
+//! The actor: a step comes in, attempts are made, the outcome goes up.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text, TurnId};
+use ergane_provider::retry::{self, RetryPolicy};
+use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::task::AbortHandle;
+
+/// Which step of which turn: what makes a late answer recognisable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StepId {
+    /// The turn.
+    pub turn: TurnId,
+    /// The number of the step in this incarnation of the session.
+    pub step: u64,
+}
+
+/// What the loop is told to do.
+#[derive(Debug)]
+pub enum Step {
+    /// Ask the model.
+    CallModel(ModelStep),
+}
+
+/// One model call, with the policy for its attempts.
+#[derive(Debug, Clone)]
+pub struct ModelStep {
+    /// The provider's registered name.
+    pub provider: Text,
+    /// The endpoint, where it differs from the registered one.
+    pub endpoint: Endpoint,
+    /// What to ask: a shared view of the history.
+    pub request: ModelRequest,
+    /// Silence that counts as a cut.
+    pub idle_timeout: Duration,
+    /// How often and after how long to try again.
+    pub retry: RetryPolicy,
+}
+
+/// What the loop reports of a step.
+#[derive(Debug)]
+pub struct LoopReport {
+    /// The step it speaks of.
+    pub step: StepId,
+    /// What happened.
+    pub report: Report,
+}
+
+/// What happened in a step.
+#[derive(Debug)]
+pub enum Report {
+    /// A piece of the answer, not yet a fact.
+    Delta(Delta),
+    /// The attempt failed; another follows after `delay`.
+    Retrying {
+        /// The number of the attempt that failed, from 1.
+        attempt: u32,
+        /// How long until the next.
+        delay: Duration,
+        /// Why it failed.
+        error: ProviderError,
+    },
+    /// What was shown of the answer is void: it is asked again.
+    StreamReset,
+    /// The model answered.
+    Replied {
+        /// The answer.
+        reply: ModelReply,
+        /// How many attempts it took.
+        attempts: u32,
+    },
+    /// The last attempt failed.
+    Failed {
+        /// Why.
+        error: ProviderError,
+        /// How many attempts were made.
+        attempts: u32,
+    },
+}
+
+/// Where reports go: a quick function that must not block, such as a cast to the session.
+#[derive(Clone)]
+pub struct Reporter(Arc<dyn Fn(LoopReport) + Send + Sync>);
+
+impl Reporter {
+    /// Reports go to `report`.
+    pub fn new(report: impl Fn(LoopReport) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(report))
+    }
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reporter")
+    }
+}
+
+/// What the loop needs to start.
+#[derive(Debug)]
+pub struct LoopArgs {
+    /// How models are reached.
+    pub providers: Providers,
+    /// Where reports go.
+    pub reporter: Reporter,
+}
+
+/// The messages of the loop.
+#[derive(Debug)]
+pub enum LoopMsg {
+    /// Carry this out; a step still under way is given up.
+    Step(StepId, Step),
+    /// Something came from the request of an attempt.
+    Event(StepId, u32, CallEvent),
+    /// The pause before an attempt is over.
+    Retry(StepId, u32),
+}
+
+/// The loop actor.
+#[derive(Debug)]
+pub struct LoopActor;
+
+/// What is in flight.
+#[derive(Debug)]
+pub struct LoopState {
+    args: LoopArgs,
+    flight: Option<Flight>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    id: StepId,
+    step: ModelStep,
+    attempt: u32,
+    shown: bool,
+    /// Dropping it cancels the request.
+    call: Option<CallHandle>,
+    timer: Option<Timer>,
+}
+
+/// A timer that ends with its owner.
+#[derive(Debug)]
+struct Timer(AbortHandle);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Actor for LoopActor {
+    type Msg = LoopMsg;
+    type State = LoopState;
+    type Arguments = LoopArgs;
+
+    async fn pre_start(&self, _: ActorRef<LoopMsg>, args: LoopArgs) -> Result<LoopState, ActorProcessingErr> {
+        Ok(LoopState { args, flight: None })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<LoopMsg>,
+        message: LoopMsg,
+        state: &mut LoopState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            LoopMsg::Step(id, Step::CallModel(step)) => {
+                state.flight = Some(Flight { id, step, attempt: 1, shown: false, call: None, timer: None });
+                state.attempt(&myself);
+            }
+            LoopMsg::Event(id, attempt, event) if state.is_current(id, attempt) => {
+                state.on_event(&myself, event);
+            }
+            LoopMsg::Retry(id, attempt) if state.is_current(id, attempt) => state.attempt(&myself),
+            LoopMsg::Event(..) | LoopMsg::Retry(..) => {} // of an attempt that was given up
+        }
+        Ok(())
+    }
+
+    /// The loop supervises nobody; ractor's default would end it with any actor it happened to watch.
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<LoopMsg>,
+        _: SupervisionEvent,
+        _: &mut LoopState,
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+impl LoopState {
+    fn is_current(&self, id: StepId, attempt: u32) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.id == id && flight.attempt == attempt)
+    }
+
+    /// Makes the attempt that is due.
+    fn attempt(&mut self, myself: &ActorRef<LoopMsg>) {
+        let Some(flight) = &mut self.flight else { return };
+        flight.timer = None;
+        let (id, attempt, loop_ref) = (flight.id, flight.attempt, myself.clone());
+        let call = Call {
+            provider: flight.step.provider.clone(),
+            endpoint: flight.step.endpoint.clone(),
+            request: flight.step.request.clone(),
+            idle_timeout: flight.step.idle_timeout,
+        };
+        flight.call = Some(self.args.providers.call(call, move |event| {
+            // A loop that is gone has no use for the event: its session starts the step anew.
+            drop(loop_ref.cast(LoopMsg::Event(id, attempt, event)));
+        }));
+    }
+
+    fn on_event(&mut self, myself: &ActorRef<LoopMsg>, event: CallEvent) {
+        let Some(flight) = &mut self.flight else { return };
+        let id = flight.id;
+        match event {
+            CallEvent::Started { .. } => {}
+            CallEvent::Delta(delta) => {
+                flight.shown |= matches!(delta, Delta::Text(_) | Delta::Reasoning(_));
+                self.report(id, Report::Delta(delta));
+            }
+            CallEvent::Done(Ok(reply)) => {
+                let attempts = flight.attempt;
+                self.flight = None;
+                self.report(id, Report::Replied { reply, attempts });
+            }
+            CallEvent::Done(Err(error)) => self.on_failure(myself, error),
+        }
+    }
+
+    fn on_failure(&mut self, myself: &ActorRef<LoopMsg>, error: ProviderError) {
+        let Some(flight) = &mut self.flight else { return };
+        flight.call = None;
+        let (id, attempt) = (flight.id, flight.attempt);
+        let Some(delay) = retry::delay(attempt, &error, random_unit(), &flight.step.retry) else {
+            self.flight = None;
+            return self.report(id, Report::Failed { error, attempts: attempt });
+        };
+        tracing::debug!(turn = %id.turn, attempt, ?delay, error = %error, "model call failed, trying again");
+        let reset = std::mem::take(&mut flight.shown);
+        flight.attempt = attempt.saturating_add(1);
+        let next = flight.attempt;
+        let timer = myself.send_after(delay, move || LoopMsg::Retry(id, next));
+        flight.timer = Some(Timer(timer.abort_handle()));
+        if reset {
+            self.report(id, Report::StreamReset);
+        }
+        self.report(id, Report::Retrying { attempt, delay, error });
+    }
+
+    fn report(&self, step: StepId, report: Report) {
+        (self.args.reporter.0)(LoopReport { step, report });
+    }
+}
+
+/// A number in `0.0..1.0` for the jitter. The keys of a new hasher are random; nothing here needs better.
+fn random_unit() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 11;
+    bits as f64 / (1u64 << 53) as f64
+}
+
+impl Report {
+    /// The error of a step that could not even be begun.
+    pub fn internal(message: impl Into<Text>) -> Self {
+        Self::Failed { error: ProviderError::new(ErrorKind::Internal, message), attempts: 0 }
+    }
+}

@@ -1,0 +1,15 @@
+//! The loop actor: carries out one turn, one step at a time, by messages only.
+//!
+//! # Why the loop decides nothing and knows nothing
+//!
+//! The session owns the facts and asks the kernel what must happen; the loop gets one [`Step`] and carries it out:
+//! today, one model call with its attempts (retries are a pure policy, their timers are messages). It holds only
+//! what is in flight. So it may die at any moment: the session starts another from the facts and gives it the same
+//! step, and every answer carries `(turn, step)`, so that what the dead one still had on its way is recognised as
+//! stale and dropped.
+//!
+//! Commands go down as [`LoopMsg`]s, reports come up through the [`Reporter`] that the session gave.
+
+mod actor;
+
+pub use actor::{LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId};

@@ -1,0 +1,97 @@
+//! Restart budgets: pure decisions on instants.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How many restarts all children of a supervisor may need within a time before it gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intensity {
+    /// So many restarts are allowed; one more ends the supervisor. 0: the first crash ends it.
+    pub max_restarts: u32,
+    /// The length of the sliding window.
+    pub within: Duration,
+}
+
+impl Default for Intensity {
+    /// 3 restarts within 5 s.
+    fn default() -> Self {
+        Self { max_restarts: 3, within: Duration::from_secs(5) }
+    }
+}
+
+/// How many restarts one child may need within a time before it is quarantined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartBudget {
+    /// So many restarts are allowed; one more quarantines the child.
+    pub max_restarts: u32,
+    /// The length of the sliding window.
+    pub within: Duration,
+    /// The waits before restarts.
+    pub backoff: Backoff,
+}
+
+impl Default for RestartBudget {
+    /// 5 restarts within 60 s.
+    fn default() -> Self {
+        Self { max_restarts: 5, within: Duration::from_secs(60), backoff: Backoff::default() }
+    }
+}
+
+/// Waits before restarts, doubled each time, with full jitter: the n-th restart within a window waits a random time up to
+/// `base · 2^(n-2)`, at most `max`; the first does not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest wait before the second restart.
+    pub base: Duration,
+    /// The longest wait of all.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    /// 100 ms, up to 10 s.
+    fn default() -> Self {
+        Self { base: Duration::from_millis(100), max: Duration::from_secs(10) }
+    }
+}
+
+impl Backoff {
+    /// The wait when `before` restarts happened within the window; `fraction` is the jitter, from 0 to 1.
+    pub(crate) fn wait(&self, before: usize, fraction: f64) -> Duration {
+        let Some(doublings) = before.checked_sub(1) else { return Duration::ZERO };
+        let factor = u32::try_from(doublings).ok().and_then(|n| 1_u32.checked_shl(n)).unwrap_or(u32::MAX);
+        self.base.saturating_mul(factor).min(self.max).mul_f64(fraction.clamp(0.0, 1.0))
+    }
+}
+
+/// A random number from 0 to 1, good enough to spread restarts.
+pub(crate) fn jitter() -> f64 {
+    // Every `RandomState` has keys of its own, and 53 bits are all that an f64 holds.
+    (RandomState::new().hash_one(0_u8) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// The restarts within the sliding window.
+#[derive(Debug, Default)]
+pub(crate) struct RestartWindow {
+    at: VecDeque<Instant>,
+}
+
+impl RestartWindow {
+    /// Admits a restart now and says how many there were within the window before it; `None` if there were too many.
+    pub(crate) fn admit(&mut self, now: Instant, max_restarts: u32, within: Duration) -> Option<usize> {
+        while self.at.front().is_some_and(|&at| now.saturating_duration_since(at) > within) {
+            self.at.pop_front();
+        }
+        let before = self.at.len();
+        if before >= max_restarts as usize {
+            return None;
+        }
+        self.at.push_back(now);
+        Some(before)
+    }
+}
+
+#[cfg(test)]
+mod tests;

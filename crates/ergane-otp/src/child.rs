@@ -1,0 +1,240 @@
+//! What a supervisor and a child's task (`child_task.rs`) say to each other: orders one way, reports the other.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::SystemTime;
+
+use ractor::{ActorCell, ActorId, SupervisionEvent};
+use tokio::sync::Notify;
+
+use crate::entry::{Claim, Entry};
+use crate::error::StartError;
+use crate::exit::ExitReason;
+use crate::lock::lock;
+use crate::promise::Promise;
+use crate::spec::Shutdown;
+
+/// Which incarnation of which child a report speaks of. A report of another epoch than the record's is stale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChildKey {
+    pub(crate) id: Arc<str>,
+    pub(crate) epoch: u64,
+}
+
+/// What a child's task tells its supervisor. A report that is not received frees the name by itself: it holds the claim.
+#[derive(Debug)]
+pub(crate) enum ChildReport {
+    Started {
+        key: ChildKey,
+        cell: ActorCell,
+    },
+    /// Without a claim it was a first start, and the name is free already.
+    Failed {
+        key: ChildKey,
+        claim: Option<Claim>,
+        error: StartError,
+    },
+    /// Awaited, drained: gone.
+    Ended(Obituary),
+    /// It does not end. `Ended` follows if it does after all.
+    Stuck {
+        key: ChildKey,
+        reason: String,
+    },
+}
+
+/// Gets the outcome of a first start; dropped unkept, it says that there is no supervisor.
+pub(crate) type StartReply = Promise<Result<ActorCell, StartError>>;
+
+pub(crate) fn start_reply(told: impl FnOnce(Result<ActorCell, StartError>) + Send + 'static) -> StartReply {
+    Promise::new(move |outcome| {
+        let outcome = outcome.unwrap_or(Err(StartError::NoSupervisor));
+        if catch_unwind(AssertUnwindSafe(|| told(outcome))).is_err() {
+            // A stranger's panic must not take a supervisor or a child's task with it.
+            tracing::warn!("the receiver of a start's outcome panicked");
+        }
+    })
+}
+
+/// The supervisor's end of a child's task.
+#[derive(Default)]
+pub(crate) struct ChildHandle {
+    control: Mutex<Control>,
+    wake: Notify,
+    entry: OnceLock<Arc<Entry>>,
+    started_at: OnceLock<SystemTime>,
+    settled: Flag,
+}
+
+#[derive(Default)]
+pub(crate) struct Control {
+    pub(crate) order: Option<Shutdown>,
+    pub(crate) died: bool,
+    pub(crate) torn: Torn,
+}
+
+/// The state that ractor hands over with the event of an actor's end. Never reused, and never dropped by the supervisor
+/// itself: a slow drop must not stall it.
+pub(crate) type Torn = Option<Box<dyn Any + Send>>;
+
+pub(crate) fn drop_torn(id: &str, torn: Torn) {
+    if catch_unwind(AssertUnwindSafe(|| drop(torn))).is_err() {
+        tracing::warn!(child = %id, "the drop of its state panicked");
+    }
+}
+
+/// Ends of actors that a supervisor does not know yet: a child may end before its task has told of its start.
+pub(crate) type Early = HashMap<ActorId, (ExitReason, Torn)>;
+
+/// That a child is gone: awaited, its state dropped, its scope drained.
+#[derive(Debug)]
+pub(crate) struct Obituary {
+    pub(crate) key: ChildKey,
+    pub(crate) claim: Claim,
+    pub(crate) pid: ActorId,
+    /// How it ended, if no event tells.
+    pub(crate) fallback: ExitReason,
+}
+
+impl Obituary {
+    /// Settles how the child ended, and returns its claim and that.
+    pub(crate) fn conclude(self, handle: Option<&ChildHandle>, early: &mut Early) -> (Claim, ExitReason) {
+        let (told, torn) = early.remove(&self.pid).unzip();
+        // The child's task waits for the event, and drops the state that came with it, before it reports. Only of an event
+        // that came very late is something left here; it must go before the name is used again.
+        drop_torn(&self.key.id, torn.flatten());
+        drop_torn(&self.key.id, handle.and_then(|handle| handle.take().torn));
+        let reason = self.claim.conclude(told.unwrap_or(self.fallback));
+        (self.claim, reason)
+    }
+}
+
+/// Holds a child for its supervisor. When the supervisor is gone, however that came about, so is this, and the child's task
+/// ends what is left: a start that hangs, a child that is not linked.
+pub(crate) struct ChildOwner(Arc<ChildHandle>);
+
+impl ChildOwner {
+    pub(crate) fn new() -> (Self, Arc<ChildHandle>) {
+        let handle = Arc::<ChildHandle>::default();
+        (Self(handle.clone()), handle)
+    }
+}
+
+impl std::ops::Deref for ChildOwner {
+    type Target = ChildHandle;
+
+    fn deref(&self) -> &ChildHandle {
+        &self.0
+    }
+}
+
+impl Drop for ChildOwner {
+    fn drop(&mut self) {
+        // Without effect on a child that is gone.
+        self.0.order(Shutdown::BrutalKill);
+    }
+}
+
+impl ChildHandle {
+    /// Orders the child to end. A second, stronger order overrides the first.
+    pub(crate) fn order(&self, shutdown: Shutdown) {
+        lock(&self.control).order = Some(shutdown);
+        self.wake.notify_one();
+    }
+
+    /// ractor's event says that the actor ended: tells the world, and sets the clock for what is left of it.
+    pub(crate) fn died(&self, pid: ActorId, reason: ExitReason, state: Torn) {
+        if let Some(entry) = self.entry.get() {
+            entry.down(Some(pid), reason);
+        }
+        let mut control = lock(&self.control);
+        control.died = true;
+        control.torn = state;
+        drop(control);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn set_entry(&self, entry: &Arc<Entry>) {
+        self.entry.get_or_init(|| entry.clone());
+    }
+
+    pub(crate) fn entry(&self) -> Option<&Arc<Entry>> {
+        self.entry.get()
+    }
+
+    pub(crate) fn set_started_at(&self, now: SystemTime) {
+        self.started_at.get_or_init(|| now);
+    }
+
+    pub(crate) fn started_at(&self) -> Option<SystemTime> {
+        self.started_at.get().copied()
+    }
+
+    /// Waits until the child is gone, or given up as stuck.
+    pub(crate) async fn settled(&self) {
+        self.settled.wait().await;
+    }
+
+    pub(crate) fn settle(&self) {
+        self.settled.set();
+    }
+
+    pub(crate) fn take(&self) -> Control {
+        std::mem::take(&mut *lock(&self.control))
+    }
+
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(crate) async fn ordered(&self) {
+        while lock(&self.control).order.is_none() {
+            self.wake.notified().await;
+        }
+    }
+}
+
+/// Something that happens once and can be waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Flag {
+    set: OnceLock<()>,
+    sets: Notify,
+}
+
+impl Flag {
+    pub(crate) fn set(&self) {
+        self.set.get_or_init(|| ());
+        self.sets.notify_waiters();
+    }
+
+    pub(crate) async fn wait(&self) {
+        loop {
+            let sets = self.sets.notified();
+            if self.set.get().is_some() {
+                return;
+            }
+            sets.await;
+        }
+    }
+}
+
+/// Says that the child is settled when its task ends, also when it panics or is dropped.
+pub(crate) struct Settle(pub(crate) Arc<ChildHandle>);
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
+
+/// Takes an event apart: who ended, how, and the state that came with it.
+pub(crate) fn read_event(event: SupervisionEvent) -> Option<(ActorId, ExitReason, Torn)> {
+    let (cell, reason) = ExitReason::from_event(&event)?;
+    let state = match event {
+        SupervisionEvent::ActorTerminated(_, state, _) => state.and_then(|boxed| boxed.msg),
+        _ => None,
+    };
+    Some((cell.get_id(), reason, state))
+}

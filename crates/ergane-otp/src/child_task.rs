@@ -1,0 +1,368 @@
+//! The task that owns one child: it starts it, ends it when ordered, waits until it is truly gone, and reports.
+//!
+//! One task per child, and outside its supervisor, for three reasons. A supervisor must never wait inside a handler. Ending
+//! (ask, deadline, kill, await, drain) is the same for every supervisor and every cause. And a supervisor that is
+//! killed kills its children without waiting for them; their tasks still hold the claims on their names until they are
+//! gone, so that the next supervisor cannot start a second incarnation beside a dying one.
+
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ractor::{ActorCell, ActorRef, ActorStatus, Message};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::child::{ChildHandle, ChildKey, ChildReport, Obituary, Settle, StartReply, drop_torn};
+use crate::entry::{Claim, is_alive};
+use crate::error::StartError;
+use crate::exit::ExitReason;
+use crate::names::Namespace;
+use crate::scope::Scope;
+use crate::spec::{ChildSpec, Shutdown, StartContext};
+
+/// All that a child's task needs.
+pub(crate) struct Launch<M> {
+    pub(crate) key: ChildKey,
+    pub(crate) spec: ChildSpec,
+    pub(crate) namespace: Namespace,
+    pub(crate) supervisor: ActorRef<M>,
+    pub(crate) handle: Arc<ChildHandle>,
+    /// Held already at a restart; a first start claims the name.
+    pub(crate) claim: Option<Claim>,
+}
+
+struct Up {
+    claim: Claim,
+    scope: Scope,
+    cell: ActorCell,
+    join: JoinHandle<()>,
+}
+
+/// `reply` is for a first start only.
+pub(crate) fn launch<M: Message + From<ChildReport>>(job: Launch<M>, reply: Option<StartReply>) {
+    tokio::spawn(job.run(reply));
+}
+
+impl<M: Message + From<ChildReport>> Launch<M> {
+    async fn run(mut self, reply: Option<StartReply>) {
+        // Declared first, so dropped last: a child is settled only after its claim is gone or handed over.
+        let _settle = Settle(self.handle.clone());
+        match self.bring_up().await {
+            Ok(up) => {
+                let pid = up.cell.get_id();
+                tracing::debug!(child = %self.key.id, %pid, "started");
+                self.report(ChildReport::Started { key: self.key.clone(), cell: up.cell.clone() });
+                if let Some(reply) = reply {
+                    reply.keep(Ok(up.cell.clone()));
+                }
+                let (claim, fallback) = self.reap(up).await;
+                let key = self.key.clone();
+                self.report(ChildReport::Ended(Obituary { key, claim, pid, fallback }));
+            }
+            Err((claim, error)) => {
+                tracing::debug!(child = %self.key.id, %error, "did not start");
+                // The name is free before anybody hears that a first start failed; a restart keeps it.
+                let claim = if reply.is_some() {
+                    drop(claim);
+                    None
+                } else {
+                    claim
+                };
+                self.report(ChildReport::Failed { key: self.key.clone(), claim, error: error.clone() });
+                if let Some(reply) = reply {
+                    reply.keep(Err(error));
+                }
+            }
+        }
+    }
+
+    async fn bring_up(&mut self) -> Result<Up, (Option<Claim>, StartError)> {
+        let claim = match self.claim.take() {
+            Some(claim) => claim,
+            None => {
+                let owner = Some(self.supervisor.get_cell());
+                // A predecessor that is being reaped has its own shutdown and grace; be a little more patient than that.
+                let patience = self.spec.grace.saturating_mul(2);
+                tokio::select! {
+                    biased;
+                    claim = self.namespace.claim(&self.key.id, owner, patience) => {
+                        claim.map_err(|error| (None, error))?
+                    }
+                    () = self.handle.ordered() => return Err((None, self.cancelled())),
+                }
+            }
+        };
+        self.handle.set_entry(claim.entry());
+        let (incarnation, life) = claim.begin();
+        let scope = Scope::new();
+        let context = StartContext {
+            name: self.spec.id.clone(),
+            full_name: self.namespace.full_name(&self.spec.id),
+            supervisor: self.supervisor.get_cell(),
+            scope: scope.clone(),
+            namespace: self.namespace.clone(),
+            incarnation,
+            life,
+        };
+        let start = guarded(|| self.spec.start(context));
+        let outcome = tokio::select! {
+            biased;
+            outcome = start => outcome,
+            () = self.handle.ordered() => Err(self.cancelled()),
+        };
+        match outcome {
+            Ok(started) => {
+                self.ensure_linked(&started.cell);
+                self.handle.set_started_at(SystemTime::now());
+                claim.live(started.cell.clone());
+                Ok(Up { claim, scope, cell: started.cell, join: started.join })
+            }
+            Err(mut error) => {
+                if !is_alive(&self.supervisor) {
+                    error = self.cancelled();
+                }
+                claim.stopping();
+                self.drain(&claim, &scope).await;
+                claim.conclude(ExitReason::Error(error.to_string()));
+                Err((Some(claim), error))
+            }
+        }
+    }
+
+    fn cancelled(&self) -> StartError {
+        if is_alive(&self.supervisor) { StartError::Cancelled } else { StartError::NoSupervisor }
+    }
+
+    /// A start function may have forgotten the link, without which the end of the supervisor would leave the child alone.
+    fn ensure_linked(&self, cell: &ActorCell) {
+        let linked =
+            cell.try_get_supervisor().is_some_and(|owner| owner.get_id() == self.supervisor.get_id());
+        if !linked {
+            cell.link(self.supervisor.get_cell());
+            if !is_alive(&self.supervisor) {
+                cell.kill();
+            }
+        }
+    }
+
+    async fn reap(&self, up: Up) -> (Claim, ExitReason) {
+        let Up { claim, scope, cell, mut join } = up;
+        let mut end = End { stage: Stage::Alive, deadline: None };
+        let mut ordered = false;
+        // An actor that ends by itself is told of by ractor's event to its supervisor.
+        let mut event = Event::Expected;
+        loop {
+            let control = self.handle.take();
+            drop_torn(&self.key.id, control.torn);
+            if control.died {
+                event = Event::Arrived;
+                end.died(self.spec.grace);
+            }
+            if let Some(shutdown) = control.order {
+                if !ordered {
+                    ordered = true;
+                    claim.stopping();
+                    if event == Event::Expected {
+                        event = self.unlink(&cell);
+                    }
+                }
+                end.order(shutdown, self.spec.grace, &cell);
+            }
+            tokio::select! {
+                biased;
+                outcome = &mut join => {
+                    if let Err(error) = outcome {
+                        tracing::debug!(child = %self.key.id, %error, "its task was aborted");
+                    }
+                    break;
+                }
+                () = self.handle.woken() => {}
+                () = at(end.deadline) => {
+                    if end.passed(self.spec.grace, &cell) {
+                        self.stuck(&claim, "its handler or the drop of its state does not end".to_owned());
+                    }
+                }
+            }
+        }
+        drop(cell);
+        self.wait_for_event(event).await;
+        let fallback = end.fallback(ordered);
+        if ordered {
+            claim.conclude(fallback.clone());
+        }
+        self.drain(&claim, &scope).await;
+        (claim, fallback)
+    }
+
+    /// An ordered end is this task's to tell. Unlinked, the actor drops its state where it ran, and the state does not lie
+    /// in the mailbox of a supervisor that may itself be ending. Says whether an event is to be expected all the same.
+    fn unlink(&self, cell: &ActorCell) -> Event {
+        let ending = |cell: &ActorCell| cell.get_status() >= ActorStatus::Stopping;
+        if ending(cell) && is_alive(&self.supervisor) {
+            // Too late: it is ending by itself, and its event is best left to come.
+            return Event::Expected;
+        }
+        cell.unlink(self.supervisor.get_cell());
+        // Not ending even now, so its event will find nobody. Otherwise it may have been sent in between.
+        if ending(cell) { Event::Possible } else { Event::Unlinked }
+    }
+
+    /// The event carries the reason and, after a kill or a stop, the actor's state, which must be gone before a successor
+    /// starts. It was sent before the actor's task ended, but that does not mean that it was received: queues of
+    /// several senders show a value only when all earlier ones were written too. So it is waited for, and not hoped for.
+    async fn wait_for_event(&self, mut event: Event) {
+        let patience = match event {
+            Event::Expected => self.spec.grace,
+            Event::Possible => self.spec.grace.min(POSSIBLE),
+            Event::Arrived | Event::Unlinked => return,
+        };
+        let deadline = Some(Instant::now() + patience);
+        // A supervisor that is ending handles no events any more.
+        while event != Event::Arrived && is_alive(&self.supervisor) {
+            let control = self.handle.take();
+            drop_torn(&self.key.id, control.torn);
+            if control.died {
+                event = Event::Arrived;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = self.handle.woken() => {}
+                () = at(deadline) => {
+                    tracing::debug!(child = %self.key.id, "no event told of its end");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn drain(&self, claim: &Claim, scope: &Scope) {
+        let left = scope.drain(self.spec.grace).await;
+        if !left.is_empty() {
+            self.stuck(claim, format!("what it started does not end: {left}"));
+            scope.drained().await;
+        }
+    }
+
+    fn stuck(&self, claim: &Claim, reason: String) {
+        tracing::warn!(child = %self.key.id, %reason, "stuck past its grace; not started again before it is gone");
+        claim.stuck(reason.clone());
+        self.report(ChildReport::Stuck { key: self.key.clone(), reason });
+        self.handle.settle();
+    }
+
+    fn report(&self, report: ChildReport) {
+        if self.supervisor.cast(report.into()).is_err() {
+            tracing::trace!(child = %self.key.id, "its supervisor is gone or ending");
+        }
+    }
+}
+
+async fn guarded<F, T>(start: impl FnOnce() -> F) -> Result<T, StartError>
+where
+    F: Future<Output = Result<T, StartError>> + Unpin,
+{
+    let failed = |payload| StartError::Failed { reason: ExitReason::from_panic(payload) };
+    let mut future = catch_unwind(AssertUnwindSafe(start)).map_err(failed)?;
+    std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| std::pin::Pin::new(&mut future).poll(context))) {
+            Ok(poll) => poll,
+            Err(payload) => std::task::Poll::Ready(Err(failed(payload))),
+        }
+    })
+    .await
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Whether ractor's event of the actor's end reaches the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Expected,
+    /// It was unlinked just when it ended.
+    Possible,
+    Unlinked,
+    Arrived,
+}
+
+/// How long an event is waited for that may never come.
+const POSSIBLE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Alive,
+    Asked,
+    Killed,
+    /// It ended by itself; its task is not done.
+    Dying,
+    Stuck,
+}
+
+/// How far a child's end has come.
+struct End {
+    stage: Stage,
+    deadline: Option<Instant>,
+}
+
+impl End {
+    fn died(&mut self, grace: Duration) {
+        if matches!(self.stage, Stage::Alive | Stage::Asked) {
+            self.stage = Stage::Dying;
+            self.deadline = Some(Instant::now() + grace);
+        }
+    }
+
+    fn order(&mut self, shutdown: Shutdown, grace: Duration, cell: &ActorCell) {
+        if !matches!(self.stage, Stage::Alive | Stage::Asked) {
+            return;
+        }
+        match shutdown {
+            Shutdown::BrutalKill => self.kill(grace, cell),
+            Shutdown::Timeout(limit) => {
+                self.ask(cell);
+                let deadline = Instant::now() + limit;
+                self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+            }
+            Shutdown::Infinity => self.ask(cell),
+        }
+    }
+
+    fn ask(&mut self, cell: &ActorCell) {
+        if self.stage == Stage::Alive {
+            self.stage = Stage::Asked;
+            cell.stop(ExitReason::shutdown().to_stop_reason());
+        }
+    }
+
+    fn kill(&mut self, grace: Duration, cell: &ActorCell) {
+        cell.kill();
+        self.stage = Stage::Killed;
+        self.deadline = Some(Instant::now() + grace);
+    }
+
+    /// The deadline passed. True if nothing is left to be done.
+    fn passed(&mut self, grace: Duration, cell: &ActorCell) -> bool {
+        if self.stage == Stage::Asked {
+            self.kill(grace, cell);
+            return false;
+        }
+        self.stage = Stage::Stuck;
+        self.deadline = None;
+        true
+    }
+
+    fn fallback(&self, ordered: bool) -> ExitReason {
+        if ordered && matches!(self.stage, Stage::Asked | Stage::Dying) {
+            ExitReason::shutdown()
+        } else {
+            ExitReason::Killed
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a supervisor lists of its children.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ractor::ActorId;
+
+use crate::entry::{Entry, EntryStatus};
+use crate::exit::ExitReason;
+use crate::spec::ChildKind;
+
+/// One child, as its supervisor lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildInfo {
+    /// Its id, which is its name in the namespace.
+    pub id: String,
+    /// The living incarnation, if there is one.
+    pub pid: Option<ActorId>,
+    /// Where it stands.
+    pub status: EntryStatus,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Whether it has children.
+    pub kind: ChildKind,
+    /// When the present incarnation started.
+    pub started_at: Option<SystemTime>,
+}
+
+/// What the supervisor itself puts together: references only, so that a list of 100,000 does not hold it up. The
+/// caller turns it into text.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) id: Arc<str>,
+    pub(crate) kind: ChildKind,
+    pub(crate) restarts: u32,
+    pub(crate) started_at: Option<SystemTime>,
+    pub(crate) entry: Option<Arc<Entry>>,
+    pub(crate) ended: Option<ExitReason>,
+}
+
+impl From<Row> for ChildInfo {
+    fn from(row: Row) -> Self {
+        let status = match row.ended {
+            Some(reason) => EntryStatus::Ended { reason },
+            None => match &row.entry {
+                // Released in between: it has just ended, and its supervisor is about to hear of it.
+                Some(entry) => entry.status().unwrap_or(EntryStatus::Stopping),
+                None => EntryStatus::Starting,
+            },
+        };
+        let live = matches!(status, EntryStatus::Live);
+        Self {
+            id: row.id.to_string(),
+            pid: if live {
+                row.entry.as_ref().and_then(|entry| entry.cell()).map(|cell| cell.get_id())
+            } else {
+                None
+            },
+            status,
+            restarts: row.restarts,
+            kind: row.kind,
+            started_at: row.started_at.filter(|_| live),
+        }
+    }
+}
+
+pub(crate) fn to_infos(rows: Vec<Row>) -> Vec<ChildInfo> {
+    rows.into_iter().map(ChildInfo::from).collect()
+}

@@ -1,0 +1,392 @@
+//! What a dynamic supervisor knows of its children, and what it decides on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ractor::{ActorId, ActorRef};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::budget::{RestartWindow, jitter};
+use crate::child::{ChildKey, ChildOwner, ChildReport, Early, StartReply, Torn};
+use crate::child_task::{Launch, launch};
+use crate::children::Row;
+use crate::dynamic::DynamicOptions;
+use crate::dynamic_actor::{Arguments, DynamicMsg, EndReply};
+use crate::entry::{Claim, Found};
+use crate::error::{ChildError, StartError};
+use crate::exit::ExitReason;
+use crate::names::Namespace;
+use crate::spec::ChildSpec;
+
+pub(crate) struct State {
+    namespace: Namespace,
+    name: Arc<str>,
+    options: DynamicOptions,
+    children: HashMap<Arc<str>, Record>,
+    by_pid: HashMap<ActorId, Arc<str>>,
+    early: Early,
+    /// How many starts are under way, and how many children are quarantined: counted, never searched for.
+    starting: usize,
+    quarantined: usize,
+    epochs: u64,
+}
+
+struct Record {
+    epoch: u64,
+    spec: ChildSpec,
+    handle: ChildOwner,
+    phase: Phase,
+    window: RestartWindow,
+    restarts: u32,
+    /// It was asked to end and is not to come back.
+    ending: bool,
+    enders: Vec<EndReply>,
+    /// Starts of the same id that wait for what becomes of this child.
+    queued: Vec<(ChildSpec, StartReply)>,
+}
+
+enum Phase {
+    Starting,
+    Live,
+    /// Its end is known, its remains are being cleared away.
+    Down,
+    Stuck(String),
+    Backoff {
+        claim: Claim,
+        timer: AbortHandle,
+    },
+    Quarantined {
+        _claim: Claim,
+        reason: String,
+    },
+}
+
+pub(crate) fn answer(reply: EndReply, outcome: Result<(), ChildError>) {
+    if reply.send(outcome).is_err() {
+        tracing::trace!("nobody waits for the end of a child any more");
+    }
+}
+
+impl State {
+    pub(crate) fn new(arguments: Arguments) -> Self {
+        let Arguments { namespace, name, options } = arguments;
+        Self {
+            namespace,
+            name,
+            options,
+            children: HashMap::new(),
+            by_pid: HashMap::new(),
+            early: Early::new(),
+            starting: 0,
+            quarantined: 0,
+            epochs: 0,
+        }
+    }
+
+    /// ractor's event says that an actor ended.
+    pub(crate) fn died(&mut self, pid: ActorId, reason: ExitReason, torn: Torn) {
+        match self.by_pid.remove(&pid).and_then(|id| self.children.get_mut(&id)) {
+            Some(record) => {
+                if matches!(record.phase, Phase::Live) {
+                    record.phase = Phase::Down;
+                }
+                record.handle.died(pid, reason, torn);
+            }
+            None if self.starting > 0 => {
+                self.early.insert(pid, (reason, torn));
+            }
+            None => {
+                tracing::trace!(supervisor = %self.name, %pid, "an actor ended that is no child any more")
+            }
+        }
+    }
+
+    /// Orders all children to end, and returns those to wait for.
+    pub(crate) fn end_all(&mut self) -> Vec<ChildOwner> {
+        let mut ending = Vec::with_capacity(self.children.len());
+        for (_, record) in self.children.drain() {
+            match record.phase {
+                Phase::Backoff { timer, .. } => timer.abort(),
+                Phase::Quarantined { .. } => {}
+                _ => {
+                    record.handle.order(record.spec.shutdown);
+                    ending.push(record.handle);
+                }
+            }
+        }
+        ending
+    }
+
+    pub(crate) fn start(&mut self, myself: &ActorRef<DynamicMsg>, spec: ChildSpec, reply: StartReply) {
+        let id: Arc<str> = spec.id.as_str().into();
+        if let Some(record) = self.children.get_mut(&id) {
+            let present = match &record.phase {
+                Phase::Quarantined { reason, .. } => {
+                    return reply.keep(Err(StartError::Quarantined { reason: reason.clone() }));
+                }
+                Phase::Stuck(reason) => return reply.keep(Err(StartError::Stuck { reason: reason.clone() })),
+                Phase::Live if !record.ending => record.handle.entry().map(|entry| entry.find()),
+                _ => None,
+            };
+            return match present {
+                Some(Found::Live(cell)) => reply.keep(Err(StartError::AlreadyStarted(cell))),
+                // What becomes of it will be known soon.
+                _ => record.queued.push((spec, reply)),
+            };
+        }
+        if let Some(limit) = self.options.max_children
+            && self.children.len() - self.quarantined >= limit
+        {
+            return reply.keep(Err(StartError::MaxChildren { limit }));
+        }
+        let key = self.next_key(id.clone());
+        let epoch = key.epoch;
+        let handle = self.launch(myself, key, spec.clone(), None, Some(reply));
+        self.children.insert(
+            id,
+            Record {
+                epoch,
+                spec,
+                handle,
+                phase: Phase::Starting,
+                window: RestartWindow::default(),
+                restarts: 0,
+                ending: false,
+                enders: Vec::new(),
+                queued: Vec::new(),
+            },
+        );
+    }
+
+    fn next_key(&mut self, id: Arc<str>) -> ChildKey {
+        self.epochs += 1;
+        ChildKey { id, epoch: self.epochs }
+    }
+
+    fn launch(
+        &mut self,
+        myself: &ActorRef<DynamicMsg>,
+        key: ChildKey,
+        spec: ChildSpec,
+        claim: Option<Claim>,
+        reply: Option<StartReply>,
+    ) -> ChildOwner {
+        self.starting += 1;
+        let (owner, handle) = ChildOwner::new();
+        let job = Launch {
+            key,
+            spec,
+            namespace: self.namespace.clone(),
+            supervisor: myself.clone(),
+            handle,
+            claim,
+        };
+        launch(job, reply);
+        owner
+    }
+
+    fn record(&mut self, key: &ChildKey) -> Option<&mut Record> {
+        self.children.get_mut(&key.id).filter(|record| record.epoch == key.epoch)
+    }
+
+    pub(crate) fn terminate(
+        &mut self,
+        myself: &ActorRef<DynamicMsg>,
+        id: &Arc<str>,
+        reply: Option<EndReply>,
+    ) {
+        let Some(record) = self.children.get_mut(id) else {
+            if let Some(reply) = reply {
+                answer(reply, Err(ChildError::NotFound));
+            }
+            return;
+        };
+        match &record.phase {
+            Phase::Stuck(reason) => {
+                record.ending = true;
+                if let Some(reply) = reply {
+                    answer(reply, Err(ChildError::Stuck { reason: reason.clone() }));
+                }
+            }
+            Phase::Backoff { .. } | Phase::Quarantined { .. } => {
+                record.enders.extend(reply);
+                self.forget(myself, id, None);
+            }
+            Phase::Starting | Phase::Live | Phase::Down => {
+                record.ending = true;
+                record.handle.order(record.spec.shutdown);
+                record.enders.extend(reply);
+            }
+        }
+    }
+
+    pub(crate) fn release(&mut self, myself: &ActorRef<DynamicMsg>, id: &Arc<str>) -> Result<(), ChildError> {
+        match self.children.get(id).map(|record| &record.phase) {
+            None => Err(ChildError::NotFound),
+            Some(Phase::Quarantined { .. }) => {
+                self.forget(myself, id, None);
+                tracing::info!(supervisor = %self.name, child = %id, "released from quarantine");
+                Ok(())
+            }
+            Some(_) => Err(ChildError::NotQuarantined),
+        }
+    }
+
+    pub(crate) fn heard(&mut self, myself: &ActorRef<DynamicMsg>, report: ChildReport) {
+        match report {
+            ChildReport::Started { key, cell } => {
+                let pid = cell.get_id();
+                let early = self.early.remove(&pid);
+                self.start_is_over();
+                let Some(record) = self.record(&key) else { return };
+                for (_, reply) in record.queued.drain(..) {
+                    reply.keep(Err(StartError::AlreadyStarted(cell.clone())));
+                }
+                match early {
+                    Some((reason, torn)) => {
+                        record.phase = Phase::Down;
+                        record.handle.died(pid, reason, torn);
+                    }
+                    None => {
+                        record.phase = Phase::Live;
+                        self.by_pid.insert(pid, key.id);
+                    }
+                }
+            }
+            ChildReport::Failed { key, claim, error } => {
+                self.start_is_over();
+                match claim {
+                    None => self.forget(myself, &key.id, None),
+                    Some(claim) => self.ended(myself, &key, claim, ExitReason::Error(error.to_string())),
+                }
+            }
+            ChildReport::Ended(gone) => {
+                let key = gone.key.clone();
+                self.by_pid.remove(&gone.pid);
+                let record = self.children.get(&key.id).filter(|record| record.epoch == key.epoch);
+                let (claim, reason) = gone.conclude(record.map(|record| &*record.handle), &mut self.early);
+                self.ended(myself, &key, claim, reason);
+            }
+            ChildReport::Stuck { key, reason } => {
+                let Some(record) = self.record(&key) else { return };
+                record.phase = Phase::Stuck(reason.clone());
+                for ender in record.enders.drain(..) {
+                    answer(ender, Err(ChildError::Stuck { reason: reason.clone() }));
+                }
+                for (_, reply) in record.queued.drain(..) {
+                    reply.keep(Err(StartError::Stuck { reason: reason.clone() }));
+                }
+            }
+        }
+    }
+
+    fn start_is_over(&mut self) {
+        self.starting = self.starting.saturating_sub(1);
+        if self.starting == 0 {
+            self.early.clear();
+        }
+    }
+
+    fn ended(&mut self, myself: &ActorRef<DynamicMsg>, key: &ChildKey, claim: Claim, reason: ExitReason) {
+        let budget = self.options.budget;
+        let name = self.name.clone();
+        // A stale report: dropping the claim is all there is to do.
+        let Some(record) = self.record(key) else { return };
+        if reason.is_crash() && !record.ending {
+            tracing::warn!(supervisor = %name, child = %key.id, %reason, "ended");
+        } else {
+            tracing::debug!(supervisor = %name, child = %key.id, %reason, "ended");
+        }
+        if record.ending || !record.spec.restart.wants_restart(&reason) {
+            return self.forget(myself, &key.id, Some(claim));
+        }
+        let now = Instant::now();
+        let Some(before) = record.window.admit(now, budget.max_restarts, budget.within) else {
+            let why = format!(
+                "{} restarts within {:?}; the last end was: {reason}",
+                budget.max_restarts, budget.within
+            );
+            tracing::warn!(supervisor = %name, child = %key.id, reason = %why, "quarantined");
+            claim.quarantine(why.clone());
+            for (_, reply) in record.queued.drain(..) {
+                reply.keep(Err(StartError::Quarantined { reason: why.clone() }));
+            }
+            record.phase = Phase::Quarantined { _claim: claim, reason: why };
+            self.quarantined += 1;
+            return;
+        };
+        record.restarts += 1;
+        let wait = budget.backoff.wait(before, jitter());
+        if wait.is_zero() {
+            self.restart(myself, key, claim);
+        } else {
+            tracing::info!(supervisor = %name, child = %key.id, ?wait, "waiting before a restart");
+            claim.backoff(now + wait);
+            let (supervisor, key) = (myself.clone(), key.clone());
+            let timer = tokio::spawn(async move {
+                tokio::time::sleep_until(now + wait).await;
+                if supervisor.cast(DynamicMsg::Due(key)).is_err() {
+                    tracing::trace!("the supervisor is gone or ending");
+                }
+            });
+            record.phase = Phase::Backoff { claim, timer: timer.abort_handle() };
+        }
+    }
+
+    pub(crate) fn due(&mut self, myself: &ActorRef<DynamicMsg>, key: &ChildKey) {
+        let Some(record) = self.record(key) else { return };
+        match std::mem::replace(&mut record.phase, Phase::Starting) {
+            Phase::Backoff { claim, .. } => self.restart(myself, key, claim),
+            other => record.phase = other,
+        }
+    }
+
+    fn restart(&mut self, myself: &ActorRef<DynamicMsg>, key: &ChildKey, claim: Claim) {
+        let Some(spec) = self.record(key).map(|record| record.spec.clone()) else { return };
+        tracing::info!(supervisor = %self.name, child = %key.id, "restarting");
+        let next = self.next_key(key.id.clone());
+        let epoch = next.epoch;
+        let handle = self.launch(myself, next, spec, Some(claim), None);
+        if let Some(record) = self.record(key) {
+            record.epoch = epoch;
+            record.handle = handle;
+            record.phase = Phase::Starting;
+        }
+    }
+
+    /// The child is gone and does not come back: frees its name, tells those who waited for that, and lets a start that
+    /// waited have its turn.
+    fn forget(&mut self, myself: &ActorRef<DynamicMsg>, id: &Arc<str>, claim: Option<Claim>) {
+        let Some(record) = self.children.remove(id) else { return };
+        match record.phase {
+            Phase::Backoff { claim, timer } => {
+                timer.abort();
+                drop(claim);
+            }
+            Phase::Quarantined { .. } => self.quarantined -= 1,
+            _ => {}
+        }
+        drop(claim);
+        for ender in record.enders {
+            answer(ender, Ok(()));
+        }
+        for (spec, reply) in record.queued {
+            self.start(myself, spec, reply);
+        }
+    }
+
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        self.children
+            .iter()
+            .map(|(id, record)| Row {
+                id: id.clone(),
+                kind: record.spec.kind,
+                restarts: record.restarts,
+                started_at: record.handle.started_at(),
+                entry: record.handle.entry().cloned(),
+                ended: None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,197 @@
+//! How a child is started, ended, and when it is started again.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell};
+use tokio::task::JoinHandle;
+
+use crate::error::StartError;
+use crate::exit::ExitReason;
+use crate::life::Life;
+use crate::names::Namespace;
+use crate::scope::Scope;
+use crate::supervised::Supervised;
+
+/// When a child that ended is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// Always.
+    Permanent,
+    /// After a crash: a kill, an error, a panic; not after `Normal` or `Shutdown`.
+    Transient,
+    /// Never; its supervisor forgets it.
+    Temporary,
+}
+
+impl Restart {
+    pub(crate) fn wants_restart(self, reason: &ExitReason) -> bool {
+        match self {
+            Self::Permanent => true,
+            Self::Transient => reason.is_crash(),
+            Self::Temporary => false,
+        }
+    }
+}
+
+/// How a child is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Killed at once.
+    BrutalKill,
+    /// Asked to stop; killed if it has not after this time.
+    Timeout(Duration),
+    /// Asked to stop, and waited for however long it takes. For supervisors, which must never be killed.
+    Infinity,
+}
+
+/// Whether a child has children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildKind {
+    /// It has none that a supervisor knows of.
+    Worker,
+    /// It is a supervisor.
+    Supervisor,
+}
+
+/// How long a child that is asked to stop has before it is killed, 5 s.
+pub const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// How long a dead child's state, join handle and scope may take before the child counts as stuck, 5 s.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+type StartFuture = Pin<Box<dyn Future<Output = Result<Started, StartError>> + Send>>;
+type StartFn = Arc<dyn Fn(StartContext) -> StartFuture + Send + Sync>;
+
+/// A child: its id, how it is started and ended, and when it is started again. Cheap to clone.
+#[derive(Clone)]
+pub struct ChildSpec {
+    /// Its name in the namespace; unique there.
+    pub id: String,
+    /// When it is started again.
+    pub restart: Restart,
+    /// How it is ended.
+    pub shutdown: Shutdown,
+    /// Whether it has children.
+    pub kind: ChildKind,
+    /// How long it may take to be gone once it is dead; past it, it is stuck. [`DEFAULT_GRACE`].
+    pub grace: Duration,
+    start: StartFn,
+}
+
+impl ChildSpec {
+    /// A permanent worker with a shutdown of [`DEFAULT_SHUTDOWN`], started by `start`: any future that spawns an actor,
+    /// best by [`StartContext::spawn`], linked to the context's supervisor. `start` is called anew for every
+    /// incarnation. It should be quick; dropping it (when the child is ended while it starts) must leave nothing behind.
+    pub fn new<S, F>(id: impl Into<String>, start: S) -> Self
+    where
+        S: Fn(StartContext) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Started, StartError>> + Send + 'static,
+    {
+        Self {
+            id: id.into(),
+            restart: Restart::Permanent,
+            shutdown: Shutdown::Timeout(DEFAULT_SHUTDOWN),
+            kind: ChildKind::Worker,
+            grace: DEFAULT_GRACE,
+            start: Arc::new(move |context| Box::pin(start(context))),
+        }
+    }
+
+    /// A permanent worker that is a ractor actor; `factory` makes the actor and its arguments for every incarnation.
+    pub fn actor<A, S>(id: impl Into<String>, factory: S) -> Self
+    where
+        A: Actor,
+        S: Fn(StartContext) -> (A, A::Arguments) + Send + Sync + 'static,
+    {
+        Self::new(id, move |context: StartContext| {
+            let (actor, arguments) = factory(context.clone());
+            async move { context.spawn(actor, arguments).await }
+        })
+    }
+
+    /// Sets when it is started again.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// Sets how it is ended.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// Sets whether it has children. A supervisor should have [`Shutdown::Infinity`].
+    pub fn kind(mut self, kind: ChildKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets how long it may take to be gone once it is dead.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    pub(crate) fn start(&self, context: StartContext) -> StartFuture {
+        (self.start)(context)
+    }
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildSpec")
+            .field("id", &self.id)
+            .field("restart", &self.restart)
+            .field("shutdown", &self.shutdown)
+            .field("kind", &self.kind)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a start function gets.
+#[derive(Clone, Debug)]
+pub struct StartContext {
+    /// The child's id, which is its name in the namespace.
+    pub name: String,
+    /// The name for ractor: `<prefix>/<name>`.
+    pub full_name: String,
+    /// Who supervises the child; it must be linked to it.
+    pub supervisor: ActorCell,
+    /// For all that the child starts; drained when it has ended.
+    pub scope: Scope,
+    /// The namespace.
+    pub namespace: Namespace,
+    /// How often it was started under this claim of its name, from 1.
+    pub incarnation: u64,
+    pub(crate) life: Arc<Life>,
+}
+
+impl StartContext {
+    /// Spawns the actor under the child's name, linked to the supervisor. An actor spawned this way tells panics and
+    /// errors apart, and is refused calls to itself; one spawned by hand ends with `Error` in both cases.
+    ///
+    /// # Errors
+    /// [`StartError::Failed`] if `pre_start` fails or the name is taken in ractor's registry.
+    pub async fn spawn<A: Actor>(&self, actor: A, arguments: A::Arguments) -> Result<Started, StartError> {
+        let actor = Supervised { actor, life: self.life.clone() };
+        let (reference, join) =
+            Actor::spawn_linked(Some(self.full_name.clone()), actor, arguments, self.supervisor.clone())
+                .await?;
+        Ok(Started { cell: reference.into(), join })
+    }
+}
+
+/// A child that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// The actor.
+    pub cell: ActorCell,
+    /// Its task, as ractor's `spawn` returned it.
+    pub join: JoinHandle<()>,
+}

@@ -1,0 +1,236 @@
+//! Monitors tell once; watches follow a name.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Poll;
+
+use common::*;
+use ergane_otp::*;
+use ractor::ActorCell;
+
+async fn tree(namespace: &Namespace, world: &Arc<World>) -> (SupervisorRef, ActorCell) {
+    let root =
+        soon(Supervisor::start(namespace, "root", plenty(), vec![world.child("a")], None)).await.unwrap();
+    let cell = find(namespace, "a").await;
+    (root, cell)
+}
+
+#[tokio::test]
+async fn the_reason_is_the_real_one() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, mut cell) = tree(&namespace, &world).await;
+    let panic = ExitReason::Panic { message: "told to panic".into(), location: None };
+    let endings: [(Ending, ExitReason); 6] = [
+        (|cell| cell.stop(None), ExitReason::Normal),
+        (|cell| cell.stop(Some("shutdown".into())), ExitReason::shutdown()),
+        (|cell| cell.stop(Some("enough".into())), ExitReason::Shutdown("enough".into())),
+        (|cell| cell.kill(), ExitReason::Killed),
+        (order_error, ExitReason::Error("told to fail".into())),
+        (order_panic, panic),
+    ];
+    for (end, reason) in endings {
+        let monitor = namespace.monitor("a");
+        let pid = Some(cell.get_id());
+        assert_eq!((monitor.name(), monitor.pid()), ("a", pid));
+        end(&cell);
+        assert_eq!(soon(monitor.down()).await, Down { name: "a".into(), pid, reason });
+        cell = successor(&namespace, "a", &cell).await;
+    }
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handler_may_say_its_own_reason() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, cell) = tree(&namespace, &world).await;
+    let monitor = namespace.monitor("a");
+    let reason = ExitReason::Shutdown("by itself".into());
+    let said = reason.clone();
+    order(&cell, move |_, _| async move { Err(Box::new(said) as ractor::ActorProcessingErr) });
+    assert_eq!(soon(monitor).await.reason, reason);
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn twice_monitored_is_twice_told_and_each_but_once() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, cell) = tree(&namespace, &world).await;
+    let (one, two, by_cell) = (namespace.monitor("a"), namespace.monitor("a"), Monitor::of(&cell));
+    order_error(&cell);
+    let down = soon(one).await;
+    assert_eq!(soon(two).await, down);
+    assert_eq!(soon(by_cell).await.reason, down.reason);
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_monitor_of_the_dead_or_unknown_tells_no_proc_at_once() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, cell) = tree(&namespace, &world).await;
+    let down = soon(namespace.monitor("nobody")).await;
+    assert_eq!(down, Down { name: "nobody".into(), pid: None, reason: ExitReason::NoProc });
+    soon(root.shutdown(LONG)).await.unwrap();
+    assert_eq!(soon(namespace.monitor("a")).await.reason, ExitReason::NoProc);
+    assert_eq!(soon(Monitor::of(&cell)).await.reason, ExitReason::NoProc);
+}
+
+#[tokio::test]
+async fn a_monitor_waits_while_its_actor_lives_and_a_dropped_one_leaves_nothing_behind() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, cell) = tree(&namespace, &world).await;
+    let mut monitor = namespace.monitor("a");
+    std::future::poll_fn(|context| {
+        assert!(std::pin::Pin::new(&mut monitor).poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    assert_eq!(ping(&namespace, "a").await, Ok(1));
+    drop(monitor);
+    cell.kill();
+    successor(&namespace, "a", &cell).await;
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_monitor_is_over_with_the_incarnation_it_watched() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, cell) = tree(&namespace, &world).await;
+    let monitor = namespace.monitor("a");
+    cell.kill();
+    let next = successor(&namespace, "a", &cell).await;
+    order_error(&next);
+    let next = successor(&namespace, "a", &next).await;
+    let down = soon(monitor).await;
+    assert_eq!((down.pid, down.reason), (Some(cell.get_id()), ExitReason::Killed));
+    drop(next);
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_monitor_of_a_start_that_fails_tells_of_it() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, pool) = pool(&namespace, DynamicOptions::new()).await;
+    world.break_starts("a", true);
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let spec = {
+        let gate = gate.clone();
+        ChildSpec::new("a", move |_| {
+            let gate = gate.clone();
+            async move {
+                gate.acquire().await.unwrap().forget();
+                Err(StartError::Failed { reason: ExitReason::Error("told to fail".into()) })
+            }
+        })
+    };
+    pool.start_child_with_reply(spec, |_| {});
+    eventually(|| namespace.status("a") == Some(EntryStatus::Starting)).await;
+    // The status is there a moment before the start is.
+    let mut monitor = namespace.monitor("a");
+    std::future::poll_fn(|context| match std::pin::Pin::new(&mut monitor).poll(context) {
+        Poll::Pending => Poll::Ready(()),
+        Poll::Ready(_) => {
+            monitor = namespace.monitor("a");
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+    gate.add_permits(1);
+    let reason = soon(monitor).await.reason;
+    assert!(reason.to_string().contains("told to fail"), "{reason}");
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_actor_of_somebody_else_can_be_monitored_by_reference() {
+    struct Stranger;
+    impl ractor::Actor for Stranger {
+        type Msg = ();
+        type State = ();
+        type Arguments = ();
+        async fn pre_start(&self, _: ractor::ActorRef<()>, (): ()) -> Result<(), ractor::ActorProcessingErr> {
+            Ok(())
+        }
+    }
+    let (stranger, join) = ractor::Actor::spawn(None, Stranger, ()).await.unwrap();
+    let monitor = Monitor::of(&stranger);
+    stranger.stop(None);
+    let down = soon(monitor).await;
+    assert_eq!((down.pid, down.reason), (Some(stranger.get_id()), ExitReason::NoProc));
+    soon(join).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_tells_every_incarnation_in_order() {
+    let (namespace, world) = (namespace(), World::new());
+    let mut watch = namespace.watch("a");
+    assert_eq!(soon(watch.next()).await, Some(Incarnation::Gone));
+    let (root, mut cell) = tree(&namespace, &world).await;
+    for _ in 0..5 {
+        let pid = cell.get_id();
+        cell.kill();
+        cell = successor(&namespace, "a", &cell).await;
+        assert_eq!(soon(watch.next()).await, Some(Incarnation::Up { pid }));
+        assert_eq!(soon(watch.next()).await, Some(Incarnation::Down { pid, reason: ExitReason::Killed }));
+    }
+    let pid = cell.get_id();
+    soon(root.shutdown(LONG)).await.unwrap();
+    assert_eq!(soon(watch.next()).await, Some(Incarnation::Up { pid }));
+    assert_eq!(soon(watch.next()).await, Some(Incarnation::Down { pid, reason: ExitReason::shutdown() }));
+    assert_eq!(soon(watch.next()).await, Some(Incarnation::Gone));
+    // The name may be taken again, and the watch goes on.
+    let (root, cell) = tree(&namespace, &world).await;
+    assert_eq!(soon(watch.next()).await, Some(Incarnation::Up { pid: cell.get_id() }));
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_late_watch_begins_with_where_the_name_stands() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, pool) =
+        pool(&namespace, DynamicOptions::new().budget(RestartBudget { max_restarts: 0, ..generous() })).await;
+    let cell = soon(pool.start_child(world.child("a"), LONG)).await.unwrap();
+    let mut watch = namespace.watch("a");
+    assert_eq!(soon(watch.next()).await, Some(Incarnation::Up { pid: cell.get_id() }));
+    cell.kill();
+    assert!(matches!(soon(watch.next()).await, Some(Incarnation::Down { .. })));
+    let Some(Incarnation::Quarantined { reason }) = soon(watch.next()).await else { panic!() };
+    assert_eq!(soon(namespace.watch("a").next()).await, Some(Incarnation::Quarantined { reason }));
+    soon(pool.release("a")).await.unwrap();
+    assert_eq!(soon(watch.next()).await, Some(Incarnation::Gone));
+    assert_eq!(soon(namespace.watch("a").next()).await, Some(Incarnation::Gone));
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_namespace() {
+    let namespace = namespace();
+    let mut watch = namespace.watch("a");
+    assert_eq!(soon(watch.next()).await, Some(Incarnation::Gone));
+    drop(namespace);
+    assert_eq!(soon(watch.next()).await, None);
+}
+
+#[tokio::test]
+async fn a_watch_that_nobody_reads_is_bounded_and_loses_the_oldest() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, mut cell) = tree(&namespace, &world).await;
+    let mut watch = namespace.watch("a");
+    for _ in 0..WATCH_CAPACITY {
+        cell.kill();
+        cell = successor(&namespace, "a", &cell).await;
+    }
+    soon(root.shutdown(LONG)).await.unwrap();
+    let mut events = Vec::new();
+    loop {
+        events.push(soon(watch.next()).await.unwrap());
+        if events.last() == Some(&Incarnation::Gone) {
+            break;
+        }
+    }
+    assert_eq!(events.len(), WATCH_CAPACITY);
+    assert!(events.contains(&Incarnation::Up { pid: cell.get_id() }));
+}

@@ -1,0 +1,147 @@
+//! A child that cannot be ended is not started a second time beside itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use ergane_otp::*;
+
+/// Short, since it really passes: a blocked thread stops a paused clock.
+const GRACE: Duration = Duration::from_millis(50);
+
+fn spec(world: &std::sync::Arc<World>, name: &str) -> ChildSpec {
+    world.child(name).grace(GRACE).shutdown(Shutdown::Timeout(GRACE))
+}
+
+async fn stuck(namespace: &Namespace, name: &str) -> String {
+    let mut reason = String::new();
+    eventually(|| match namespace.status(name) {
+        Some(EntryStatus::Stuck { reason: why }) => {
+            reason = why;
+            true
+        }
+        _ => false,
+    })
+    .await;
+    reason
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_blocked_handler_makes_a_terminated_child_stuck_until_it_ends() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, pool) = pool(&namespace, DynamicOptions::new().budget(generous())).await;
+    let child = soon(pool.start_child(spec(&world, "a"), LONG)).await.unwrap();
+    let release = block(&child).await;
+    let outcome = soon(pool.terminate_child("a", LONG)).await;
+    let Err(ChildError::Stuck { reason }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(namespace.status("a"), Some(EntryStatus::Stuck { reason: reason.clone() }));
+    let refused = soon(pool.start_child(spec(&world, "a"), LONG)).await;
+    assert!(matches!(refused, Err(StartError::Stuck { reason: why }) if why == reason));
+    assert_eq!(ping(&namespace, "a").await, Err(CallError::NoProc));
+    // Others do not notice.
+    soon(pool.start_child(spec(&world, "b"), LONG)).await.unwrap();
+    drop(release);
+    eventually(|| namespace.status("a").is_none()).await;
+    while soon(pool.children()).await.unwrap().len() != 1 {}
+    soon(pool.start_child(spec(&world, "a"), LONG)).await.unwrap();
+    assert_eq!(world.overlaps(), 0);
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leftover_of_a_crashed_childs_scope_delays_its_restart_until_it_is_gone() {
+    let (namespace, world) = (namespace(), World::new());
+    let specs = vec![spec(&world, "a"), spec(&world, "b")];
+    let root = soon(Supervisor::start(&namespace, "root", plenty(), specs, None)).await.unwrap();
+    let (a, b) = (find(&namespace, "a").await, find(&namespace, "b").await);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (tell, blocks) = tokio::sync::oneshot::channel();
+    order(&a, move |_, context| async move {
+        context.scope.spawn("busy loop", async move {
+            tell.send(()).unwrap();
+            tokio::task::block_in_place(|| wait.recv_timeout(LONG)).ok();
+        });
+        Ok(())
+    });
+    soon(blocks).await.unwrap();
+    a.kill();
+    let reason = stuck(&namespace, "a").await;
+    assert!(reason.contains("busy loop"), "{reason}");
+    assert_eq!((world.count("start a"), world.alive()), (1, 1));
+    // The supervisor works on.
+    b.kill();
+    successor(&namespace, "b", &b).await;
+    drop(go);
+    eventually(|| namespace.whereis("a").is_some_and(|next| next != a)).await;
+    assert_eq!(world.count("start a"), 2);
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stuck_child_does_not_hold_a_shutdown_up_for_ever() {
+    let (namespace, world) = (namespace(), World::new());
+    let specs = vec![spec(&world, "a"), spec(&world, "b")];
+    let root = soon(Supervisor::start(&namespace, "root", plenty(), specs, None)).await.unwrap();
+    let release = block(&find(&namespace, "b").await).await;
+    soon(root.shutdown(LONG)).await.unwrap();
+    // Its name is still held: nobody can start a second one beside it.
+    assert!(matches!(namespace.status("b"), Some(EntryStatus::Stuck { .. })));
+    assert_eq!(namespace.status("a"), None);
+    drop(release);
+    eventually(|| namespace.names().is_empty()).await;
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_slow_drop_of_a_state_stalls_no_other_restart_and_no_successor_overlaps_it() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex, mpsc};
+
+    static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+    struct SlowDrop(Option<mpsc::Receiver<()>>);
+    impl Drop for SlowDrop {
+        fn drop(&mut self) {
+            if let Some(wait) = self.0.take() {
+                tokio::task::block_in_place(|| wait.recv_timeout(LONG)).ok();
+            }
+            LIVE.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    struct Slow;
+    impl ractor::Actor for Slow {
+        type Msg = ();
+        type State = Mutex<SlowDrop>;
+        type Arguments = Option<mpsc::Receiver<()>>;
+        async fn pre_start(
+            &self,
+            _: ractor::ActorRef<()>,
+            wait: Option<mpsc::Receiver<()>>,
+        ) -> Result<Self::State, ractor::ActorProcessingErr> {
+            assert_eq!(LIVE.fetch_add(1, Ordering::SeqCst), 0, "two states at once");
+            Ok(Mutex::new(SlowDrop(wait)))
+        }
+    }
+
+    let (namespace, world) = (namespace(), World::new());
+    let (release, wait) = mpsc::channel();
+    let wait = Arc::new(Mutex::new(Some(wait)));
+    let slow = ChildSpec::actor("slow", move |_| (Slow, wait.lock().unwrap().take())).grace(LONG);
+    let specs = vec![slow, world.child("b")];
+    let root = soon(Supervisor::start(&namespace, "root", plenty(), specs, None)).await.unwrap();
+    let first = find(&namespace, "slow").await;
+    first.kill();
+    eventually(|| namespace.status("slow") == Some(EntryStatus::Stopping)).await;
+    for _ in 0..10 {
+        let b = find(&namespace, "b").await;
+        b.kill();
+        successor(&namespace, "b", &b).await;
+    }
+    assert_eq!(namespace.status("slow"), Some(EntryStatus::Stopping));
+    drop(release);
+    successor(&namespace, "slow", &first).await;
+    soon(root.shutdown(LONG)).await.unwrap();
+    assert_eq!(LIVE.load(Ordering::SeqCst), 0);
+}

@@ -1,0 +1,27 @@
+//! What can be wrong before any call is made. A call that fails is a [`ProviderError`](ergane_core::ProviderError).
+
+use std::path::PathBuf;
+
+/// Why a provider cannot be set up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The script file cannot be read.
+    #[error("the script {} cannot be read: {reason}", .path.display())]
+    ScriptUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// A line of a script is no reply.
+    #[error("line {line} of the script {} is no reply: {reason}", .path.display())]
+    BadScriptLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

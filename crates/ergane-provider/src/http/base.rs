@@ -1,0 +1,153 @@
+//! Base URLs as people type them.
+
+use ergane_core::ProviderError;
+use reqwest::Url;
+
+use crate::provider::invalid;
+
+/// Where a provider is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BaseUrl {
+    url: Url,
+    shown: String,
+}
+
+/// What belongs to an API's base and what to its calls.
+pub(crate) struct PathRules {
+    /// Ends that people copy along with the base, the longest first.
+    pub(crate) strip: &'static [&'static str],
+    /// The path when none is given.
+    pub(crate) default: &'static str,
+}
+
+impl BaseUrl {
+    /// Reads what somebody typed: with or without a scheme, a slash at the end, the version, or a call's whole path.
+    pub(crate) fn parse(typed: &str, rules: &PathRules) -> Result<Self, ProviderError> {
+        let bad = |why: &str| {
+            invalid(format!("{typed:?} is no base URL: {why}; it looks like http://localhost:8080/v1"))
+        };
+        let trimmed = typed.trim();
+        let mut url = match trimmed.split_once("://") {
+            Some(_) => Url::parse(trimmed),
+            None => {
+                let plain = Url::parse(&format!("http://{trimmed}"));
+                match &plain {
+                    Ok(url) if !is_near(url) => Url::parse(&format!("https://{trimmed}")),
+                    _ => plain,
+                }
+            }
+        }
+        .map_err(|error| bad(&error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(bad("it must begin with http:// or https://"));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(bad("it names no host"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            // Not quoted: there is a password in it.
+            return Err(invalid(
+                "the base URL holds a user name or password; keys come from an environment variable or a file only",
+            ));
+        }
+        url.set_fragment(None);
+        let mut path = url.path().trim_end_matches('/').to_owned();
+        if let Some(end) = rules.strip.iter().find(|end| path.ends_with(**end)) {
+            path.truncate(path.len() - end.len());
+        }
+        if path.is_empty() {
+            path.push_str(rules.default);
+        }
+        url.set_path(&path);
+        let shown = format!("{}{}", url.origin().ascii_serialization(), url.path().trim_end_matches('/'));
+        Ok(Self { url, shown })
+    }
+
+    /// For people: without a query, which may hold a secret.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// The URL of a call.
+    pub(crate) fn join(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&(base + path));
+        url
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    pub(crate) fn same_server(&self, other: &Self) -> bool {
+        self.url.origin() == other.url.origin()
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// Whether it is this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(&self.url)
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a host without a scheme most likely means plain HTTP: this machine, an address, a name without dots.
+fn is_near(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    is_loopback(url) || host.parse::<std::net::IpAddr>().is_ok() || !host.contains('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: PathRules = PathRules { strip: &["/chat/completions"], default: "/v1" };
+
+    fn shown(typed: &str) -> String {
+        BaseUrl::parse(typed, &RULES).unwrap().shown
+    }
+
+    #[test]
+    fn a_base_url_is_understood_in_every_way_it_is_typed() {
+        for typed in [
+            "http://localhost:8080",
+            "http://localhost:8080/",
+            "http://localhost:8080/v1",
+            "http://localhost:8080/v1/",
+            "http://localhost:8080/v1/chat/completions",
+            " localhost:8080 ",
+            "localhost:8080/v1/",
+        ] {
+            assert_eq!(shown(typed), "http://localhost:8080/v1", "{typed:?}");
+        }
+        assert_eq!(shown("https://openrouter.ai/api/v1"), "https://openrouter.ai/api/v1");
+        assert_eq!(shown("api.example.com"), "https://api.example.com/v1");
+        assert_eq!(shown("192.168.1.7:1234"), "http://192.168.1.7:1234/v1");
+        assert_eq!(shown("[::1]:1234"), "http://[::1]:1234/v1");
+        let azure = BaseUrl::parse("https://x.example/openai/deployments/d?api-version=1", &RULES).unwrap();
+        assert_eq!(
+            azure.join("/chat/completions").as_str(),
+            "https://x.example/openai/deployments/d/chat/completions?api-version=1"
+        );
+        assert_eq!(azure.shown(), "https://x.example/openai/deployments/d");
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused_and_a_password_in_it_is_not_quoted() {
+        for typed in ["", "http://", "ftp://host/", "http://exa mple", "file:///etc/passwd"] {
+            assert!(BaseUrl::parse(typed, &RULES).is_err(), "{typed:?}");
+        }
+        let error = BaseUrl::parse("https://me:planted@host/v1", &RULES).unwrap_err();
+        assert!(!error.to_string().contains("planted"), "{error}");
+    }
+}

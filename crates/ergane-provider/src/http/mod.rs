@@ -1,0 +1,363 @@
+//! The I/O around the wire formats, written once.
+//!
+//! A request is sent once. What breaks is reported as what it is, and whether it is sent again is decided elsewhere: a
+//! client that repeats a POST by itself, after a lost connection or in the guise of a redirect, bills twice.
+
+mod base;
+mod key;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use ergane_core::{ErrorKind, ModelReply, ProviderError};
+use reqwest::{Client, Response, Url};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+pub(crate) use base::{BaseUrl, PathRules};
+pub(crate) use key::KeySource;
+
+use crate::provider::{Delta, DeltaSink, invalid};
+use crate::wire::{CallInfo, Decoder, Head, HttpRequest, MAX_EVENT, Redactor, StreamEvent};
+
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A server that is to answer in one piece says nothing while the model writes; it gets this many idle timeouts.
+const WHOLE_ANSWER_PATIENCE: u32 = 5;
+
+/// How long a listing of models may take in all.
+const LISTING: Duration = Duration::from_secs(30);
+
+/// One server: where it is, where its key comes from, and the connections to it.
+#[derive(Clone)]
+pub(crate) struct Server {
+    typed: String,
+    base: Result<BaseUrl, ProviderError>,
+    pub(crate) key: KeySource,
+    /// Made at the first call: reading the system's certificates takes a while.
+    client: Arc<OnceCell<Client>>,
+}
+
+impl Server {
+    pub(crate) fn new(typed: &str, rules: &PathRules, key: KeySource) -> Self {
+        Self {
+            typed: typed.trim().to_owned(),
+            base: BaseUrl::parse(typed, rules),
+            key,
+            client: Arc::default(),
+        }
+    }
+
+    pub(crate) fn base(&self) -> Result<&BaseUrl, ProviderError> {
+        self.base.as_ref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn shown(&self) -> String {
+        match &self.base {
+            Ok(base) => base.shown().to_owned(),
+            // It may be refused for the password in it.
+            Err(_) if self.typed.contains('@') => "an invalid URL".to_owned(),
+            Err(_) => self.typed.clone(),
+        }
+    }
+
+    async fn client(&self, base: &BaseUrl) -> Result<Client, ProviderError> {
+        self.client
+            .get_or_try_init(|| async {
+                let (https, local) = (base.is_https(), base.is_loopback());
+                let built = tokio::task::spawn_blocking(move || build_client(https, local)).await;
+                match built {
+                    Ok(Ok(client)) => Ok(client),
+                    Ok(Err(error)) => Err(cannot_build(&root_cause(&error))),
+                    Err(error) => Err(cannot_build(&error.to_string())),
+                }
+            })
+            .await
+            .cloned()
+    }
+
+    /// The key to send, and what a decoder is to know.
+    pub(crate) async fn credentials(
+        &self,
+        needs_key: bool,
+    ) -> Result<(Option<SecretString>, Redactor), ProviderError> {
+        let key = self.key.resolve(needs_key).await?;
+        Ok((key.clone(), Redactor::new(key)))
+    }
+
+    /// Sends a request and decodes its answer as it comes.
+    pub(crate) async fn exchange<D: Decoder>(
+        &self,
+        request: HttpRequest,
+        key: Option<SecretString>,
+        call: Exchange,
+        decoder: impl FnOnce(CallInfo, Head) -> D,
+    ) -> Result<ModelReply, ProviderError> {
+        let Exchange { info, idle, stream, deltas } = call;
+        let base = self.base()?;
+        let mut builder = self.client(base).await?.post(base.join(request.path)).body(request.body);
+        for (name, value) in request.headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(key) = &key {
+            builder = builder.header(reqwest::header::AUTHORIZATION, bearer(key, &info)?);
+        }
+        let patience = if stream { idle } else { idle.saturating_mul(WHOLE_ANSWER_PATIENCE) };
+        let response = match timeout(patience, builder.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(not_sent(&error, &info)),
+            Err(_) => return Err(silent(&info, patience)),
+        };
+        if response.status().is_redirection() {
+            return Err(redirected(&response, &info));
+        }
+        let decoder = decoder(info.clone(), head_of(&response));
+        receive(
+            Answer { response, info: &info },
+            decoder,
+            idle,
+            || silent(&info, idle),
+            |delta| {
+                if stream {
+                    deltas.send(delta);
+                }
+            },
+        )
+        .await
+    }
+
+    /// Fetches a JSON document, such as a list of models.
+    pub(crate) async fn get_json(
+        &self,
+        path: &str,
+        key: Option<SecretString>,
+        info: &CallInfo,
+        limit: Option<Duration>,
+    ) -> Result<serde_json::Value, ProviderError> {
+        let limit = limit.unwrap_or(LISTING);
+        timeout(limit, self.fetch(path, key, info)).await.unwrap_or_else(|_| Err(silent(info, limit)))
+    }
+
+    async fn fetch(
+        &self,
+        path: &str,
+        key: Option<SecretString>,
+        info: &CallInfo,
+    ) -> Result<serde_json::Value, ProviderError> {
+        let base = self.base()?;
+        let mut builder = self.client(base).await?.get(base.join(path));
+        if let Some(key) = &key {
+            builder = builder.header(reqwest::header::AUTHORIZATION, bearer(key, info)?);
+        }
+        let mut response = builder.send().await.map_err(|error| not_sent(&error, info))?;
+        if response.status().is_redirection() {
+            return Err(redirected(&response, info));
+        }
+        let head = head_of(&response);
+        let limit = if head.is_success() { MAX_EVENT } else { crate::wire::MAX_ERROR_BODY };
+        let mut body = Vec::new();
+        while let Some(bytes) = response.chunk().await.map_err(|error| broke_off(&error, info))? {
+            let room = limit - body.len();
+            body.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
+            if body.len() == limit {
+                break;
+            }
+        }
+        crate::wire::json_body(info, &head, &body)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("url", &self.shown()).field("key", &self.key).finish()
+    }
+}
+
+/// What is particular to one exchange.
+pub(crate) struct Exchange {
+    pub(crate) info: CallInfo,
+    pub(crate) idle: Duration,
+    pub(crate) stream: bool,
+    pub(crate) deltas: DeltaSink,
+}
+
+/// Where the pieces of a body come from.
+trait Body: Send {
+    /// The next piece; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, ProviderError>> + Send;
+}
+
+struct Answer<'a> {
+    response: Response,
+    info: &'a CallInfo,
+}
+
+impl Body for Answer<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ProviderError> {
+        self.response.chunk().await.map_err(|error| broke_off(&error, self.info))
+    }
+}
+
+/// Decodes a body until its terminal event. Any piece, a keep-alive too, is a sign of life; silence beyond `idle` is the
+/// end.
+async fn receive(
+    mut body: impl Body,
+    mut decoder: impl Decoder,
+    idle: Duration,
+    silent: impl Fn() -> ProviderError,
+    show: impl Fn(Delta),
+) -> Result<ModelReply, ProviderError> {
+    let mut events = Vec::new();
+    loop {
+        match timeout(idle, body.next()).await {
+            Ok(Ok(Some(bytes))) => decoder.feed(&bytes, &mut events),
+            Ok(Ok(None)) => decoder.end(None, &mut events),
+            Ok(Err(error)) => decoder.end(Some(error), &mut events),
+            Err(_) => decoder.end(Some(silent()), &mut events),
+        }
+        for event in events.drain(..) {
+            match event {
+                StreamEvent::Text(text) => show(Delta::Text(text)),
+                StreamEvent::Reasoning(text) => show(Delta::Reasoning(text)),
+                StreamEvent::ToolCall { name } => show(Delta::ToolCall { name }),
+                StreamEvent::Finish(reply) => return Ok(reply),
+                StreamEvent::Failed { error, partial: _ } => return Err(error),
+            }
+        }
+    }
+}
+
+fn build_client(https: bool, local: bool) -> Result<Client, reqwest::Error> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error says that another thread was faster, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+    let mut builder = Client::builder()
+        .user_agent(concat!("ergane/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false);
+    if !https {
+        // No certificate is ever looked at, so a machine that has none can do without.
+        builder = builder.tls_certs_only([]);
+    }
+    if local {
+        builder = builder.no_proxy();
+    }
+    builder.build()
+}
+
+fn cannot_build(why: &str) -> ProviderError {
+    let message =
+        format!("no HTTPS connection can be made from this machine: {why}; install its CA certificates");
+    ProviderError { retryable: false, ..ProviderError::new(ErrorKind::Network, message) }
+}
+
+fn bearer(key: &SecretString, info: &CallInfo) -> Result<reqwest::header::HeaderValue, ProviderError> {
+    let text = SecretString::from(format!("Bearer {}", key.expose_secret()));
+    let mut value = reqwest::header::HeaderValue::from_str(text.expose_secret()).map_err(|_| {
+        let message = format!(
+            "the key for {} has characters that no HTTP header can carry; {}",
+            info.provider, info.key_hint
+        );
+        ProviderError::new(ErrorKind::Auth, message)
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn head_of(response: &Response) -> Head {
+    let headers = response
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+        .collect();
+    Head { status: response.status().as_u16(), headers, at: SystemTime::now() }
+}
+
+/// The innermost reason, which is the one that tells something.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn not_sent(error: &reqwest::Error, info: &CallInfo) -> ProviderError {
+    let (provider, at) = (&info.provider, &info.endpoint);
+    if error.is_timeout() {
+        let message = format!("{provider} at {at} did not accept a connection within {CONNECT:?}");
+        return ProviderError::new(ErrorKind::Timeout, message);
+    }
+    let cause = info.redactor.redact(&root_cause(error));
+    let message = if error.is_connect() {
+        format!(
+            "{provider} at {at} cannot be reached: {cause}; is the server running, and is this its base URL?"
+        )
+    } else {
+        format!("the connection to {provider} at {at} broke before an answer began: {cause}")
+    };
+    ProviderError::new(ErrorKind::Network, message)
+}
+
+fn broke_off(error: &reqwest::Error, info: &CallInfo) -> ProviderError {
+    let cause = root_cause(error);
+    if is_nonsense(error) {
+        return crate::wire::protocol_error(info, &format!("its compression or framing is broken ({cause})"));
+    }
+    crate::wire::cut_error(info, &cause)
+}
+
+/// Whether the bytes that came were wrong. All else is bytes that did not come.
+fn is_nonsense(error: &reqwest::Error) -> bool {
+    fn kind_of(error: &(dyn Error + 'static)) -> Option<std::io::ErrorKind> {
+        error.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
+    }
+    // A decompressor's own error stands right below; what the connection said stands deeper.
+    if let Some(kind) = error.source().and_then(kind_of)
+        && error.is_decode()
+    {
+        return kind != std::io::ErrorKind::UnexpectedEof;
+    }
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(error) = cause {
+        if matches!(kind_of(error), Some(std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput))
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn silent(info: &CallInfo, for_long: Duration) -> ProviderError {
+    let message = format!("{} at {} said nothing for {for_long:?}", info.provider, info.endpoint);
+    ProviderError::new(ErrorKind::Timeout, message)
+}
+
+fn redirected(response: &Response, info: &CallInfo) -> ProviderError {
+    let target = response
+        .headers()
+        .get(reqwest::header::LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|location| response.url().join(location).ok())
+        .map(|url: Url| format!(" to {}", url.origin().ascii_serialization() + url.path()))
+        .unwrap_or_default();
+    let message = format!(
+        "{} at {} redirects{target}; a request with a key is not sent on, so give the base URL that is meant",
+        info.provider, info.endpoint
+    );
+    ProviderError { status: Some(response.status().as_u16()), ..invalid(info.redactor.redact(&message)) }
+}
+
+#[cfg(test)]
+mod tests;

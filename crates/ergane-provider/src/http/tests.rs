@@ -1,0 +1,60 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::wire::openai;
+use crate::wire::testing::info;
+
+/// Pieces, each after a silence.
+struct Paced(std::vec::IntoIter<(u64, &'static str)>);
+
+impl Body for Paced {
+    async fn next(&mut self) -> Result<Option<Bytes>, ProviderError> {
+        match self.0.next() {
+            Some((seconds, piece)) => {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Ok(Some(Bytes::from_static(piece.as_bytes())))
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn answer(pieces: Vec<(u64, &'static str)>) -> (Result<ModelReply, ProviderError>, Vec<Delta>) {
+    let shown = Mutex::new(Vec::new());
+    let decoder = openai::Decoder::new(info(), Head::new(200, "text/event-stream"));
+    let idle = Duration::from_secs(10);
+    let result = receive(
+        Paced(pieces.into_iter()),
+        decoder,
+        idle,
+        || silent(&info(), idle),
+        |delta| {
+            shown.lock().unwrap().push(delta);
+        },
+    )
+    .await;
+    (result, shown.into_inner().unwrap())
+}
+
+const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+const END: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+
+#[tokio::test(start_paused = true)]
+async fn keep_alives_hold_off_the_idle_timeout_and_are_no_output() {
+    let mut pieces = vec![(9, ": ping\n\n"); 20];
+    pieces.extend([(9, TEXT), (9, END), (9, "data: [DONE]\n\n")]);
+    let (result, shown) = answer(pieces).await;
+    assert_eq!(result.unwrap().message.text(), "x");
+    assert_eq!(shown, [Delta::Text("x".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_beyond_the_idle_timeout_is_a_timeout_that_keeps_what_was_proved() {
+    let before = tokio::time::Instant::now();
+    let (result, shown) = answer(vec![(9, TEXT)]).await;
+    let error = result.unwrap_err();
+    assert_eq!((error.kind, error.after_output, error.retryable), (ErrorKind::Timeout, true, true));
+    assert_eq!((before.elapsed(), shown.len()), (Duration::from_secs(19), 1));
+    let (result, _) = answer(vec![(0, TEXT), (0, END)]).await;
+    assert_eq!(result.unwrap().message.text(), "x", "the reason to stop had come");
+}

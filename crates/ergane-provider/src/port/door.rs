@@ -1,0 +1,118 @@
+//! The way to a provider's actor, which may not have been started yet, or be between two incarnations.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ergane_core::{ErrorKind, ProviderError};
+use ergane_otp::{ChildSpec, DynamicSupervisorRef, StartError};
+use ractor::{ActorRef, MessagingErr};
+
+use super::admission::{Admission, AdmissionMsg};
+use super::lane::{Lane, Ticket};
+
+/// How long a provider's actor may take to be (again) alive.
+const OPENING: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub(super) struct Door(Mutex<Leaf>);
+
+#[allow(clippy::vec_box, reason = "boxed they come and boxed they go on")]
+type Waiters = Vec<Box<Ticket>>;
+
+/// Tickets never pass one another: those that come while the door is opened go in together, in their order.
+#[derive(Default)]
+enum Leaf {
+    #[default]
+    Closed,
+    Opening(Waiters),
+    Open(ActorRef<AdmissionMsg>),
+}
+
+/// The supervisors of providers and of requests.
+#[derive(Clone)]
+pub(super) struct Supervisors {
+    pub(super) providers: DynamicSupervisorRef,
+    pub(super) requests: DynamicSupervisorRef,
+}
+
+impl Door {
+    fn leaf(&self) -> MutexGuard<'_, Leaf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the ticket to the lane's actor, which is started when it is not alive. Never waits. Must be called within a
+    /// tokio runtime.
+    pub(super) fn enter(lane: &Arc<Lane>, supervisors: &Supervisors, ticket: Box<Ticket>) {
+        let mut leaf = lane.door.leaf();
+        let ticket = match &mut *leaf {
+            Leaf::Opening(tickets) => return tickets.push(ticket),
+            Leaf::Closed => ticket,
+            Leaf::Open(actor) => match actor.send_message(AdmissionMsg::Submit(ticket)) {
+                Ok(()) => return,
+                Err(MessagingErr::SendErr(AdmissionMsg::Submit(ticket))) => ticket,
+                // The ticket is gone, and its promise with it, which tells.
+                Err(_) => return,
+            },
+        };
+        *leaf = Leaf::Opening(vec![ticket]);
+        drop(leaf);
+        tokio::spawn(open(lane.clone(), supervisors.clone()));
+    }
+
+    /// Tells the actor, if it is alive. One that is not has nothing to be told: it begins with an empty queue and counts
+    /// anew.
+    pub(super) fn tell(&self, message: AdmissionMsg) {
+        if let Leaf::Open(actor) = &*self.leaf()
+            && actor.send_message(message).is_err()
+        {
+            tracing::trace!("a provider's actor is between two incarnations");
+        }
+    }
+}
+
+async fn open(lane: Arc<Lane>, supervisors: Supervisors) {
+    let (for_actor, requests) = (lane.clone(), supervisors.requests.clone());
+    let spec =
+        ChildSpec::actor(lane.actor.clone(), move |_| (Admission, (for_actor.clone(), requests.clone())));
+    let actor = match supervisors.providers.start_child(spec, OPENING).await {
+        Ok(cell) | Err(StartError::AlreadyStarted(cell)) => ActorRef::from(cell),
+        Err(error) => return refuse(&lane, &error),
+    };
+    let mut leaf = lane.door.leaf();
+    let before = std::mem::replace(&mut *leaf, Leaf::Open(actor.clone()));
+    let Leaf::Opening(tickets) = before else { return };
+    let submitted = tickets.into_iter().map(AdmissionMsg::Submit);
+    // Some may have been cancelled meanwhile, when there was nobody to be told.
+    let sent: Vec<_> = submitted
+        .chain([AdmissionMsg::ForgetCancelled])
+        .map(|message| actor.send_message(message).map_err(Box::new))
+        .collect();
+    drop(leaf);
+    // Outside the lock: if the actor died again, the tickets came back, and their broken promises run callers' code here.
+    if sent.iter().any(Result::is_err) {
+        tracing::debug!(actor = %lane.actor, "ended while its first calls came in");
+    }
+}
+
+fn refuse(lane: &Lane, error: &StartError) {
+    let before = std::mem::take(&mut *lane.door.leaf());
+    let Leaf::Opening(tickets) = before else { return };
+    let message = format!("the actor {} of the provider is not running: {error}", lane.actor);
+    for ticket in tickets {
+        let error =
+            ProviderError { retryable: true, ..ProviderError::new(ErrorKind::Internal, message.clone()) };
+        ticket.promise.keep(Err(error));
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &*self.leaf() {
+            Leaf::Closed => "closed",
+            Leaf::Opening(_) => "opening",
+            Leaf::Open(_) => "open",
+        };
+        f.write_str(state)
+    }
+}

@@ -1,0 +1,166 @@
+//! The registry of providers, and the port through which actors call them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ergane_core::{ProviderError, Text};
+use ergane_otp::{
+    ChildSpec, DynamicOptions, DynamicSupervisor, DynamicSupervisorRef, Namespace, RestartBudget,
+};
+
+use super::call::{Call, CallEvent, CallHandle, Line};
+use super::door::{Door, Supervisors};
+use super::lane::{Lane, Ticket};
+use crate::provider::{DeltaSink, Endpoint, Provider, ProviderCall, invalid};
+
+/// The supervisor of the providers' actors.
+const PROVIDERS: &str = "providers";
+
+/// The supervisor of the requests' actors.
+const REQUESTS: &str = "requests";
+
+/// The providers of a system, by name, and the way to call them. Cheap to clone; all clones are the same.
+///
+/// A call goes to the actor of its provider, which lets a bounded number of calls run and queues the others, and from
+/// there to an actor of its own. One provider's queue, hang or death never touches another's.
+#[derive(Clone)]
+pub struct Providers(Arc<Inner>);
+
+struct Inner {
+    /// In the order of registration.
+    registered: Vec<(Text, Arc<dyn Provider>)>,
+    supervisors: Supervisors,
+    lanes: Mutex<HashMap<(Text, Endpoint), Arc<Lane>>>,
+}
+
+/// Builds [`Providers`].
+#[derive(Debug, Default)]
+pub struct ProvidersBuilder {
+    registered: Vec<(Text, Arc<dyn Provider>)>,
+}
+
+impl ProvidersBuilder {
+    /// Registers a provider. The first one is the default. A name registered again replaces the former provider.
+    pub fn register(mut self, name: impl Into<Text>, provider: impl Provider) -> Self {
+        let (name, provider) = (name.into(), Arc::new(provider) as Arc<dyn Provider>);
+        match self.registered.iter_mut().find(|(taken, _)| *taken == name) {
+            Some((_, former)) => *former = provider,
+            None => self.registered.push((name, provider)),
+        }
+        self
+    }
+
+    /// The providers, whose actors will live in `namespace` under the supervisors of
+    /// [`child_specs`](Providers::child_specs).
+    pub fn build(self, namespace: &Namespace) -> Providers {
+        Providers(Arc::new(Inner {
+            registered: self.registered,
+            supervisors: Supervisors {
+                providers: DynamicSupervisorRef::new(namespace, PROVIDERS),
+                requests: DynamicSupervisorRef::new(namespace, REQUESTS),
+            },
+            lanes: Mutex::default(),
+        }))
+    }
+}
+
+impl Providers {
+    /// A builder without providers.
+    pub fn builder() -> ProvidersBuilder {
+        ProvidersBuilder::default()
+    }
+
+    /// The registered names, in the order of registration.
+    pub fn names(&self) -> Vec<Text> {
+        self.0.registered.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The first name registered.
+    pub fn default_name(&self) -> Option<Text> {
+        self.0.registered.first().map(|(name, _)| name.clone())
+    }
+
+    /// The provider registered under that name.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Provider>> {
+        self.0.registered.iter().find(|(known, _)| **known == *name).map(|(_, provider)| provider.clone())
+    }
+
+    /// The supervisors `providers` and `requests`, for the root of the tree, in this order: requests end first.
+    ///
+    /// An actor of a provider may need 20 restarts a minute before it is quarantined; each has a budget of its own. An
+    /// actor of a request is never restarted: whoever asked decides whether to ask again.
+    pub fn child_specs(&self) -> Vec<ChildSpec> {
+        let budget =
+            RestartBudget { max_restarts: 20, within: Duration::from_secs(60), ..RestartBudget::default() };
+        vec![
+            DynamicSupervisor::child_spec(PROVIDERS, DynamicOptions::new().budget(budget)),
+            DynamicSupervisor::child_spec(REQUESTS, DynamicOptions::new()),
+        ]
+    }
+
+    /// Makes a call. Returns at once; everything else comes to `sink`, which must be quick and must not block: send a
+    /// message. The last event is [`CallEvent::Done`], exactly once, whatever dies on the way, unless the handle is
+    /// dropped first. A call that cannot even be queued is done before this returns.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn call(&self, call: Call, sink: impl Fn(CallEvent) + Send + Sync + 'static) -> CallHandle {
+        let line = Line::new(sink);
+        let lane = match self.lane(&call.provider, &call.endpoint) {
+            Ok(lane) => lane,
+            Err(error) => {
+                line.done(Err(error));
+                return CallHandle { line, lane: None };
+            }
+        };
+        let waiting = match lane.wait() {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                line.done(Err(error));
+                return CallHandle { line, lane: None };
+            }
+        };
+        let Call { provider, request, idle_timeout, endpoint: _ } = call;
+        let call = ProviderCall { provider, request, idle_timeout, deltas: DeltaSink::none() };
+        let ticket = Box::new(Ticket { call, line: line.clone(), promise: line.promise(), waiting });
+        Door::enter(&lane, &self.0.supervisors, ticket);
+        CallHandle { line, lane: Some(lane) }
+    }
+
+    fn lane(&self, name: &Text, endpoint: &Endpoint) -> Result<Arc<Lane>, ProviderError> {
+        let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.clone(), endpoint.clone());
+        if let Some(lane) = lanes.get(&key) {
+            return Ok(lane.clone());
+        }
+        let registered = self.get(name).ok_or_else(|| self.unknown(name))?;
+        let provider = if endpoint.is_default() { registered } else { registered.with_endpoint(endpoint)? };
+        let mut actor = format!("provider/{name}");
+        if endpoint.base_url.is_some() {
+            actor.push('@');
+            actor.push_str(&provider.endpoint());
+        }
+        if let Some(variable) = &endpoint.api_key_env {
+            actor.push('#');
+            actor.push_str(variable);
+        }
+        // Two spellings of one URL are two lanes of one actor's name: the second uses the first.
+        let same = lanes.values().find(|lane| lane.actor == actor).cloned();
+        let lane = same.unwrap_or_else(|| Arc::new(Lane::new(actor, name.clone(), provider)));
+        lanes.insert(key, lane.clone());
+        Ok(lane)
+    }
+
+    fn unknown(&self, name: &str) -> ProviderError {
+        let known = self.names();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        invalid(format!("there is no provider {name:?}; registered are: {known}"))
+    }
+}
+
+impl fmt::Debug for Providers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Providers").field("registered", &self.0.registered).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! What a provider is to the rest of the house: something that turns one [`ModelRequest`] into one [`ModelReply`].
+//!
+//! Why a trait with a boxed future and not an actor: limits, queues and supervision are the same for every provider, so
+//! they are written once, in the actors of [`Providers`](crate::Providers). What differs is one call. An implementation
+//! needs no state but its configuration and its connections, and may be killed at any await.
+
+use std::fmt::{self, Debug};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text};
+
+/// A future on the heap that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How a model is reached.
+///
+/// Implementations only carry out a call; they never retry one. Retries belong to the loop, which makes them visible.
+pub trait Provider: Send + Sync + Debug + 'static {
+    /// The wire format: `openai`, `ollama`, `scripted`. It becomes part of a reply's
+    /// [`Origin`](ergane_core::Origin): what is opaque in a reply is replayed within one format only.
+    fn api(&self) -> &'static str;
+
+    /// The model to use when nobody names one; `None` when one must be named.
+    fn default_model(&self) -> Option<Text>;
+
+    /// Where it is, for people: the base URL, or `a script`. Never holds a key.
+    fn endpoint(&self) -> String;
+
+    /// The same kind of provider at another place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] when `endpoint` is no URL, or this provider has no endpoint that could differ.
+    fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError>;
+
+    /// How many calls may run at the same time; further ones wait in the provider's queue. 64 by default.
+    fn max_in_flight(&self) -> usize {
+        64
+    }
+
+    /// Makes one call. Dropping the future cancels it and closes its connection.
+    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>>;
+}
+
+/// What a session says about the place of a provider, beside its registered name. Empty fields leave it as registered.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Another base URL.
+    pub base_url: Option<Text>,
+    /// The environment variable that holds the key. The key itself is never part of any setting.
+    pub api_key_env: Option<Text>,
+}
+
+impl Endpoint {
+    /// Whether it changes nothing.
+    pub fn is_default(&self) -> bool {
+        self.base_url.is_none() && self.api_key_env.is_none()
+    }
+}
+
+/// One call of a [`Provider`].
+#[derive(Debug, Clone)]
+pub struct ProviderCall {
+    /// The provider's registered name, for the reply's origin and for error texts.
+    pub provider: Text,
+    /// What is asked.
+    pub request: ModelRequest,
+    /// How long the server may be silent. Every byte counts as a sign of life, keep-alives too.
+    pub idle_timeout: Duration,
+    /// Where pieces of the answer go while it comes in; used only when `request.stream`.
+    pub deltas: DeltaSink,
+}
+
+/// A piece of an answer that is still coming in. Not a fact: the reply at the end holds everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delta {
+    /// Text for the user.
+    Text(Text),
+    /// What a reasoning model thinks.
+    Reasoning(Text),
+    /// The model began to write a tool call.
+    ToolCall {
+        /// The tool's name.
+        name: Text,
+    },
+}
+
+/// Where [`Delta`]s go. Cheap to clone. The function must be quick and must not block.
+#[derive(Clone)]
+pub struct DeltaSink(Arc<dyn Fn(Delta) + Send + Sync>);
+
+impl DeltaSink {
+    /// Sends every delta to `sink`.
+    pub fn new(sink: impl Fn(Delta) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sink))
+    }
+
+    /// Forgets every delta.
+    pub fn none() -> Self {
+        Self::new(|_| {})
+    }
+
+    /// Hands over one delta.
+    pub fn send(&self, delta: Delta) {
+        (self.0)(delta);
+    }
+}
+
+impl Debug for DeltaSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeltaSink")
+    }
+}
+
+pub(crate) fn invalid(message: impl Into<Text>) -> ProviderError {
+    ProviderError::new(ErrorKind::InvalidRequest, message)
+}
+
+impl Provider for Arc<dyn Provider> {
+    fn api(&self) -> &'static str {
+        (**self).api()
+    }
+
+    fn default_model(&self) -> Option<Text> {
+        (**self).default_model()
+    }
+
+    fn endpoint(&self) -> String {
+        (**self).endpoint()
+    }
+
+    fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
+        (**self).with_endpoint(endpoint)
+    }
+
+    fn max_in_flight(&self) -> usize {
+        (**self).max_in_flight()
+    }
+
+    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
+        (**self).call(call)
+    }
+}

@@ -1,0 +1,128 @@
+//! Whether a failed call is made again, and when: a pure function, so that every wait can be explained and tested.
+//!
+//! The loop owns the attempts. It asks here after each failure, sets a timer as a message to itself, and tells its
+//! subscribers. Nothing in this crate sleeps between attempts.
+
+use std::time::Duration;
+
+use ergane_core::ProviderError;
+
+/// How often and how long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetryPolicy {
+    /// Further attempts after the first, 4.
+    pub max_retries: u32,
+    /// The bound of the first wait without a hint, 500 ms; it doubles with every attempt.
+    pub base: Duration,
+    /// What that bound does not exceed, 8 s.
+    pub cap: Duration,
+    /// The longest hint of a server that is obeyed, 60 s. A longer one ends the attempts: nobody waits blindly.
+    pub max_hint: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_retries: 4,
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(8),
+            max_hint: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How long to wait before the next attempt; `None` means to give up.
+///
+/// `attempt` is the number of the attempt that failed, from 1. `random` is a number in `0.0..1.0`. Without a hint the
+/// wait is drawn from all of `0..=base·2^(attempt-1)` (full jitter), so that many callers that failed together do not
+/// come back together. A server's hint is obeyed to the letter, and nothing is taken off it.
+///
+/// ```
+/// use std::time::Duration;
+/// use ergane_core::{ErrorKind, ProviderError};
+/// use ergane_provider::retry::{RetryPolicy, delay};
+///
+/// let policy = RetryPolicy::default();
+/// let mut error = ProviderError::new(ErrorKind::RateLimited, "slow down");
+/// assert_eq!(delay(1, &error, 0.5, &policy), Some(Duration::from_millis(250)));
+/// error.retry_after = Some(Duration::from_secs(3));
+/// assert_eq!(delay(1, &error, 0.5, &policy), Some(Duration::from_secs(3)));
+/// ```
+pub fn delay(attempt: u32, error: &ProviderError, random: f64, policy: &RetryPolicy) -> Option<Duration> {
+    if !error.retryable || attempt.max(1) > policy.max_retries {
+        return None;
+    }
+    if let Some(hint) = error.retry_after {
+        return (hint <= policy.max_hint).then_some(hint);
+    }
+    let factor = 2u32.checked_pow(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    let bound = policy.base.saturating_mul(factor).min(policy.cap);
+    let random = if random.is_finite() { random.clamp(0.0, 1.0) } else { 0.0 };
+    Some(bound.mul_f64(random))
+}
+
+#[cfg(test)]
+mod tests {
+    use ergane_core::ErrorKind;
+
+    use super::*;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn failed(kind: ErrorKind, hint: Option<Duration>) -> ProviderError {
+        ProviderError { retry_after: hint, ..ProviderError::new(kind, "m") }
+    }
+
+    #[test]
+    fn the_table_of_waits_holds() {
+        use ErrorKind::*;
+        let policy = RetryPolicy::default();
+        let table = [
+            (1, Server, None, 1.0, Some(ms(500))),
+            (2, Server, None, 1.0, Some(ms(1000))),
+            (3, Overloaded, None, 1.0, Some(ms(2000))),
+            (4, Network, None, 1.0, Some(ms(4000))),
+            (4, Network, None, 0.0, Some(ms(0))),
+            (4, StreamCut, None, 0.25, Some(ms(1000))),
+            (5, Timeout, None, 1.0, None),
+            (1, Auth, None, 1.0, None),
+            (1, ContextOverflow, None, 1.0, None),
+            (1, Auth, Some(ms(5)), 1.0, None),
+            (1, RateLimited, Some(ms(250)), 0.1, Some(ms(250))),
+            (1, RateLimited, Some(ms(0)), 1.0, Some(ms(0))),
+            (1, RateLimited, Some(ms(60_000)), 1.0, Some(ms(60_000))),
+            (1, RateLimited, Some(ms(60_001)), 1.0, None),
+            (5, RateLimited, Some(ms(1)), 1.0, None),
+        ];
+        for (attempt, kind, hint, random, expected) in table {
+            let got = delay(attempt, &failed(kind, hint), random, &policy);
+            assert_eq!(got, expected, "attempt {attempt}, {kind:?}, hint {hint:?}, random {random}");
+        }
+    }
+
+    #[test]
+    fn the_bound_stops_at_the_cap_however_many_attempts_there_were() {
+        let policy = RetryPolicy { max_retries: u32::MAX, ..RetryPolicy::default() };
+        for attempt in [5, 6, 32, 33, 34, 1_000_000] {
+            assert_eq!(delay(attempt, &failed(ErrorKind::Server, None), 1.0, &policy), Some(policy.cap));
+        }
+    }
+
+    #[test]
+    fn nonsense_for_a_random_number_is_no_panic() {
+        for random in [f64::NAN, f64::INFINITY, -1.0, 2.0] {
+            let wait = delay(1, &failed(ErrorKind::Server, None), random, &RetryPolicy::default()).unwrap();
+            assert!(wait <= ms(500));
+        }
+    }
+
+    #[test]
+    fn the_servers_word_on_retrying_beats_the_rule_of_the_kind() {
+        let yes = ProviderError { retryable: true, ..failed(ErrorKind::InvalidRequest, None) };
+        let no = ProviderError { retryable: false, ..failed(ErrorKind::Server, None) };
+        assert_eq!(delay(1, &yes, 1.0, &RetryPolicy::default()), Some(ms(500)));
+        assert_eq!(delay(1, &no, 1.0, &RetryPolicy::default()), None);
+    }
+}

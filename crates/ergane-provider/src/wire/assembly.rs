@@ -1,0 +1,173 @@
+//! Puts a reply together from its pieces, in the same way for every format.
+
+use ergane_core::{
+    CallId, Message, MicroUsd, ModelReply, Origin, Part, ProviderError, Reasoning, Role, StopReason,
+    ToolCall, Usage,
+};
+use serde_json::{Map, Value};
+
+use super::{CallInfo, StreamEvent};
+
+/// What has come of a reply. After [`finish`](Assembly::finish) or [`fail`](Assembly::fail) it takes nothing more.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    pub(crate) call: CallInfo,
+    api: &'static str,
+    pub(crate) response_id: Option<String>,
+    text: String,
+    refusal: String,
+    reasoning: String,
+    reasoning_field: Option<&'static str>,
+    pub(crate) reasoning_data: Map<String, Value>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) cost: Option<MicroUsd>,
+    shown: bool,
+    over: bool,
+}
+
+/// A tool call that is being written.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Slot {
+    pub(crate) index: Option<i64>,
+    pub(crate) id: Option<String>,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+    pub(crate) extra: Map<String, Value>,
+}
+
+impl Assembly {
+    pub(crate) fn new(call: CallInfo, api: &'static str) -> Self {
+        Self {
+            call,
+            api,
+            response_id: None,
+            text: String::new(),
+            refusal: String::new(),
+            reasoning: String::new(),
+            reasoning_field: None,
+            reasoning_data: Map::new(),
+            slots: Vec::new(),
+            usage: None,
+            cost: None,
+            shown: false,
+            over: false,
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Whether anything of an answer has come.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.shown && self.slots.is_empty()
+    }
+
+    pub(crate) fn text(&mut self, text: &str, events: &mut Vec<StreamEvent>) {
+        if !text.is_empty() {
+            self.text.push_str(text);
+            self.show(StreamEvent::Text(text.into()), events);
+        }
+    }
+
+    pub(crate) fn refusal(&mut self, text: &str, events: &mut Vec<StreamEvent>) {
+        if !text.is_empty() {
+            self.refusal.push_str(text);
+            self.show(StreamEvent::Text(text.into()), events);
+        }
+    }
+
+    /// `field` is where it goes back, when it goes back.
+    pub(crate) fn reasoning(
+        &mut self,
+        field: Option<&'static str>,
+        text: &str,
+        events: &mut Vec<StreamEvent>,
+    ) {
+        if !text.is_empty() {
+            self.reasoning_field = self.reasoning_field.or(field);
+            self.reasoning.push_str(text);
+            self.show(StreamEvent::Reasoning(text.into()), events);
+        }
+    }
+
+    pub(crate) fn call_began(&mut self, name: &str, events: &mut Vec<StreamEvent>) {
+        self.show(StreamEvent::ToolCall { name: name.into() }, events);
+    }
+
+    fn show(&mut self, event: StreamEvent, events: &mut Vec<StreamEvent>) {
+        self.shown = true;
+        events.push(event);
+    }
+
+    /// The reply is complete. `calls_complete` is false when it stopped for a reason that may have cut a call short:
+    /// then no call of it is ever run.
+    pub(crate) fn finish(&mut self, stop: StopReason, calls_complete: bool, events: &mut Vec<StreamEvent>) {
+        if self.over {
+            return;
+        }
+        let calls_complete = calls_complete && self.refusal.is_empty();
+        let stop = match stop {
+            _ if !self.refusal.is_empty() => StopReason::Refusal,
+            _ if calls_complete && !self.slots.is_empty() => StopReason::ToolCalls,
+            StopReason::ToolCalls => {
+                tracing::warn!(provider = %self.call.provider, "the model stopped for tool calls but made none");
+                StopReason::Stop
+            }
+            stop => stop,
+        };
+        let message = self.message(stop, calls_complete);
+        self.over = true;
+        events.push(StreamEvent::Finish(ModelReply { message, usage: self.usage, cost: self.cost }));
+    }
+
+    /// The reply failed, with what had come of it.
+    pub(crate) fn fail(&mut self, mut error: ProviderError, events: &mut Vec<StreamEvent>) {
+        if self.over {
+            return;
+        }
+        error.after_output = self.shown;
+        let partial = self.message(StopReason::Unknown("error".into()), false);
+        self.over = true;
+        events.push(StreamEvent::Failed { error, partial });
+    }
+
+    fn message(&mut self, stop: StopReason, calls_complete: bool) -> Message {
+        let mut parts = Vec::new();
+        if !self.reasoning.is_empty() || !self.reasoning_data.is_empty() {
+            parts.push(Part::Reasoning(Reasoning {
+                text: std::mem::take(&mut self.reasoning).into(),
+                field: self.reasoning_field.map(Into::into),
+                data: std::mem::take(&mut self.reasoning_data),
+            }));
+        }
+        if !self.text.is_empty() {
+            parts.push(Part::text(std::mem::take(&mut self.text)));
+        }
+        if !self.refusal.is_empty() {
+            parts.push(Part::Refusal { text: std::mem::take(&mut self.refusal).into() });
+        }
+        for slot in std::mem::take(&mut self.slots) {
+            let empty = slot.arguments.trim().is_empty();
+            parts.push(Part::ToolCall(ToolCall {
+                id: CallId::UNNUMBERED,
+                wire_id: slot.id.map(Into::into),
+                name: slot.name.into(),
+                arguments: if empty && calls_complete { "{}".into() } else { slot.arguments.into() },
+                complete: calls_complete,
+                extra: slot.extra,
+            }));
+        }
+        let origin = Origin {
+            provider: self.call.provider.clone(),
+            api: self.api.into(),
+            // What was asked for and not what the server calls it: servers answer with aliases, dates and paths, and a
+            // reply must be known again as this model's own.
+            model: self.call.model.clone(),
+            response_id: self.response_id.take().map(Into::into),
+            stop,
+        };
+        Message { role: Role::Assistant, parts, origin: Some(origin) }
+    }
+}

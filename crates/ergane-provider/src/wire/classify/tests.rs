@@ -1,0 +1,193 @@
+use std::time::{Duration, SystemTime};
+
+use ErrorKind::*;
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::super::Redactor;
+use super::*;
+
+fn call() -> CallInfo {
+    CallInfo {
+        provider: "openai".into(),
+        model: "m".into(),
+        endpoint: "http://host/v1".into(),
+        key_hint: "set OPENAI_API_KEY".into(),
+        redactor: Redactor::new([SecretString::from("sk-planted-key".to_owned())]),
+    }
+}
+
+fn head(status: u16, headers: &[(&str, &str)]) -> Head {
+    let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Head { status, headers, at: SystemTime::UNIX_EPOCH }
+}
+
+fn kind(status: u16, body: &str) -> ErrorKind {
+    http_error(&call(), &head(status, &[]), body.as_bytes()).kind
+}
+
+#[test]
+fn the_text_of_an_error_is_found_wherever_servers_put_it() {
+    let cases = [
+        (json!({"error": {"message": "a", "code": "c", "type": "t"}, "message": "b"}), "a"),
+        (json!({"error": "a"}), "a"),
+        (json!({"message": "a", "detail": "b"}), "a"),
+        (json!({"detail": "a"}), "a"),
+        (json!({"detail": [{"loc": ["body"], "msg": "a", "type": "missing"}]}), "a"),
+        (json!([{"error": {"message": "a", "code": 503}}]), "a"),
+        (json!({"error": null, "message": "a"}), "a"),
+        (json!({"error": "", "message": "a"}), "a"),
+        (json!({"object": "error", "message": "a", "code": "1500"}), "a"),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(WireError::in_json(&value).unwrap().message, expected, "{value}");
+    }
+    for none in [json!({"error": null}), json!({"error": ""}), json!({"choices": []}), json!(3)] {
+        assert_eq!(WireError::in_json(&none), None, "{none}");
+    }
+    assert_eq!(WireError::in_body(b"plain text").message, "plain text");
+    assert_eq!(WireError::in_body(b"").message, "the answer had no body");
+    assert!(WireError::in_body(b" <html>").message.contains("web page"));
+    let long = "é".repeat(1000);
+    assert!(WireError::in_body(long.as_bytes()).message.len() <= QUOTED_BODY + 3);
+}
+
+#[test]
+fn statuses_codes_and_texts_decide_the_kind_together() {
+    let error = |code: &str, message: &str| json!({"error": {"message": message, "code": code}}).to_string();
+    let cases = [
+        (401, error("invalid_api_key", "Incorrect API key provided"), Auth),
+        (400, error("400", "API key not valid. Please pass a valid API key."), Auth),
+        (400, json!({"code": "x", "error": "Incorrect API key provided: x"}).to_string(), Auth),
+        (403, error("", "no access"), Permission),
+        (403, error("", "the input was flagged by moderation"), ContentBlocked),
+        (402, error("402", "Insufficient credits"), Quota),
+        (429, error("insufficient_quota", "You exceeded your current quota, please check your plan"), Quota),
+        (429, error("credit_balance_exhausted", "no money"), Quota),
+        (429, error("rate_limit_exceeded", "Rate limit reached"), RateLimited),
+        (429, error("slow_down", "m"), RateLimited),
+        (429, "".to_owned(), RateLimited),
+        (503, error("server_is_overloaded", "m"), Overloaded),
+        (503, json!({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}).to_string(), Overloaded),
+        (503, json!({"error": "server busy, please try again.  maximum pending requests exceeded"}).to_string(), Overloaded),
+        (529, "".to_owned(), Overloaded),
+        (498, error("capacity_exceeded", "m"), Overloaded),
+        (500, error("server_error", "oops"), Server),
+        (502, "<html>".to_owned(), Server),
+        (504, "".to_owned(), Server),
+        (522, "".to_owned(), Server),
+        (501, "".to_owned(), Unsupported),
+        (500, json!({"error": {"code": 500, "message": "tools param requires --jinja flag", "type": "server_error"}}).to_string(), Unsupported),
+        (500, error("500", "image input is not supported - hint: you may need the mmproj"), Unsupported),
+        (408, "".to_owned(), Timeout),
+        (499, "".to_owned(), Timeout),
+        (413, "".to_owned(), TooLarge),
+        (413, error("request_too_large", "Request exceeds the maximum size"), TooLarge),
+        (413, error("", "Please reduce the length of the messages or completion."), ContextOverflow),
+        (404, error("model_not_found", "The model `x` does not exist or you do not have access to it."), ModelNotFound),
+        (404, json!({"error": "model \"x\" not found, try pulling it first"}).to_string(), ModelNotFound),
+        (404, json!({"error": "model 'x' not found"}).to_string(), ModelNotFound),
+        (404, "404 page not found".to_owned(), InvalidRequest),
+        (400, error("model_not_found", "m"), ModelNotFound),
+        (400, json!({"error": "registry.example/llama does not support tools"}).to_string(), Unsupported),
+        (400, error("unsupported_parameter", "Unsupported parameter: 'max_tokens'"), Unsupported),
+        (400, error("", "Unknown parameter: 'x'"), Unsupported),
+        (400, error("tool_use_failed", "Failed to call a function"), ToolFormat),
+        (400, error("content_filter", "m"), ContentBlocked),
+        (400, error("", "The following tool_call_ids did not have response messages: call_1"), ReplayRejected),
+        (400, error("", "The reasoning_content in the thinking mode must be passed back to the API."), ReplayRejected),
+        (422, json!({"detail": [{"loc": [], "msg": "field required", "type": "missing"}]}).to_string(), InvalidRequest),
+        (400, error("invalid_request_error", "something else"), InvalidRequest),
+    ];
+    for (status, body, expected) in cases {
+        assert_eq!(kind(status, &body), expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn a_prompt_that_does_not_fit_is_told_from_a_rate_limit_that_speaks_of_tokens() {
+    let overflows = [
+        "This model's maximum context length is 8,192 tokens. However, your messages resulted in 9000 tokens.",
+        "Your input exceeds the context window of this model.",
+        "prompt is too long: 213462 tokens > 200000 maximum",
+        "request (2009 tokens) exceeds the available context size (512 tokens), try increasing it",
+        "Trying to keep the first 9000 tokens when context the overflows. However, the model is loaded with",
+        "Please reduce the length of the messages or completion.",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193",
+        "the prompt is longer than the context length currently available to the model; …",
+        "Prompt contains 9000 tokens, too large for model with 8192 maximum context length",
+    ];
+    for text in overflows {
+        let body = json!({"error": {"message": text}}).to_string();
+        assert_eq!(kind(400, &body), ContextOverflow, "{text}");
+        assert_eq!(
+            classify(None, &WireError::in_body(body.as_bytes())),
+            ContextOverflow,
+            "in a stream: {text}"
+        );
+    }
+    assert_eq!(
+        kind(400, &json!({"error": {"code": "context_length_exceeded", "message": "m"}}).to_string()),
+        ContextOverflow
+    );
+    assert_eq!(
+        kind(400, &json!({"error": {"type": "exceed_context_size_error", "message": "m"}}).to_string()),
+        ContextOverflow
+    );
+    assert_eq!(kind(429, &json!({"error": "too many tokens per minute"}).to_string()), RateLimited);
+    let in_stream = json!({"error": {"code": 429, "message": "too many tokens per minute"}});
+    assert_eq!(classify(None, &WireError::in_json(&in_stream).unwrap()), RateLimited);
+    assert_ne!(kind(400, &json!({"error": "rate limit: too many tokens"}).to_string()), ContextOverflow);
+    assert_eq!(
+        kind(503, &json!({"error": "service unavailable: token limit exceeded"}).to_string()),
+        Overloaded
+    );
+}
+
+#[test]
+fn an_error_inside_a_success_is_judged_by_its_own_code_type_and_words() {
+    let cases = [
+        (json!({"error": {"message": "m", "code": "insufficient_quota"}}), Quota),
+        (json!({"error": {"message": "m", "code": 502}}), Server),
+        (json!({"error": {"message": "m", "code": 401}}), Auth),
+        (json!({"error": {"message": "m", "type": "overloaded_error"}}), Overloaded),
+        (json!({"error": {"message": "m", "type": "invalid_request_error"}}), InvalidRequest),
+        (json!({"error": "unexpected EOF"}), Server),
+        (json!({"error": {"message": "m", "code": 400, "type": "BadRequestError"}}), InvalidRequest),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(classify(None, &WireError::in_json(&value).unwrap()), expected, "{value}");
+    }
+}
+
+#[test]
+fn the_servers_word_on_retrying_is_obeyed_and_its_hint_kept() {
+    let error = |status, headers: &[(&str, &str)]| http_error(&call(), &head(status, headers), b"{}");
+    assert!(error(429, &[]).retryable && error(503, &[]).retryable && !error(400, &[]).retryable);
+    assert!(!error(429, &[("x-should-retry", "false")]).retryable);
+    assert!(error(409, &[("x-should-retry", "true")]).retryable);
+    assert_eq!(error(429, &[("retry-after", "7")]).retry_after, Some(Duration::from_secs(7)));
+    assert!(!error(402, &[]).retryable && error(402, &[("retry-after", "7")]).retryable);
+    assert_eq!(error(500, &[("x-request-id", "req_1")]).request_id.as_deref(), Some("req_1"));
+}
+
+#[test]
+fn a_key_echoed_by_the_server_is_in_no_part_of_the_error() {
+    let body = json!({"error": {"message": "bad key sk-planted-key", "code": "sk-planted-key"}}).to_string();
+    for body in [body.as_str(), "Authorization: Bearer sk-planted-key"] {
+        let error = http_error(&call(), &head(401, &[("x-request-id", "sk-planted-key")]), body.as_bytes());
+        assert!(!format!("{error} {error:?}").contains("sk-planted"), "{error:?}");
+        assert!(error.message.contains("[redacted]"), "{error}");
+    }
+}
+
+#[test]
+fn a_message_says_who_where_what_and_what_to_do() {
+    let error = http_error(&call(), &head(401, &[]), br#"{"error":{"message":"nope"}}"#);
+    assert_eq!(
+        error.to_string(),
+        "openai at http://host/v1 does not accept the key (401): nope; set OPENAI_API_KEY"
+    );
+    let error = http_error(&call(), &head(404, &[]), b"404 page not found");
+    assert!(error.message.contains("check the base URL"), "{error}");
+}

@@ -1,0 +1,154 @@
+//! What of a history goes on the wire, in the same way for every format.
+//!
+//! The kernel hands over a valid history. This pass makes it valid *for this provider*: calls get ids that are unique and
+//! legal here whoever made them, every call is answered once and in order, and what only another model understands
+//! stays at home. It depends on nothing but the history, from the front to the back: so the same history always gives
+//! the same bytes, and a longer one begins with the bytes of the shorter.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use ergane_core::{CallId, Message, ModelRequest, Part, Reasoning, Role, ToolCall, ToolResult};
+
+const LONGEST_ID: usize = 64;
+const LONGEST_NAME: usize = 64;
+
+/// One turn on the wire.
+#[derive(Debug)]
+pub(crate) enum Turn<'a> {
+    User(&'a Message),
+    Assistant {
+        text: String,
+        /// To be replayed; empty for another model's.
+        reasoning: Vec<&'a Reasoning>,
+        calls: Vec<WireCall<'a>>,
+    },
+    /// One for every call of the assistant turn before, in its order.
+    Results(Vec<WireResult<'a>>),
+}
+
+#[derive(Debug)]
+pub(crate) struct WireCall<'a> {
+    pub(crate) id: String,
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) call: &'a ToolCall,
+    /// Whether the call's opaque fields go back with it.
+    pub(crate) own: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct WireResult<'a> {
+    pub(crate) id: String,
+    pub(crate) name: Cow<'a, str>,
+    /// With `Error: ` before it when the call failed.
+    pub(crate) text: String,
+    /// Formats whose results are text only put them into a user's turn after the results.
+    pub(crate) images: Vec<&'a Part>,
+}
+
+/// The turns of `request` for the provider registered as `provider`, which speaks `api`.
+pub(crate) fn turns<'a>(request: &'a ModelRequest, provider: &str, api: &str) -> Vec<Turn<'a>> {
+    let mut turns = Vec::with_capacity(request.messages.len());
+    let mut used = HashSet::new();
+    let mut messages = request.messages.iter().peekable();
+    while let Some(message) = messages.next() {
+        match message.role {
+            Role::User => turns.push(Turn::User(message)),
+            // Results without their calls, which every strict server refuses.
+            Role::Tool => {}
+            Role::Assistant => {
+                let own = message.origin.as_ref().is_some_and(|o| *o.provider == *provider && *o.api == *api);
+                let same_model = own && message.origin.as_ref().is_some_and(|o| o.model == request.model);
+                let calls: Vec<WireCall> = message
+                    .calls()
+                    .filter(|call| call.complete)
+                    .map(|call| WireCall {
+                        id: wire_id(call, own, &mut used),
+                        name: legal_name(&call.name),
+                        call,
+                        own: same_model,
+                    })
+                    .collect();
+                let mut answers: HashMap<CallId, VecDeque<&ToolResult>> = HashMap::new();
+                while let Some(results) = messages.next_if(|next| next.role == Role::Tool) {
+                    for result in results.results() {
+                        answers.entry(result.call).or_default().push_back(result);
+                    }
+                }
+                let results: Vec<WireResult> = calls
+                    .iter()
+                    .map(|call| answer(call, answers.get_mut(&call.call.id).and_then(VecDeque::pop_front)))
+                    .collect();
+                turns.push(Turn::Assistant {
+                    text: message.text(),
+                    reasoning: if same_model { reasoning(message).collect() } else { Vec::new() },
+                    calls,
+                });
+                if !results.is_empty() {
+                    turns.push(Turn::Results(results));
+                }
+            }
+        }
+    }
+    turns
+}
+
+fn reasoning(message: &Message) -> impl Iterator<Item = &Reasoning> {
+    message.parts.iter().filter_map(|part| match part {
+        Part::Reasoning(reasoning) => Some(reasoning),
+        _ => None,
+    })
+}
+
+fn answer<'a>(call: &WireCall<'a>, result: Option<&'a ToolResult>) -> WireResult<'a> {
+    let (text, images) = match result {
+        Some(result) => {
+            let text = result.text();
+            let images = result.content.iter().filter(|part| matches!(part, Part::Image { .. })).collect();
+            (if result.is_error { format!("Error: {text}") } else { text }, images)
+        }
+        None => ("Error: no result was recorded for this call".to_owned(), Vec::new()),
+    };
+    WireResult { id: call.id.clone(), name: call.name.clone(), text, images }
+}
+
+/// The provider's own id when it can be used again, else one made of ours. Ids that a server gave twice, left out, or
+/// that another server gave become ids that are unique in the request.
+fn wire_id(call: &ToolCall, own: bool, used: &mut HashSet<String>) -> String {
+    if let Some(id) = &call.wire_id
+        && own
+        && (1..=LONGEST_ID).contains(&id.len())
+        && id.chars().all(|c| c.is_ascii_graphic())
+        && used.insert(id.to_string())
+    {
+        return id.to_string();
+    }
+    let base = format!("call_{}_{}", call.id.turn, call.id.index);
+    if used.insert(base.clone()) {
+        return base;
+    }
+    // Calls that were never numbered share an id. There are fewer of them than numbers.
+    (2u32..).map(|n| format!("{base}_{n}")).find(|id| used.insert(id.clone())).unwrap_or(base)
+}
+
+/// A tool's name as every format allows it. Only a name that a model made up ever changes.
+pub(crate) fn legal_name(name: &str) -> Cow<'_, str> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() {
+        return Cow::Borrowed("unnamed");
+    }
+    if name.len() <= LONGEST_NAME && name.chars().all(legal) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.chars().take(LONGEST_NAME).map(|c| if legal(c) { c } else { '_' }).collect())
+}
+
+/// The arguments of a call as the text of a JSON object: the model's own bytes when they are one, else `{}`, because
+/// strict servers refuse a whole history for one bad call. What was wrong is told in the call's result.
+pub(crate) fn object_text(call: &ToolCall) -> &str {
+    let text = call.arguments.trim();
+    match call.arguments() {
+        Ok(_) if text.starts_with('{') => text,
+        _ => "{}",
+    }
+}

@@ -1,0 +1,156 @@
+//! The wire formats, without I/O.
+//!
+//! Every format is two pure parts: a function from a [`ModelRequest`](ergane_core::ModelRequest) to an [`HttpRequest`],
+//! and a [`Decoder`] that is fed the bytes of the answer as they come and yields [`StreamEvent`]s. Neither knows a
+//! socket, a clock or a task. So every trap of a format is a test of bytes in and events out, however the bytes are
+//! split, and the I/O around them is written once for all formats.
+
+mod assembly;
+mod body;
+mod classify;
+mod frame;
+mod hints;
+mod history;
+mod loose;
+pub mod ollama;
+pub mod openai;
+mod redact;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::time::SystemTime;
+
+use ergane_core::{Message, ModelReply, ProviderError, Text};
+use serde_json::Value;
+
+pub use classify::{WireError, classify};
+pub use hints::retry_hint;
+pub use redact::Redactor;
+
+pub(crate) use classify::{protocol as protocol_error, stream_cut as cut_error};
+
+/// The largest event, line or whole answer that is decoded: 16 MiB. Beyond it is a
+/// [`Protocol`](ergane_core::ErrorKind::Protocol) error, never more memory.
+pub const MAX_EVENT: usize = 16 * 1024 * 1024;
+
+/// How much of an error's body is looked at: 64 KiB.
+pub const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// A request, ready for any HTTP client. The key is added by whoever sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// The path, to be put behind the base URL, such as `/chat/completions`.
+    pub path: &'static str,
+    /// Header names and values, beside the key.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// The body: JSON. The same request always gives the same bytes, so that prefix caches hit.
+    pub body: Vec<u8>,
+}
+
+/// The head of an answer, as far as decoders care.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// When it came, to make a delay of a date.
+    pub at: SystemTime,
+}
+
+impl Head {
+    /// A head with a content type and nothing else.
+    pub fn new(status: u16, content_type: &str) -> Self {
+        Self {
+            status,
+            headers: vec![("content-type".to_owned(), content_type.to_owned())],
+            at: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    /// The first header of that (lower case) name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The media type, without its parameters, in lower case.
+    pub fn media_type(&self) -> String {
+        let value = self.header("content-type").unwrap_or_default();
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// Whether the status says that the request was carried out.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// What a decoder knows of the call it decodes for.
+#[derive(Debug, Clone)]
+pub struct CallInfo {
+    /// The provider's registered name.
+    pub provider: Text,
+    /// The model that was asked for.
+    pub model: Text,
+    /// Where the provider is, for error texts.
+    pub endpoint: String,
+    /// What a user can do about a missing or wrong key, such as `set OPENAI_API_KEY`.
+    pub key_hint: String,
+    /// Takes keys out of texts.
+    pub redactor: Redactor,
+}
+
+/// What a decoder yields. The last one is always [`Finish`](StreamEvent::Finish) or [`Failed`](StreamEvent::Failed), once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamEvent {
+    /// A piece of the text for the user (of a refusal, too).
+    Text(Text),
+    /// A piece of the reasoning.
+    Reasoning(Text),
+    /// A tool call began; its name is known.
+    ToolCall {
+        /// The tool's name.
+        name: Text,
+    },
+    /// The answer is complete.
+    Finish(ModelReply),
+    /// The answer is an error, or did not become complete.
+    Failed {
+        /// Why.
+        error: ProviderError,
+        /// What had come by then; its calls are incomplete.
+        partial: Message,
+    },
+}
+
+impl StreamEvent {
+    /// Whether it is the last.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Finish(_) | Self::Failed { .. })
+    }
+}
+
+/// Makes events of bytes. After the terminal event it yields nothing more, whatever it is fed.
+pub trait Decoder: Send {
+    /// Takes the next bytes of the body.
+    fn feed(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>);
+
+    /// The body is over: by its end, or (with an error) because it broke or fell silent. An answer that had proved
+    /// complete before is complete all the same.
+    fn end(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>);
+}
+
+/// The JSON of an answer that is no reply of a model, such as a list of models.
+pub(crate) fn json_body(call: &CallInfo, head: &Head, body: &[u8]) -> Result<Value, ProviderError> {
+    if !head.is_success() {
+        return Err(classify::http_error(call, head, body));
+    }
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) => match value.get("error").and(WireError::in_json(&value)) {
+            Some(error) => Err(classify::stream_error(call, &error)),
+            None => Ok(value),
+        },
+        Err(_) if body.trim_ascii_start().first() == Some(&b'<') => Err(classify::web_page(call)),
+        Err(error) => Err(classify::protocol(call, &format!("it is not JSON ({error})"))),
+    }
+}

@@ -1,0 +1,236 @@
+//! From a request of ours to the bytes of `POST /api/chat`.
+
+use std::borrow::Cow;
+
+use ergane_core::{ErrorKind, ImageSource, Message, ModelRequest, Part, ProviderError, Reasoning, ToolSpec};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::API;
+use crate::wire::HttpRequest;
+use crate::wire::history::{Turn, WireCall, WireResult, object_text, turns};
+
+/// How deep references within a tool's schema are followed.
+const SCHEMA_DEPTH: usize = 16;
+
+/// The request of one call. `num_ctx` is the context window to load the model with: the server's own default depends on
+/// its graphics memory and is too small for tools on most machines.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for an image behind a URL: this server takes bytes only.
+pub fn request(request: &ModelRequest, provider: &str, num_ctx: u32) -> Result<HttpRequest, ProviderError> {
+    let turns = turns(request, provider, API);
+    let mut messages = Vec::with_capacity(turns.len() + 1);
+    if let Some(system) = request.system.as_deref().filter(|system| !system.is_empty()) {
+        messages.push(WireMessage {
+            role: "system",
+            content: Cow::Borrowed(system),
+            ..WireMessage::default()
+        });
+    }
+    for turn in &turns {
+        match turn {
+            Turn::User(message) => messages.push(user(message)?),
+            Turn::Assistant { text, reasoning, calls } => messages.push(assistant(text, reasoning, calls)),
+            Turn::Results(results) => push_results(results, &mut messages)?,
+        }
+    }
+    let body = Body {
+        model: &request.model,
+        messages,
+        stream: request.stream,
+        // A chat that does not fit is an error we can act upon, not one that silently loses its beginning.
+        truncate: false,
+        options: Options { num_ctx, num_predict: request.max_tokens },
+        tools: request.tools.iter().map(tool).collect(),
+    };
+    Ok(HttpRequest {
+        path: "/api/chat",
+        headers: vec![("content-type", "application/json")],
+        // Maps with string keys and plain strings: there is nothing in it that could fail to become JSON.
+        body: serde_json::to_vec(&body).unwrap_or_default(),
+    })
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<WireMessage<'a>>,
+    stream: bool,
+    truncate: bool,
+    options: Options,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct Options {
+    num_ctx: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_predict: Option<u32>,
+}
+
+#[derive(Default, Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<WireToolCall<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct WireToolCall<'a> {
+    id: &'a str,
+    function: WireFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct WireFunction<'a> {
+    index: usize,
+    name: &'a str,
+    arguments: Option<&'a RawValue>,
+}
+
+fn user(message: &Message) -> Result<WireMessage<'_>, ProviderError> {
+    let texts: Vec<&str> = message
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Text { text } => Some(&**text),
+            _ => None,
+        })
+        .collect();
+    let content = match texts.as_slice() {
+        [one] => Cow::Borrowed(*one),
+        several => Cow::Owned(several.join("\n")),
+    };
+    Ok(WireMessage { role: "user", content, images: images(message.parts.iter())?, ..WireMessage::default() })
+}
+
+fn images<'a>(parts: impl Iterator<Item = &'a Part>) -> Result<Vec<&'a str>, ProviderError> {
+    let mut images = Vec::new();
+    for part in parts {
+        match part {
+            Part::Image { source: ImageSource::Base64(data), .. } => images.push(&**data),
+            Part::Image { source: ImageSource::Url(url), .. } => {
+                let message = format!("Ollama cannot fetch images; send the bytes of {url} instead");
+                return Err(ProviderError::new(ErrorKind::Unsupported, message));
+            }
+            _ => {}
+        }
+    }
+    Ok(images)
+}
+
+fn assistant<'a>(text: &'a str, reasoning: &[&Reasoning], calls: &'a [WireCall<'a>]) -> WireMessage<'a> {
+    let thinking: String = reasoning.iter().map(|reasoning| &*reasoning.text).collect();
+    let tool_calls = calls
+        .iter()
+        .enumerate()
+        .map(|(index, call)| WireToolCall {
+            id: &call.id,
+            // Raw: the model's own bytes, with its own order of keys.
+            function: WireFunction {
+                index,
+                name: &call.name,
+                arguments: serde_json::from_str(object_text(call.call)).ok(),
+            },
+        })
+        .collect();
+    WireMessage {
+        role: "assistant",
+        content: Cow::Borrowed(text),
+        thinking: (!thinking.is_empty()).then_some(thinking),
+        tool_calls,
+        ..WireMessage::default()
+    }
+}
+
+fn push_results<'a>(
+    results: &'a [WireResult<'a>],
+    messages: &mut Vec<WireMessage<'a>>,
+) -> Result<(), ProviderError> {
+    for result in results {
+        messages.push(WireMessage {
+            role: "tool",
+            content: Cow::Borrowed(&result.text),
+            tool_name: Some(&result.name),
+            tool_call_id: Some(&result.id),
+            ..WireMessage::default()
+        });
+    }
+    for result in results.iter().filter(|result| !result.images.is_empty()) {
+        messages.push(WireMessage {
+            role: "user",
+            content: Cow::Owned(format!("Images from the result of {}:", result.name)),
+            images: images(result.images.iter().copied())?,
+            ..WireMessage::default()
+        });
+    }
+    Ok(())
+}
+
+fn tool(tool: &ToolSpec) -> Value {
+    let mut parameters = plain_schema(&tool.parameters, &tool.parameters, SCHEMA_DEPTH);
+    if let Value::Object(schema) = &mut parameters {
+        schema.entry("type").or_insert_with(|| json!("object"));
+        schema.entry("properties").or_insert_with(|| json!({}));
+    }
+    json!({
+        "type": "function",
+        "function": {"name": &*tool.name, "description": &*tool.description, "parameters": parameters},
+    })
+}
+
+/// The schema in the words this server reads, with references resolved. It would drop all others in silence, and fail on
+/// the short forms `true` and `false`.
+fn plain_schema(schema: &Value, root: &Value, depth: usize) -> Value {
+    let Value::Object(schema) = schema else { return json!({}) };
+    if depth == 0 {
+        return json!({});
+    }
+    if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
+        let found = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+        let mut plain = found.map_or_else(|| json!({}), |found| plain_schema(found, root, depth - 1));
+        if let (Value::Object(plain), Some(description)) = (&mut plain, schema.get("description")) {
+            plain.insert("description".to_owned(), description.clone());
+        }
+        return plain;
+    }
+    let mut plain = Map::new();
+    for (key, value) in schema {
+        let value = match (key.as_str(), value) {
+            ("type" | "description" | "enum" | "required", value) => value.clone(),
+            ("const", value) => {
+                plain.insert("enum".to_owned(), json!([value]));
+                continue;
+            }
+            ("items", value) => plain_schema(value, root, depth - 1),
+            ("properties", Value::Object(properties)) => properties
+                .iter()
+                .map(|(name, property)| (name.clone(), plain_schema(property, root, depth - 1)))
+                .collect::<Map<_, _>>()
+                .into(),
+            ("anyOf" | "oneOf", Value::Array(choices)) => {
+                let choices = choices.iter().map(|choice| plain_schema(choice, root, depth - 1)).collect();
+                plain.insert("anyOf".to_owned(), Value::Array(choices));
+                continue;
+            }
+            _ => continue,
+        };
+        plain.insert(key.clone(), value);
+    }
+    Value::Object(plain)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,326 @@
+//! The actors between a caller and a provider: limits, queues, and who may die without anybody waiting forever.
+
+#![allow(clippy::unwrap_used, reason = "tests only")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use ergane_core::{ErrorKind, Message, ModelReply, ProviderError, Role, Text};
+use ergane_provider::{
+    BoxFuture, CallEvent, Delta, Endpoint, OpenAi, Provider, ProviderCall, Providers, Scripted, ScriptedReply,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// What a call says to make the provider panic.
+const PANIC: &str = "panic";
+
+/// A provider whose calls end when the test says so.
+#[derive(Debug)]
+struct Gate {
+    limit: usize,
+    running: mpsc::UnboundedSender<Running>,
+}
+
+/// A call that runs, and is dropped when it ends or is cancelled.
+struct Running {
+    text: String,
+    finish: oneshot::Sender<()>,
+}
+
+impl Running {
+    async fn cancelled(mut self) {
+        within("a cancelled call", self.finish.closed()).await;
+    }
+}
+
+fn gate(limit: usize) -> (Gate, mpsc::UnboundedReceiver<Running>) {
+    let (running, calls) = mpsc::unbounded_channel();
+    (Gate { limit, running }, calls)
+}
+
+impl Provider for Gate {
+    fn api(&self) -> &'static str {
+        "gate"
+    }
+
+    fn default_model(&self) -> Option<Text> {
+        None
+    }
+
+    fn endpoint(&self) -> String {
+        "a test".to_owned()
+    }
+
+    fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
+        let text = endpoint.base_url.clone().unwrap_or_else(|| "elsewhere".into());
+        Ok(Arc::new(Scripted::replies([ScriptedReply::text(&*text)])))
+    }
+
+    fn max_in_flight(&self) -> usize {
+        self.limit
+    }
+
+    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
+        let text = call.request.messages.last().map(|message| message.text()).unwrap_or_default();
+        let (finish, finished) = oneshot::channel();
+        self.running.send(Running { text: text.clone(), finish }).ok();
+        Box::pin(async move {
+            assert_ne!(text, PANIC, "a panic, as the test wants");
+            finished.await.ok();
+            let message = Message { role: Role::Assistant, parts: vec!["done".into()], origin: None };
+            Ok(ModelReply { message, usage: None, cost: None })
+        })
+    }
+}
+
+async fn next(calls: &mut mpsc::UnboundedReceiver<Running>) -> Running {
+    within("a running call", calls.recv()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_scripted_call_goes_all_the_way() {
+    let tree =
+        Tree::start(Providers::builder().register("s", Scripted::replies([ScriptedReply::text("hello")])))
+            .await;
+    assert_eq!(tree.providers.names(), [Text::from("s")]);
+    assert_eq!(tree.providers.default_name().as_deref(), Some("s"));
+    let mut call = tree.call("s", "hi");
+    let request = call.started().await;
+    assert!(request.get_name().unwrap().contains("/request/"), "{request:?}");
+    assert!(matches!(call.next().await, CallEvent::Delta(Delta::Text(text)) if &*text == "hello"));
+    assert_eq!(call.done().await.unwrap().message.text(), "hello");
+    within("the end of the request's actor", request.wait(None)).await.ok();
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_unknown_provider_is_told_with_those_there_are() {
+    let tree = Tree::start(
+        Providers::builder().register("a", Scripted::builtin()).register("b", Scripted::builtin()),
+    )
+    .await;
+    let error = tree.call("c", "hi").done().await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::InvalidRequest, false));
+    assert!(error.message.contains("\"c\"") && error.message.contains("a, b"), "{error}");
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn dropping_the_handle_closes_the_connection_and_no_event_follows() {
+    let mut server =
+        TestServer::always(vec![send(head("200 OK", &[SSE])), send(text_event("x")), Act::Stall]).await;
+    let tree = Tree::start(Providers::builder().register("o", OpenAi::new(&server.url))).await;
+    let mut call = tree.call("o", "hi");
+    let request = call.started().await;
+    assert!(matches!(call.next().await, CallEvent::Delta(_)));
+    call.handle = None;
+    server.connection_ended().await;
+    within("the end of the request's actor", request.wait(None)).await.ok();
+    assert!(within("the end of the events", call.events.recv()).await.is_none());
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_killed_request_is_done_with_a_retryable_error_and_its_connection_is_closed() {
+    let mut server =
+        TestServer::always(vec![send(head("200 OK", &[SSE])), send(text_event("x")), Act::Stall]).await;
+    let tree = Tree::start(Providers::builder().register("o", OpenAi::new(&server.url))).await;
+    let mut call = tree.call("o", "hi");
+    let request = call.started().await;
+    assert!(matches!(call.next().await, CallEvent::Delta(_)));
+    request.kill();
+    let error = call.done().await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Internal, true));
+    server.connection_ended().await;
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stopped_request_is_done_too() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let mut call = tree.call("g", "hi");
+    let request = call.started().await;
+    let running = next(&mut calls).await;
+    request.stop(None);
+    assert!(call.done().await.unwrap_err().retryable);
+    running.cancelled().await;
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_panics_ends_its_call_and_frees_its_place() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    for _ in 0..3 {
+        let error = tree.call("g", PANIC).done().await.unwrap_err();
+        assert_eq!((error.kind, error.retryable), (ErrorKind::Internal, true));
+        assert_eq!(next(&mut calls).await.text, PANIC);
+    }
+    let mut call = tree.call("g", "x");
+    next(&mut calls).await.finish.send(()).unwrap();
+    assert!(call.done().await.is_ok());
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn no_more_calls_run_than_the_provider_allows_and_the_others_go_in_their_order() {
+    let (gate, mut calls) = gate(2);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let mut events: Vec<Events> = (0..6).map(|n| tree.call("g", &n.to_string())).collect();
+    let mut running = vec![next(&mut calls).await, next(&mut calls).await];
+    for n in 2..6 {
+        tree.queue_is_settled("g").await;
+        assert!(calls.try_recv().is_err(), "only two at a time");
+        running.remove(0).finish.send(()).unwrap();
+        let admitted = next(&mut calls).await;
+        assert_eq!(admitted.text, n.to_string());
+        running.push(admitted);
+    }
+    running.into_iter().for_each(|call| call.finish.send(()).unwrap());
+    for call in &mut events {
+        assert_eq!(call.done().await.unwrap().message.text(), "done");
+    }
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_and_a_call_too_many_is_refused_at_once() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let mut first = tree.call("g", "running");
+    let running = next(&mut calls).await;
+    let mut queued: Vec<Events> = (0..1024).map(|n| tree.call("g", &n.to_string())).collect();
+    let error = tree.call("g", "too many").done().await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Overloaded, true));
+    // A cancelled call gives its place to another, and never runs.
+    drop(queued.remove(0));
+    let place = async {
+        loop {
+            let mut again = tree.call("g", "in its place");
+            match again.events.try_recv() {
+                Ok(CallEvent::Done(Err(_))) => tokio::task::yield_now().await,
+                Err(_) => return again,
+                Ok(other) => panic!("{other:?}"),
+            }
+        }
+    };
+    let again = within("a free place", place).await;
+    running.finish.send(()).unwrap();
+    assert!(first.done().await.is_ok());
+    assert_eq!(next(&mut calls).await.text, "1");
+    drop((queued, again));
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn any_number_of_scripted_calls_may_run() {
+    let scripted = Scripted::from_fn(|_, _| ScriptedReply { hang: true, ..ScriptedReply::default() });
+    let tree = Tree::start(Providers::builder().register("s", scripted)).await;
+    let mut calls: Vec<Events> = (0..2000).map(|_| tree.call("s", "hi")).collect();
+    for call in &mut calls {
+        call.started().await;
+    }
+    drop(calls);
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_killed_provider_actor_loses_no_running_call_and_comes_back_with_the_right_count() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let mut running_call = tree.call("g", "running");
+    let running = next(&mut calls).await;
+    let mut queued = tree.call("g", "queued");
+    let actor =
+        within("the provider's actor", tree.namespace.wait_for("provider/g", DEADLINE)).await.unwrap();
+    actor.kill();
+    let error = queued.done().await.unwrap_err();
+    assert!(error.retryable, "{error}");
+    let next_actor = within("its next incarnation", async {
+        loop {
+            match tree.namespace.wait_for("provider/g", DEADLINE).await.unwrap() {
+                cell if cell.get_id() == actor.get_id() => tokio::task::yield_now().await,
+                cell => return cell,
+            }
+        }
+    })
+    .await;
+    assert_ne!(next_actor.get_id(), actor.get_id());
+    let mut waiting = tree.call("g", "waiting");
+    tree.queue_is_settled("g").await;
+    assert!(calls.try_recv().is_err(), "the new incarnation knows of the one that runs");
+    running.finish.send(()).unwrap();
+    assert_eq!(running_call.done().await.unwrap().message.text(), "done");
+    let admitted = next(&mut calls).await;
+    assert_eq!(admitted.text, "waiting");
+    admitted.finish.send(()).unwrap();
+    assert!(waiting.done().await.is_ok());
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn calls_that_come_while_the_provider_actor_is_dead_wait_for_it_in_their_order() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let mut first = tree.call("g", "first");
+    next(&mut calls).await.finish.send(()).unwrap();
+    first.done().await.unwrap();
+    let actor = tree.namespace.whereis("provider/g").unwrap();
+    actor.kill();
+    within("its death", actor.wait(None)).await.ok();
+    let mut events: Vec<Events> = (0..10).map(|n| tree.call("g", &n.to_string())).collect();
+    for (n, call) in events.iter_mut().enumerate() {
+        let running = next(&mut calls).await;
+        assert_eq!(running.text, n.to_string());
+        running.finish.send(()).unwrap();
+        call.done().await.unwrap();
+    }
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn another_endpoint_has_an_actor_and_a_queue_of_its_own() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let _busy = tree.call("g", "busy");
+    let _running = next(&mut calls).await;
+    let endpoint = Endpoint { base_url: Some("there".into()), api_key_env: None };
+    let mut call = tree.call_at("g", endpoint, "hi");
+    assert_eq!(call.done().await.unwrap().message.text(), "there");
+    let names: Vec<String> = tree.namespace.names().into_iter().map(|(name, _)| name).collect();
+    assert!(names.iter().any(|name| name == "provider/g"), "{names:?}");
+    assert!(names.iter().any(|name| name.starts_with("provider/g@")), "{names:?}");
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_bad_endpoint_is_told_at_once() {
+    let tree =
+        Tree::start(Providers::builder().register("s", Scripted::builtin()).register("o", OpenAi::default()))
+            .await;
+    let endpoint = Endpoint { base_url: Some("ftp://x".into()), api_key_env: None };
+    assert_eq!(
+        tree.call_at("s", endpoint.clone(), "hi").done().await.unwrap_err().kind,
+        ErrorKind::InvalidRequest
+    );
+    assert_eq!(tree.call_at("o", endpoint, "hi").done().await.unwrap_err().kind, ErrorKind::InvalidRequest);
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_call_without_a_tree_and_calls_of_a_tree_that_ends_are_done_with_an_error() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let mut running = tree.call("g", "running");
+    let mut queued = tree.call("g", "queued");
+    let held = next(&mut calls).await;
+    tree.root.shutdown(DEADLINE).await.unwrap();
+    assert!(running.done().await.unwrap_err().retryable);
+    assert!(queued.done().await.unwrap_err().retryable);
+    held.cancelled().await;
+    let error = tree.call("g", "late").done().await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Internal, true), "{error}");
+}

@@ -1,0 +1,300 @@
+//! A scripted HTTP/1.1 server on a real socket, and a small tree with providers in it.
+
+#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests only"
+)]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ergane_core::{Message, ModelReply, ModelRequest, ProviderError};
+use ergane_otp::{Intensity, Namespace, Supervisor, SupervisorRef};
+use ergane_provider::{
+    Call, CallEvent, CallHandle, DeltaSink, Endpoint, Provider, ProviderCall, Providers, ProvidersBuilder,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+
+/// Nothing that is waited for here takes long; this only keeps a broken test from hanging.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+}
+
+/// What the server does with a connection, one after the other; at the end it closes it.
+#[derive(Clone)]
+pub(crate) enum Act {
+    Send(Vec<u8>),
+    /// Until the test says so.
+    Wait(Arc<Notify>),
+    /// Sends these bytes again and again until the client has gone.
+    SendForever(Vec<u8>),
+    /// Until the client has gone.
+    Stall,
+    /// Ends the connection as a crash does.
+    Reset,
+}
+
+pub(crate) fn send(bytes: impl Into<Vec<u8>>) -> Act {
+    Act::Send(bytes.into())
+}
+
+/// A whole answer, whose end is the end of the connection.
+pub(crate) fn answer(status: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Act {
+    let mut bytes = head(status, headers);
+    bytes.extend_from_slice(body.as_ref());
+    Act::Send(bytes)
+}
+
+pub(crate) fn head(status: &str, headers: &[&str]) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n");
+    for header in headers {
+        head.push_str(header);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}
+
+pub(crate) const SSE: &str = "content-type: text/event-stream";
+pub(crate) const JSON: &str = "content-type: application/json";
+pub(crate) const NDJSON: &str = "content-type: application/x-ndjson";
+
+/// One piece of a chunked body.
+pub(crate) fn chunk(data: &str) -> String {
+    format!("{:x}\r\n{data}\r\n", data.len())
+}
+
+pub(crate) fn text_event(text: &str) -> String {
+    format!("data: {}\n\n", serde_json::json!({"choices": [{"delta": {"content": text}}]}))
+}
+
+pub(crate) const STOP_EVENTS: &str =
+    "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
+/// A request as it came.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Request line and headers, in lower case but for the values.
+    pub(crate) head: String,
+    pub(crate) body: serde_json::Value,
+}
+
+impl Received {
+    pub(crate) fn path(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        })
+    }
+}
+
+pub(crate) struct TestServer {
+    pub(crate) url: String,
+    pub(crate) received: mpsc::UnboundedReceiver<Received>,
+    /// One for every connection that ended.
+    pub(crate) ended: mpsc::UnboundedReceiver<()>,
+}
+
+impl TestServer {
+    /// A server that does the same with every connection.
+    pub(crate) async fn always(acts: Vec<Act>) -> Self {
+        Self::start(move |_| acts.clone()).await
+    }
+
+    /// A server that asks `script` what to do with a request.
+    pub(crate) async fn start(script: impl Fn(&Received) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (tell_received, received) = mpsc::unbounded_channel();
+        let (tell_ended, ended) = mpsc::unbounded_channel();
+        let script = Arc::new(script);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (script, received, ended) = (script.clone(), tell_received.clone(), tell_ended.clone());
+                tokio::spawn(async move {
+                    serve(stream, &*script, &received).await;
+                    ended.send(()).ok();
+                });
+            }
+        });
+        Self { url, received, ended }
+    }
+
+    pub(crate) async fn next_request(&mut self) -> Received {
+        within("a request", self.received.recv()).await.unwrap()
+    }
+
+    pub(crate) async fn connection_ended(&mut self) {
+        within("the end of a connection", self.ended.recv()).await.unwrap();
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    script: &(impl Fn(&Received) -> Vec<Act> + Send + Sync),
+    received: &mpsc::UnboundedSender<Received>,
+) {
+    let Some(request) = read_request(&mut stream).await else { return };
+    let acts = script(&request);
+    received.send(request).ok();
+    for act in acts {
+        match act {
+            Act::Send(bytes) => {
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            Act::SendForever(bytes) => while stream.write_all(&bytes).await.is_ok() {},
+            Act::Wait(told) => told.notified().await,
+            Act::Stall => {
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await.ok();
+                return;
+            }
+            Act::Reset => {
+                stream.set_zero_linger().unwrap();
+                return;
+            }
+        }
+    }
+    stream.shutdown().await.ok();
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<Received> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+            let mut request = Received { head, body: serde_json::Value::Null };
+            let length: usize = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+            if bytes.len() >= end + 4 + length {
+                if length > 0 {
+                    request.body = serde_json::from_slice(&bytes[end + 4..end + 4 + length]).unwrap();
+                }
+                return Some(request);
+            }
+        }
+        match stream.read(&mut buffer).await {
+            Ok(n @ 1..) => bytes.extend_from_slice(&buffer[..n]),
+            _ => return None,
+        }
+    }
+}
+
+pub(crate) fn request(text: &str) -> ModelRequest {
+    ModelRequest {
+        model: "m".into(),
+        system: None,
+        messages: [Arc::new(Message::user_text(text))].into_iter().collect(),
+        tools: Arc::new([]),
+        stream: true,
+        max_tokens: None,
+    }
+}
+
+/// Calls a provider directly, without any actor.
+pub(crate) async fn ask(provider: &dyn Provider, request: ModelRequest) -> Result<ModelReply, ProviderError> {
+    ask_patiently(provider, request, DEADLINE).await
+}
+
+pub(crate) async fn ask_patiently(
+    provider: &dyn Provider,
+    request: ModelRequest,
+    idle_timeout: Duration,
+) -> Result<ModelReply, ProviderError> {
+    let call = ProviderCall { provider: "test".into(), request, idle_timeout, deltas: DeltaSink::none() };
+    within("an answer", provider.call(call)).await
+}
+
+/// A tree of providers and requests, alone in its namespace.
+pub(crate) struct Tree {
+    pub(crate) providers: Providers,
+    pub(crate) namespace: Namespace,
+    pub(crate) root: SupervisorRef,
+}
+
+impl Tree {
+    pub(crate) async fn start(builder: ProvidersBuilder) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let namespace = Namespace::new(format!("tree-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let providers = builder.build(&namespace);
+        let root = Supervisor::start(&namespace, "root", Intensity::default(), providers.child_specs(), None)
+            .await
+            .unwrap();
+        Self { providers, namespace, root }
+    }
+
+    pub(crate) fn call(&self, provider: &str, text: &str) -> Events {
+        self.call_at(provider, Endpoint::default(), text)
+    }
+
+    pub(crate) fn call_at(&self, provider: &str, endpoint: Endpoint, text: &str) -> Events {
+        let (tell, events) = mpsc::unbounded_channel();
+        let call =
+            Call { provider: provider.into(), endpoint, request: request(text), idle_timeout: DEADLINE };
+        let handle = self.providers.call(call, move |event| {
+            tell.send(event).ok();
+        });
+        Events { handle: Some(handle), events }
+    }
+
+    /// Returns when the provider's actor has handled all calls made before: a call made and cancelled after them has left
+    /// its queue. To be used while no place is free.
+    pub(crate) async fn queue_is_settled(&self, provider: &str) {
+        let mut last = self.call(provider, "cancelled");
+        last.handle = None;
+        assert!(within("the queue", last.events.recv()).await.is_none(), "a cancelled call hears nothing");
+    }
+
+    pub(crate) async fn shutdown(self) {
+        self.root.shutdown(DEADLINE).await.unwrap();
+    }
+}
+
+/// A call in flight.
+pub(crate) struct Events {
+    pub(crate) handle: Option<CallHandle>,
+    pub(crate) events: mpsc::UnboundedReceiver<CallEvent>,
+}
+
+impl Events {
+    pub(crate) async fn next(&mut self) -> CallEvent {
+        within("an event of a call", self.events.recv()).await.expect("an event before the channel closed")
+    }
+
+    /// The actor of the request, once it was admitted.
+    pub(crate) async fn started(&mut self) -> ractor::ActorCell {
+        match self.next().await {
+            CallEvent::Started { request } => request,
+            other => panic!("not started: {other:?}"),
+        }
+    }
+
+    /// The end, which must be the last event.
+    pub(crate) async fn done(&mut self) -> Result<ModelReply, ProviderError> {
+        loop {
+            if let CallEvent::Done(result) = self.next().await {
+                self.handle = None;
+                assert!(
+                    within("the end of the events", self.events.recv()).await.is_none(),
+                    "an event after the end"
+                );
+                return result;
+            }
+        }
+    }
+}

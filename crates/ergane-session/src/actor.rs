@@ -1,0 +1,459 @@
+//! The session actor: a list of messages, and what each changes.
+//!
+//! # Why it never waits
+//!
+//! The session is the one that everybody asks: callers, watchers, people who want to interrupt. So it does nothing but
+//! fold facts and hand out work: the loop asks the model, tool actors run tools, a task loads the log, the journal
+//! writes. Each of them answers with a message. Every handler ends with [`State::settle`], which asks the kernel what
+//! must happen now and submits what was accepted; that is the whole of the control flow, live and after a crash.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ergane_core::{Conversation, Durability, Epoch, Event, Seq, SessionName};
+use ergane_journal::{AppendError, JournalError, JournalPort};
+use ergane_otp::{Promise, Scope, StartContext};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use crate::context::SessionContext;
+use crate::drive::Drive;
+use crate::error::SessionError;
+use crate::facts::Facts;
+use crate::message::{Internal, Reply, SessionMsg};
+use crate::subscribers::Subscribers;
+use crate::waiters::{Waiters, answer};
+
+/// So many requests wait for a log that is being loaded; more are refused.
+const STASH: usize = 256;
+
+/// The session actor.
+#[derive(Debug)]
+pub struct SessionActor;
+
+/// What it needs to start.
+#[derive(Debug)]
+pub struct SessionArgs {
+    pub(crate) name: SessionName,
+    pub(crate) durability: Durability,
+    pub(crate) context: SessionContext,
+    pub(crate) start: StartContext,
+}
+
+/// Where it stands in its own life.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The log is being loaded; the reason says why it takes long.
+    Loading { delayed: Option<String> },
+    /// It works.
+    Live,
+    /// Its log is damaged: it answers that, and nothing else.
+    Damaged(SessionError),
+    /// It brings everything to its end, and then ends.
+    Stopping(Vec<Reply<()>>),
+    /// Everything is at its end; the journal is told.
+    Leaving(Vec<Reply<()>>),
+}
+
+/// The state of a session.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) name: SessionName,
+    pub(crate) me: ActorRef<SessionMsg>,
+    pub(crate) context: SessionContext,
+    pub(crate) durability: Durability,
+    pub(crate) scope: Scope,
+    pub(crate) full_name: String,
+    pub(crate) phase: Phase,
+    pub(crate) facts: Facts,
+    pub(crate) drive: Drive,
+    pub(crate) waiters: Waiters,
+    pub(crate) subscribers: Subscribers,
+    incarnation: u64,
+    stash: VecDeque<SessionMsg>,
+}
+
+impl Actor for SessionActor {
+    type Msg = SessionMsg;
+    type State = State;
+    type Arguments = SessionArgs;
+
+    /// Quick: the log is loaded by a task, and `Starting` can be seen meanwhile.
+    async fn pre_start(
+        &self,
+        me: ActorRef<SessionMsg>,
+        arguments: SessionArgs,
+    ) -> Result<State, ActorProcessingErr> {
+        let SessionArgs { name, durability, context, start } = arguments;
+        let state = State {
+            me,
+            durability,
+            scope: start.scope,
+            full_name: start.full_name,
+            incarnation: start.incarnation,
+            phase: Phase::Loading { delayed: None },
+            facts: Facts::default(),
+            drive: Drive::default(),
+            waiters: Waiters::default(),
+            subscribers: Subscribers::default(),
+            stash: VecDeque::new(),
+            name,
+            context,
+        };
+        state.load();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<SessionMsg>,
+        message: SessionMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.receive(message)?;
+        state.settle().await
+    }
+
+    /// Children are the loop and the tools. A tool's outcome comes by its promise, whatever happens to its actor.
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<SessionMsg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorTerminated(child, ..) | SupervisionEvent::ActorFailed(child, _) = &event
+        {
+            state.on_child_gone(child.get_id())?;
+            state.settle().await?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    pub(crate) fn port(&self) -> &JournalPort {
+        self.context.journal(self.durability)
+    }
+
+    fn receive(&mut self, message: SessionMsg) -> Result<(), ActorProcessingErr> {
+        match (&self.phase, message) {
+            (_, SessionMsg::Internal(internal)) => self.on_internal(internal),
+            (_, SessionMsg::Status(reply)) => {
+                answer(reply, self.status());
+                Ok(())
+            }
+            (Phase::Loading { .. }, message) if self.stash.len() < STASH => {
+                self.stash.push_back(message);
+                Ok(())
+            }
+            (Phase::Loading { .. }, message) => {
+                let queued = self.stash.len();
+                refuse(message, SessionError::Busy { session: self.name.clone(), queued });
+                Ok(())
+            }
+            (Phase::Damaged(error), message) => {
+                refuse(message, error.clone());
+                Ok(())
+            }
+            (Phase::Stopping(_) | Phase::Leaving(_), SessionMsg::Stop(reply)) => {
+                if let Phase::Stopping(replies) | Phase::Leaving(replies) = &mut self.phase {
+                    replies.push(reply);
+                }
+                Ok(())
+            }
+            (Phase::Leaving(_), message) => {
+                refuse(message, SessionError::Stopped(self.name.clone()));
+                Ok(())
+            }
+            (Phase::Live | Phase::Stopping(_), message) => self.on_request(message),
+        }
+    }
+
+    fn on_internal(&mut self, internal: Internal) -> Result<(), ActorProcessingErr> {
+        match internal {
+            Internal::Loaded(Ok(loaded)) => self.on_loaded(*loaded),
+            Internal::Loaded(Err(error)) => {
+                self.on_load_failed(error);
+                Ok(())
+            }
+            Internal::LoadDelayed(reason) => {
+                self.phase = Phase::Loading { delayed: Some(reason) };
+                Ok(())
+            }
+            Internal::Damaged(reason) => {
+                self.damaged(reason);
+                Ok(())
+            }
+            Internal::Appended(outcome) => self.on_appended(outcome),
+            Internal::Resubmit => {
+                if let Some(append) = self.facts.retry_append(&self.name) {
+                    self.submit(append);
+                }
+                Ok(())
+            }
+            Internal::ReadBack(position) => self.on_read_back(position),
+            Internal::Loop(report) => self.on_report(report),
+            Internal::ToolDone(call, outcome) => self.on_tool_done(call, outcome),
+            Internal::ToolProgress(progress) => {
+                self.on_tool_progress(progress);
+                Ok(())
+            }
+            Internal::ToolProcess(record) => self.on_tool_process(record),
+            Internal::LeftBehindGone(call) => {
+                self.drive.left_behind_gone(call);
+                Ok(())
+            }
+            Internal::GraceOver(turn) => {
+                self.drive.grace_over(turn);
+                Ok(())
+            }
+            Internal::Released => {
+                self.leave();
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks the kernel what must happen, and submits what was accepted.
+    async fn settle(&mut self) -> Result<(), ActorProcessingErr> {
+        if matches!(self.phase, Phase::Live | Phase::Stopping(_)) {
+            self.advance().await?;
+            if let Some(append) = self.facts.take_append(&self.name) {
+                self.submit(append);
+            }
+            self.leave_when_done();
+        }
+        Ok(())
+    }
+
+    /// Loads the log in a task: opening it fences off every earlier incarnation, and nothing is read past that.
+    fn load(&self) {
+        let (me, context, name, port) =
+            (self.me.clone(), self.context.clone(), self.name.clone(), self.port().clone());
+        self.scope.spawn("load the log", async move {
+            let mut delay = Duration::from_millis(50);
+            loop {
+                let outcome = load(&context, &port, &name).await;
+                let message = match outcome {
+                    Ok(Ok(loaded)) => Internal::Loaded(Ok(Box::new(loaded))),
+                    Ok(Err(damage)) => Internal::Damaged(damage),
+                    Err(error) if error.is_retryable() && owner(&error).is_none() => {
+                        tell(&me, Internal::LoadDelayed(error.to_string()));
+                        tokio::time::sleep(delay).await;
+                        delay = delay.saturating_mul(2).min(Duration::from_secs(5));
+                        continue;
+                    }
+                    Err(error) => Internal::Loaded(Err(error)),
+                };
+                return tell(&me, message);
+            }
+        });
+    }
+
+    fn on_loaded(&mut self, (conversation, epoch): (Conversation, Epoch)) -> Result<(), ActorProcessingErr> {
+        tracing::debug!(session = %self.name, seq = %conversation.seq(), epoch = epoch.0, "session loaded");
+        self.subscribers.set_head(conversation.seq());
+        let open = conversation.turn().is_some();
+        self.facts = Facts::loaded(conversation, epoch);
+        self.phase = Phase::Live;
+        if open {
+            let cause = if self.incarnation > 1 {
+                "the session's actor was restarted"
+            } else {
+                "the session was opened"
+            };
+            let seq = self.facts.record(Event::Recovered { cause: cause.into() })?;
+            self.drive.act_after(seq);
+        }
+        for message in std::mem::take(&mut self.stash) {
+            self.receive(message)?;
+        }
+        Ok(())
+    }
+
+    fn on_load_failed(&mut self, error: JournalError) {
+        if let Some(pid) = owner(&error) {
+            // Nothing is wrong with the session: it is somebody else's. Nobody may be kept waiting for it here.
+            let error = SessionError::OwnedElsewhere { session: self.name.clone(), pid };
+            self.refuse_stash(&error);
+            self.me.stop(None);
+        } else {
+            self.damaged(error.to_string());
+        }
+    }
+
+    fn damaged(&mut self, reason: String) {
+        tracing::error!(session = %self.name, %reason, "session quarantined: its log cannot be read");
+        let error = SessionError::Quarantined { session: self.name.clone(), reason };
+        self.refuse_stash(&error);
+        self.phase = Phase::Damaged(error);
+    }
+
+    fn refuse_stash(&mut self, error: &SessionError) {
+        for message in std::mem::take(&mut self.stash) {
+            refuse(message, error.clone());
+        }
+    }
+
+    pub(crate) fn submit(&self, append: ergane_journal::Append) {
+        let me = self.me.clone();
+        let done = Promise::new(move |outcome| tell(&me, Internal::Appended(outcome)));
+        self.port().submit(append, done);
+    }
+
+    fn on_appended(&mut self, outcome: Option<Result<(), AppendError>>) -> Result<(), ActorProcessingErr> {
+        match outcome {
+            Some(Ok(())) => self.on_written(),
+            Some(Err(AppendError::NotWritten { reason })) => self.park(reason),
+            Some(Err(AppendError::Fenced { epoch })) => self.fenced(epoch),
+            Some(Err(AppendError::Unknown { reason })) => self.read_back(reason),
+            None => self.read_back("the journal died with the append".into()),
+        }
+        Ok(())
+    }
+
+    fn on_written(&mut self) {
+        let (written, due) = self.facts.written();
+        self.subscribers.facts(&written);
+        for action in due {
+            action();
+        }
+        for envelope in &written {
+            match &envelope.event {
+                Event::TurnStarted { send } => {
+                    self.waiters.started(send, ergane_core::TurnId(envelope.seq.0))
+                }
+                Event::TurnEnded { turn, .. } => self.answer_turn(*turn),
+                _ => {}
+            }
+        }
+    }
+
+    fn park(&mut self, reason: String) {
+        tracing::warn!(session = %self.name, %reason, "session parked: the journal cannot take its facts");
+        let delay = self.facts.park(reason);
+        let me = self.me.clone();
+        self.scope.send_after(delay, move || tell(&me, Internal::Resubmit));
+    }
+
+    /// Asks where the log stands: that tells whether the append under way was written.
+    fn read_back(&mut self, reason: String) {
+        tracing::warn!(session = %self.name, %reason, "append of unknown outcome, reading back");
+        let (me, port, name) = (self.me.clone(), self.port().clone(), self.name.clone());
+        self.scope.spawn("read back", async move {
+            tell(&me, Internal::ReadBack(port.position(&name).await));
+        });
+    }
+
+    fn on_read_back(
+        &mut self,
+        position: Result<Option<ergane_journal::Position>, JournalError>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some((epoch, first, end)) = self.facts.in_flight() else { return Ok(()) };
+        match position {
+            Ok(Some(found)) if found.epoch > epoch => self.fenced(found.epoch),
+            Ok(Some(found)) if found.next_seq == end => self.on_written(),
+            Ok(Some(found)) if found.next_seq == first => self.park("the append was not written".into()),
+            Ok(found) => {
+                return Err(format!(
+                    "the log does not continue where it should: {found:?}, expected {first} or {end}"
+                )
+                .into());
+            }
+            Err(error) => {
+                // Still unknown; nothing is acted on meanwhile.
+                let (delay, me) = (self.facts.park(error.to_string()), self.me.clone());
+                self.scope.send_after(delay, move || tell(&me, Internal::Appended(None)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Another incarnation, here or in another process, owns the session now: this one ends, and is not restarted.
+    fn fenced(&mut self, epoch: Epoch) {
+        tracing::warn!(session = %self.name, epoch = epoch.0, "session fenced off by a later incarnation");
+        self.me.stop(None);
+    }
+
+    pub(crate) fn leave_when_done(&mut self) {
+        let Phase::Stopping(replies) = &mut self.phase else { return };
+        let conversation = self.facts.conversation();
+        let done = conversation.turn().is_none()
+            && conversation.queue().is_empty()
+            && self.facts.durable() == conversation.seq();
+        if !done {
+            return;
+        }
+        self.phase = Phase::Leaving(std::mem::take(replies));
+        self.waiters.refuse_all(&SessionError::Stopped(self.name.clone()));
+        let (me, port, name) = (self.me.clone(), self.port().clone(), self.name.clone());
+        self.scope.spawn("release the session", async move {
+            if let Err(error) = port.release(&name).await {
+                tracing::warn!(session = %name, %error, "the session's owner could not be cleared; it ends with the process");
+            }
+            tell(&me, Internal::Released);
+        });
+    }
+
+    fn leave(&mut self) {
+        if let Phase::Leaving(replies) = &mut self.phase {
+            for reply in std::mem::take(replies) {
+                answer(reply, Ok(()));
+            }
+            self.me.stop(None);
+        }
+    }
+}
+
+/// The living process that owns the session, when that is what the error says.
+fn owner(error: &JournalError) -> Option<u32> {
+    match error {
+        JournalError::Busy { pid, .. } => Some(*pid),
+        _ => None,
+    }
+}
+
+type Loaded = Result<(Conversation, Epoch), String>;
+
+async fn load(
+    context: &SessionContext,
+    port: &JournalPort,
+    name: &SessionName,
+) -> Result<Loaded, JournalError> {
+    // Never closed, so the only error cannot happen; without a permit the load is only less polite.
+    let _permit = context.loading().acquire().await.ok();
+    let opened = port.open(name).await?;
+    let log = port.load(name, Seq(0), opened.next_seq).await?;
+    let fold = move || Conversation::fold(log.iter().map(Arc::as_ref));
+    // A long log is folded off the runtime's workers: others want to run.
+    let folded = if opened.next_seq.0 > 1000 {
+        match tokio::task::spawn_blocking(fold).await {
+            Ok(folded) => folded,
+            Err(panicked) => return Ok(Err(format!("folding the log failed: {panicked}"))),
+        }
+    } else {
+        fold()
+    };
+    Ok(folded.map(|conversation| (conversation, opened.epoch)).map_err(|damage| damage.to_string()))
+}
+
+/// Tells the session something. One that is gone has no use for it: whoever comes next starts from the facts.
+pub(crate) fn tell(me: &ActorRef<SessionMsg>, internal: Internal) {
+    if me.cast(SessionMsg::Internal(internal)).is_err() {
+        tracing::trace!("a session was gone before a message of its own reached it");
+    }
+}
+
+/// Answers a request with an error.
+fn refuse(message: SessionMsg, error: SessionError) {
+    match message {
+        SessionMsg::Configure { reply, .. } | SessionMsg::Stop(reply) => answer(reply, Err(error)),
+        SessionMsg::Send(_, reply) | SessionMsg::Await(_, reply) => answer(reply, Err(error)),
+        SessionMsg::Accept(_, reply) => answer(reply, Err(error)),
+        SessionMsg::Messages(reply) => answer(reply, Err(error)),
+        SessionMsg::Settings(reply) => answer(reply, Err(error)),
+        SessionMsg::Interrupt { reply, .. } => answer(reply, Err(error)),
+        SessionMsg::Subscribe { reply, .. } => answer(reply, Err(error)),
+        SessionMsg::Status(_) | SessionMsg::Internal(_) => {}
+    }
+}

@@ -1,0 +1,103 @@
+//! What a session needs of its system: the live things that its facts only name.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ergane_core::{Durability, SessionName, Settings};
+use ergane_journal::JournalPort;
+use ergane_otp::{ChildSpec, DynamicSupervisorRef, Namespace, Restart};
+use ergane_provider::Providers;
+use ergane_tool::ToolRegistry;
+use tokio::sync::Semaphore;
+
+use crate::actor::{SessionActor, SessionArgs};
+
+/// At most so many sessions load and fold their logs at once.
+const LOADING_AT_ONCE: usize = 50;
+
+/// What every session of a system shares. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SessionContext(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    namespace: Namespace,
+    journal: JournalPort,
+    memory: JournalPort,
+    providers: Providers,
+    tools: ToolRegistry,
+    sessions: DynamicSupervisorRef,
+    loading: Semaphore,
+}
+
+impl SessionContext {
+    /// Puts the parts together. `memory` keeps the sessions of [`Durability::Off`], `journal` all others; they may be
+    /// the same.
+    pub fn new(
+        namespace: Namespace,
+        journal: JournalPort,
+        memory: JournalPort,
+        providers: Providers,
+        tools: ToolRegistry,
+    ) -> Self {
+        let sessions = DynamicSupervisorRef::new(&namespace, "sessions");
+        let loading = Semaphore::new(LOADING_AT_ONCE);
+        Self(Arc::new(Shared { namespace, journal, memory, providers, tools, sessions, loading }))
+    }
+
+    /// The names of the system.
+    pub fn namespace(&self) -> &Namespace {
+        &self.0.namespace
+    }
+
+    /// Where facts of this durability are kept.
+    pub fn journal(&self, durability: Durability) -> &JournalPort {
+        match durability {
+            Durability::Strict => &self.0.journal,
+            Durability::Off => &self.0.memory,
+        }
+    }
+
+    /// How models are reached.
+    pub fn providers(&self) -> &Providers {
+        &self.0.providers
+    }
+
+    /// The registered tools.
+    pub fn tools(&self) -> &ToolRegistry {
+        &self.0.tools
+    }
+
+    /// The supervisor of the sessions.
+    pub fn sessions(&self) -> &DynamicSupervisorRef {
+        &self.0.sessions
+    }
+
+    pub(crate) fn loading(&self) -> &Semaphore {
+        &self.0.loading
+    }
+
+    /// The settings of a new session that nobody said anything about: the default provider, its default model, every
+    /// registered tool, the folder the process runs in. `None` when no provider is registered.
+    pub fn defaults(&self) -> Option<Settings> {
+        let name = self.0.providers.default_name()?;
+        let model = self.0.providers.get(&name).and_then(|provider| provider.default_model());
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        Some(Settings::new(name, model.unwrap_or_else(|| "".into()), cwd.to_string_lossy().into_owned()))
+    }
+
+    /// How the session actor of that name is started, for the supervisor of the sessions.
+    pub(crate) fn spec(&self, name: &SessionName, durability: Durability) -> ChildSpec {
+        let (context, name) = (self.clone(), name.clone());
+        ChildSpec::actor(process_name(&name), move |start| {
+            let arguments = SessionArgs { name: name.clone(), durability, context: context.clone(), start };
+            (SessionActor, arguments)
+        })
+        .restart(Restart::Transient)
+    }
+}
+
+/// The name of a session's process in the system's namespace.
+pub fn process_name(session: &SessionName) -> String {
+    format!("session/{session}")
+}

@@ -1,0 +1,118 @@
+//! Why a turn could not be run or awaited. (A turn that ran is `Ok`, whatever its finish reason.)
+
+use ergane_core::{SendId, SessionName};
+use ergane_journal::JournalError;
+
+/// Why something asked of a session could not be done.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// There is no such session, live or stored.
+    #[error("there is no session {0}: start it first, or look at `sessions list`")]
+    NotFound(SessionName),
+    /// Not a session name.
+    #[error("{0}")]
+    BadName(String),
+    /// No provider is registered on the system.
+    #[error("no provider is registered: give the system one with `.provider(name, ...)`")]
+    NoProvider,
+    /// The prompt is empty or only white space.
+    #[error("the prompt is empty: say something")]
+    EmptyPrompt,
+    /// The input has parts that a user cannot say.
+    #[error("an input may have text and images only: calls and results are made by models and tools")]
+    NotSpeech,
+    /// The input is over the cap of one event.
+    #[error(
+        "the input has {bytes} bytes, more than the {limit} that one event may have: send less, or a path to it"
+    )]
+    InputTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The cap.
+        limit: usize,
+    },
+    /// The session has as many sends in its queue as it may, or is busy and was asked not to queue.
+    #[error("session {session} is busy with {queued} sends waiting: wait for its turn to end, or send later")]
+    Busy {
+        /// Which session.
+        session: SessionName,
+        /// How many sends wait.
+        queued: usize,
+    },
+    /// Another live process owns the session.
+    #[error("session {session} is owned by the running process {pid}: stop that one, or use another session")]
+    OwnedElsewhere {
+        /// Which session.
+        session: SessionName,
+        /// The process.
+        pid: u32,
+    },
+    /// The key was used before with another input.
+    #[error("the key {0} was used before with another input: use a new key for a new input")]
+    KeyReused(SendId),
+    /// The deadline passed. The turn goes on; `turn(id)` picks it up again.
+    #[error(
+        "the deadline passed before the turn ended; the turn goes on and its result can be asked for again"
+    )]
+    Deadline,
+    /// A tool or provider of the session is not registered here.
+    #[error("session {session} needs what is not registered in this process: {}", missing.join(", "))]
+    Unresolved {
+        /// Which session.
+        session: SessionName,
+        /// What is missing.
+        missing: Vec<String>,
+    },
+    /// The session failed too often, or its log is damaged.
+    #[error(
+        "session {session} is quarantined: {reason}; `start()` lifts the quarantine once the cause is gone"
+    )]
+    Quarantined {
+        /// Which session.
+        session: SessionName,
+        /// Why.
+        reason: String,
+    },
+    /// The session was stopped.
+    #[error("session {0} was stopped")]
+    Stopped(SessionName),
+    /// No such turn.
+    #[error("session {session} has no turn {turn}")]
+    NoSuchTurn {
+        /// Which session.
+        session: SessionName,
+        /// Which turn.
+        turn: u64,
+    },
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(std::sync::Arc<JournalError>),
+    /// The system is shutting down, or a part of it is gone for good.
+    #[error("the system is not running: {0}")]
+    System(String),
+}
+
+impl From<JournalError> for SessionError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(std::sync::Arc::new(error))
+    }
+}
+
+impl SessionError {
+    /// The kind, in the words of the command line's contract.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) | Self::NoSuchTurn { .. } => "not_found",
+            Self::BadName(_) | Self::NoProvider => "config",
+            Self::EmptyPrompt | Self::NotSpeech | Self::InputTooLarge { .. } | Self::KeyReused(_) => {
+                "bad_request"
+            }
+            Self::Busy { .. } | Self::OwnedElsewhere { .. } => "busy",
+            Self::Deadline => "timeout",
+            Self::Unresolved { .. } => "config",
+            Self::Quarantined { .. } | Self::Stopped(_) | Self::System(_) => "internal",
+            Self::Journal(error) => error.kind(),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What subscribers see.
+
+use ergane_core::{
+    CallId, Effect, Envelope, Event, FinishReason, MicroUsd, Part, Seq, Text, ToolCall, TurnError, TurnId,
+    Usage,
+};
+use serde::Serialize;
+
+use crate::message::Live;
+
+/// What a subscriber sees. Those with a `seq` are facts, told once each and only when durable; the others are told as
+/// they happen, and may be lost to a slow reader, who is then told how many.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// A turn began.
+    TurnStarted {
+        /// Its position, which is the turn's id.
+        seq: Seq,
+        /// The send it answers.
+        send: Text,
+    },
+    /// The session was opened with this turn open, and goes on with it.
+    Recovered {
+        /// Its position.
+        seq: Seq,
+        /// Why it had to be.
+        cause: Text,
+    },
+    /// A piece of the answer.
+    Content {
+        /// The piece.
+        text: Text,
+    },
+    /// A piece of the model's reasoning.
+    Thinking {
+        /// The piece.
+        text: Text,
+    },
+    /// The model answered: the whole text of one reply, final.
+    Reply {
+        /// Its position.
+        seq: Seq,
+        /// The text; empty when it only asked for tools.
+        text: Text,
+    },
+    /// The model asks for a tool; it was not gated yet.
+    ToolCall {
+        /// The position of the reply it is in.
+        seq: Seq,
+        /// The call.
+        call: CallId,
+        /// The tool.
+        name: Text,
+        /// Its arguments, as the model wrote them.
+        arguments: Text,
+    },
+    /// A call that may change something begins.
+    ToolStarted {
+        /// Its position.
+        seq: Seq,
+        /// The call.
+        call: CallId,
+        /// What the tool does to the world.
+        effect: Effect,
+    },
+    /// A running tool tells how far it is.
+    ToolProgress {
+        /// The call.
+        call: CallId,
+        /// What it tells.
+        text: Text,
+    },
+    /// A call has its result.
+    ToolResult {
+        /// Its position.
+        seq: Seq,
+        /// The call.
+        call: CallId,
+        /// The tool.
+        name: Text,
+        /// The result's text.
+        text: Text,
+        /// Whether it failed or was not run.
+        is_error: bool,
+        /// Whether permission was denied.
+        denied: bool,
+    },
+    /// The result of a call, for people.
+    ToolUi {
+        /// The position of the result.
+        seq: Seq,
+        /// The call.
+        call: CallId,
+        /// A kind, and data.
+        ui: serde_json::Value,
+    },
+    /// Tokens and cost of one reply.
+    Usage {
+        /// The position of the reply.
+        seq: Seq,
+        /// Tokens, when the provider told them.
+        usage: Option<Usage>,
+        /// Cost, when known.
+        cost: Option<MicroUsd>,
+    },
+    /// A model call failed and is made again.
+    Retrying {
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// Milliseconds until the next.
+        delay_ms: u64,
+        /// Why.
+        reason: Text,
+    },
+    /// What was shown of the answer is void; it is asked again.
+    StreamReset,
+    /// Somebody asked for the end of the turn.
+    Interrupting {
+        /// Its position.
+        seq: Seq,
+        /// By whom.
+        by: Text,
+        /// Why.
+        reason: Text,
+    },
+    /// The settings of the next turn changed.
+    SettingsChanged {
+        /// Its position.
+        seq: Seq,
+    },
+    /// So many deltas were lost, because this reader was slow. No fact was.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+    /// The turn ended.
+    Done {
+        /// Its position.
+        seq: Seq,
+        /// The turn.
+        turn: TurnId,
+        /// Why it ended.
+        finish_reason: FinishReason,
+        /// What went wrong, when something did.
+        error: Option<TurnError>,
+    },
+}
+
+impl SessionEvent {
+    pub(crate) fn of_live(live: Live) -> Self {
+        match live {
+            Live::Content(text) => Self::Content { text },
+            Live::Thinking(text) => Self::Thinking { text },
+            Live::ToolProgress(call, text) => Self::ToolProgress { call, text },
+            Live::Retrying { attempt, delay_ms, reason } => Self::Retrying { attempt, delay_ms, reason },
+            Live::StreamReset => Self::StreamReset,
+        }
+    }
+
+    /// What a fact looks like to a subscriber: several events, or none.
+    pub(crate) fn of_fact(envelope: &Envelope) -> Vec<Self> {
+        let seq = envelope.seq;
+        match &envelope.event {
+            Event::TurnStarted { send } => vec![Self::TurnStarted { seq, send: send.0.clone() }],
+            Event::Recovered { cause } => vec![Self::Recovered { seq, cause: cause.clone() }],
+            Event::ModelReplied { message, usage, cost, .. } => {
+                let mut events = vec![Self::Reply { seq, text: message.text().into() }];
+                events.extend(message.calls().map(|call| Self::of_call(seq, call)));
+                events.push(Self::Usage { seq, usage: *usage, cost: *cost });
+                events
+            }
+            Event::ToolStarted { call, effect, .. } => {
+                vec![Self::ToolStarted { seq, call: *call, effect: *effect }]
+            }
+            Event::ToolFinished { result, denied, ui } => {
+                let mut events = vec![Self::ToolResult {
+                    seq,
+                    call: result.call,
+                    name: result.name.clone(),
+                    text: shown(&result.content),
+                    is_error: result.is_error,
+                    denied: *denied,
+                }];
+                events.extend(ui.clone().map(|ui| Self::ToolUi { seq, call: result.call, ui }));
+                events
+            }
+            Event::InterruptRequested { by, reason } => {
+                vec![Self::Interrupting { seq, by: by.clone(), reason: reason.clone() }]
+            }
+            Event::SettingsChanged { .. } => vec![Self::SettingsChanged { seq }],
+            Event::TurnEnded { turn, finish, error, .. } => {
+                vec![Self::Done { seq, turn: *turn, finish_reason: *finish, error: error.clone() }]
+            }
+            _ => Vec::new(), // the beginning, what is only queued, and where a process runs
+        }
+    }
+
+    fn of_call(seq: Seq, call: &ToolCall) -> Self {
+        Self::ToolCall { seq, call: call.id, name: call.name.clone(), arguments: call.arguments.clone() }
+    }
+}
+
+/// The text of a result, images named.
+fn shown(content: &[Part]) -> Text {
+    let mut text = String::new();
+    for part in content {
+        match part {
+            Part::Text { text: piece } => text.push_str(piece),
+            Part::Image { mime, .. } => text.push_str(&format!("[image {mime}]")),
+            _ => {}
+        }
+    }
+    text.into()
+}

@@ -1,0 +1,145 @@
+//! The two heads of a session: what is *accepted* (folded) and what is *durable*.
+//!
+//! # Why two
+//!
+//! The kernel works on what is accepted, so a session never waits for a disk before it knows what comes next. But
+//! whatever leaves the house (a reply, the start of a tool, an event shown as final) waits until the durable head has
+//! reached its fact. One append is outstanding at a time; what is accepted meanwhile goes into the next one, so facts
+//! that belong together share a wait, and order never needs a thought.
+//!
+//! # Why a failed append is sent again as it was
+//!
+//! Nothing depends on a fact before it is durable. So an append that was not written is a slow disk and no more: the
+//! session parks and submits the very same facts again until the store takes them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ergane_core::{
+    Conversation, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, Seq, SessionName, Timestamp,
+};
+use ergane_journal::Append;
+
+/// Something that waits for the durable head.
+type Action = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+pub(crate) struct Facts {
+    conversation: Conversation,
+    epoch: Epoch,
+    durable: Seq,
+    unsent: Vec<Arc<Envelope>>,
+    in_flight: Vec<Arc<Envelope>>,
+    parked: Option<String>,
+    failures: u32,
+    when_durable: VecDeque<(Seq, Action)>,
+}
+
+impl fmt::Debug for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Facts")
+            .field("epoch", &self.epoch)
+            .field("accepted", &self.conversation.seq())
+            .field("durable", &self.durable)
+            .field("parked", &self.parked)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Facts {
+    /// What a load found: everything in it is durable.
+    pub(crate) fn loaded(conversation: Conversation, epoch: Epoch) -> Self {
+        Self { durable: conversation.seq(), conversation, epoch, ..Self::default() }
+    }
+
+    pub(crate) fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    pub(crate) fn accepted(&self) -> Seq {
+        self.conversation.seq()
+    }
+
+    pub(crate) fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    /// Why the session waits for the store, when it does.
+    pub(crate) fn parked(&self) -> Option<&str> {
+        self.parked.as_deref()
+    }
+
+    /// Accepts a fact. An error is a bug of ours: the fact does not follow from those before it.
+    pub(crate) fn record(&mut self, event: Event) -> Result<Seq, FoldError> {
+        let seq = self.conversation.seq().next();
+        let envelope = Envelope { v: FORMAT_VERSION, seq, epoch: self.epoch, at: now(), event };
+        self.conversation.apply(&envelope)?;
+        self.unsent.push(Arc::new(envelope));
+        Ok(seq)
+    }
+
+    /// Does `action` once everything accepted so far is durable: at once, if it is.
+    pub(crate) fn when_durable(&mut self, action: impl FnOnce() + Send + 'static) {
+        if self.durable >= self.accepted() {
+            action();
+        } else {
+            self.when_durable.push_back((self.accepted(), Box::new(action)));
+        }
+    }
+
+    /// The append that is due, unless one is under way or the session is parked.
+    pub(crate) fn take_append(&mut self, session: &SessionName) -> Option<Append> {
+        if !self.in_flight.is_empty() || self.parked.is_some() || self.unsent.is_empty() {
+            return None;
+        }
+        self.in_flight = std::mem::take(&mut self.unsent);
+        self.append_in_flight(session)
+    }
+
+    /// The append under way once more, after it was not written; the session is no longer parked.
+    pub(crate) fn retry_append(&mut self, session: &SessionName) -> Option<Append> {
+        self.parked = None;
+        self.append_in_flight(session)
+    }
+
+    fn append_in_flight(&self, session: &SessionName) -> Option<Append> {
+        let expected = self.in_flight.first()?.seq;
+        Some(Append { session: session.clone(), epoch: self.epoch, expected, events: self.in_flight.clone() })
+    }
+
+    /// The range of the append under way: its first position, and the one after its last.
+    pub(crate) fn in_flight(&self) -> Option<(Epoch, Seq, Seq)> {
+        Some((self.epoch, self.in_flight.first()?.seq, self.in_flight.last()?.seq.next()))
+    }
+
+    /// The append under way is written: returns its facts, and the actions that waited for them.
+    pub(crate) fn written(&mut self) -> (Vec<Arc<Envelope>>, Vec<Action>) {
+        let written = std::mem::take(&mut self.in_flight);
+        if let Some(last) = written.last() {
+            self.durable = last.seq;
+        }
+        self.failures = 0;
+        self.parked = None;
+        let mut due = Vec::new();
+        while self.when_durable.front().is_some_and(|(seq, _)| *seq <= self.durable) {
+            due.extend(self.when_durable.pop_front().map(|(_, action)| action));
+        }
+        (written, due)
+    }
+
+    /// The store could not take the append: says how long to wait before the next try (50 ms, doubled up to 5 s).
+    pub(crate) fn park(&mut self, reason: String) -> Duration {
+        self.parked = Some(reason);
+        let delay = Duration::from_millis(50).saturating_mul(1 << self.failures.min(7));
+        self.failures = self.failures.saturating_add(1);
+        delay.min(Duration::from_secs(5))
+    }
+}
+
+/// Wall time.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,315 @@
+//! The handle: a session by its name, over all its incarnations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ergane_core::{Cost, Durability, Message, Part, SendId, Seq, SessionName, Settings, Text, TurnId, Usage};
+use ergane_journal::JournalPort;
+use ergane_otp::{CallError, ChildError, EntryStatus, Monitor, StartError, Watch, call};
+use ractor::{ActorCell, ActorRef};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::awaiting::{Stop, Turn};
+use crate::context::{SessionContext, process_name};
+use crate::error::SessionError;
+use crate::message::{Reply, SessionMsg};
+use crate::send::SendMessage;
+use crate::status::{Activity, Status};
+use crate::subscription::Subscription;
+
+/// How long a question waits that a session answers at once: 30 s. Only a session that loads, or restarts, takes time.
+pub(crate) const QUICK: Duration = Duration::from_secs(30);
+
+/// "No deadline": about a hundred years.
+pub(crate) const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
+
+/// A session, by its name: it survives restarts of the session's actor, and a stored session that no process runs is
+/// brought back by the first thing asked of it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Session {
+    context: SessionContext,
+    name: SessionName,
+    durability: Durability,
+}
+
+/// What a user says: text, or parts (text and images).
+#[derive(Debug, Clone)]
+pub struct Input(pub(crate) Vec<Part>);
+
+impl From<&str> for Input {
+    fn from(text: &str) -> Self {
+        Self(vec![Part::text(text)])
+    }
+}
+
+impl From<String> for Input {
+    fn from(text: String) -> Self {
+        Self(vec![Part::text(text)])
+    }
+}
+
+impl From<Vec<Part>> for Input {
+    fn from(parts: Vec<Part>) -> Self {
+        Self(parts)
+    }
+}
+
+impl Session {
+    /// A handle for the session of that name. It says nothing of whether there is one: whatever is asked of it does.
+    pub fn new(context: SessionContext, name: SessionName, durability: Durability) -> Self {
+        Self { context, name, durability }
+    }
+
+    /// The session's name.
+    pub fn name(&self) -> &SessionName {
+        &self.name
+    }
+
+    /// The name of its process in the system's namespace.
+    pub fn process_name(&self) -> String {
+        process_name(&self.name)
+    }
+
+    /// Runs a turn: awaited, its result. What is accepted is kept, whatever dies; dropping the future cancels nothing.
+    /// Later turns see the whole history.
+    pub fn send_message(&self, input: impl Into<Input>) -> SendMessage {
+        let id = SendId(Uuid::now_v7().to_string().into());
+        SendMessage::new(self.clone(), id, input.into().0)
+    }
+
+    /// The result of a turn, awaited until it has ended. Picks up a turn whose deadline passed, or one of an earlier
+    /// process.
+    pub fn turn(&self, turn: TurnId) -> Turn {
+        Turn::new(self.clone(), turn)
+    }
+
+    /// Everything that was said; also during a turn, at once.
+    ///
+    /// # Errors
+    /// [`SessionError`] when there is no such session, or it cannot be brought back.
+    pub async fn messages(&self) -> Result<Vec<Arc<Message>>, SessionError> {
+        self.request(QUICK, SessionMsg::Messages).await
+    }
+
+    /// The settings of the next turn.
+    ///
+    /// # Errors
+    /// As [`messages`](Self::messages).
+    pub async fn settings(&self) -> Result<Arc<Settings>, SessionError> {
+        self.request(QUICK, SessionMsg::Settings).await
+    }
+
+    /// What the session is doing; also while it loads, and while it is quarantined or only stored.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`] when there is no such session; [`SessionError::Journal`] when that cannot be read.
+    pub async fn status(&self) -> Result<Status, SessionError> {
+        let until = Instant::now() + QUICK;
+        loop {
+            match self.context.namespace().status(&self.process_name()) {
+                None | Some(EntryStatus::Ended { .. }) => return self.stored_status(Activity::Stored).await,
+                Some(EntryStatus::Quarantined { reason } | EntryStatus::Stuck { reason }) => {
+                    return self.stored_status(Activity::Quarantined { reason }).await;
+                }
+                Some(_) => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            match self.context.namespace().wait_for(&self.process_name(), left).await {
+                Err(CallError::Timeout) => return Err(SessionError::Deadline),
+                Err(_) => continue, // it ended meanwhile; how, the next look tells
+                Ok(cell) => match call(&ActorRef::from(cell), SessionMsg::Status, left).await {
+                    Ok(status) => return Ok(status),
+                    Err(CallError::Timeout) => return Err(SessionError::Deadline),
+                    Err(_) => pause().await,
+                },
+            }
+        }
+    }
+
+    async fn stored_status(&self, activity: Activity) -> Result<Status, SessionError> {
+        let summary = self.port().summary(&self.name).await?;
+        let summary = summary.ok_or_else(|| SessionError::NotFound(self.name.clone()))?;
+        Ok(Status {
+            session: self.name.clone(),
+            activity,
+            turn: summary.open_turn,
+            queued: 0,
+            turns: usize::try_from(summary.turns).unwrap_or(usize::MAX),
+            durable: Seq(summary.next_seq.0.saturating_sub(1)),
+            durability: self.durability,
+            provider: None,
+            model: None,
+            usage: summary.usage,
+            cost: summary.cost,
+        })
+    }
+
+    /// Tokens and cost of all turns.
+    ///
+    /// # Errors
+    /// As [`status`](Self::status).
+    pub async fn usage(&self) -> Result<(Usage, Cost), SessionError> {
+        self.status().await.map(|status| (status.usage, status.cost))
+    }
+
+    /// A snapshot, then what happens: from now on, or from after the position `cursor`. Facts come once each, over
+    /// restarts too; deltas may be lost by a slow reader, who is told how many.
+    ///
+    /// # Errors
+    /// As [`messages`](Self::messages).
+    pub async fn subscribe(&self, cursor: Option<Seq>) -> Result<Subscription, SessionError> {
+        Subscription::open(self.clone(), cursor).await
+    }
+
+    /// Ends the open turn: returns when that wish is durable; running tools are told, then killed, and the turn ends
+    /// `interrupted` with a valid history. `false` when no turn is open.
+    ///
+    /// # Errors
+    /// As [`messages`](Self::messages).
+    pub async fn interrupt(&self, reason: impl Into<Text>) -> Result<bool, SessionError> {
+        let reason = reason.into();
+        let interrupt = |reply| SessionMsg::Interrupt { by: "user".into(), reason: reason.clone(), reply };
+        self.request(QUICK, interrupt).await
+    }
+
+    /// Ends the session's process: an open turn is interrupted, sends that wait end with it, everything is durable, and
+    /// the process is gone when this returns. The session stays stored; the next thing asked of it brings it back.
+    pub fn stop(&self) -> Stop {
+        Stop::new(self.clone())
+    }
+
+    /// Brings the process of a stored session up, and lifts a quarantine. Nothing happens to one that runs.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`SessionError::System`].
+    pub async fn start(&self) -> Result<(), SessionError> {
+        let until = Instant::now() + QUICK;
+        let quarantined = matches!(self.status().await?.activity, Activity::Quarantined { .. });
+        if quarantined {
+            let id = self.process_name();
+            let ended = self.context.sessions().terminate_child(&id, left(until)).await;
+            if let Err(error) = ended.or_else(not_found_is_fine) {
+                return Err(SessionError::System(error.to_string()));
+            }
+        }
+        self.actor(until).await.map(drop)
+    }
+
+    /// Watches the incarnation alive now: tells once when it ends, restart or not. A session that no process runs is
+    /// `NoProc` at once.
+    pub fn monitor(&self) -> Monitor {
+        self.context.namespace().monitor(&self.process_name())
+    }
+
+    /// Follows the session over its incarnations.
+    pub fn watch(&self) -> Watch {
+        self.context.namespace().watch(&self.process_name())
+    }
+
+    /// The actor of the present incarnation, for `cast!` and `call_t!`; `None` when no process runs the session now.
+    /// It ends with its incarnation: hold the handle, not this. Never `link` it: ractor would take it from its
+    /// supervisor silently.
+    pub fn actor_ref(&self) -> Option<ActorRef<SessionMsg>> {
+        self.context.namespace().whereis(&self.process_name()).map(ActorRef::from)
+    }
+
+    pub(crate) fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    pub(crate) fn port(&self) -> &JournalPort {
+        self.context.journal(self.durability)
+    }
+
+    /// Asks the session, through restarts: `build` may be asked for the message several times, so what it asks for
+    /// must be the same when asked twice. (A send is: its id tells.)
+    pub(crate) async fn request<R: Send + 'static>(
+        &self,
+        deadline: Duration,
+        build: impl Fn(Reply<R>) -> SessionMsg,
+    ) -> Result<R, SessionError> {
+        let until = Instant::now() + deadline;
+        loop {
+            let actor = self.actor(until).await?;
+            match call(&actor, &build, left(until)).await {
+                Ok(answer) => return answer,
+                Err(CallError::Timeout) => return Err(SessionError::Deadline),
+                Err(CallError::Down(_) | CallError::NoProc) => pause().await,
+                Err(error) => return Err(SessionError::System(error.to_string())),
+            }
+        }
+    }
+
+    /// The living actor; a stored session is brought up.
+    async fn actor(&self, until: Instant) -> Result<ActorRef<SessionMsg>, SessionError> {
+        let (names, id) = (self.context.namespace(), self.process_name());
+        if let Some(cell) = names.whereis(&id) {
+            return Ok(cell.into());
+        }
+        let gone = matches!(names.status(&id), None | Some(EntryStatus::Ended { .. }));
+        if gone && self.port().position(&self.name).await?.is_none() {
+            return Err(SessionError::NotFound(self.name.clone()));
+        }
+        self.bring_up(until).await
+    }
+
+    /// Starts the session's actor, whether or not there is a log, or waits for the one that is on its way.
+    pub(crate) async fn bring_up(&self, until: Instant) -> Result<ActorRef<SessionMsg>, SessionError> {
+        let (names, id) = (self.context.namespace(), self.process_name());
+        loop {
+            match names.status(&id) {
+                Some(EntryStatus::Quarantined { reason } | EntryStatus::Stuck { reason }) => {
+                    return Err(SessionError::Quarantined { session: self.name.clone(), reason });
+                }
+                None | Some(EntryStatus::Ended { .. }) => {
+                    let spec = self.context.spec(&self.name, self.durability);
+                    match self.context.sessions().start_child(spec, left(until)).await {
+                        Ok(cell) | Err(StartError::AlreadyStarted(cell)) => return Ok(cell.into()),
+                        Err(StartError::Quarantined { reason }) => {
+                            return Err(SessionError::Quarantined { session: self.name.clone(), reason });
+                        }
+                        Err(StartError::Timeout) => return Err(SessionError::Deadline),
+                        // Between two incarnations; the next look waits for the second.
+                        Err(StartError::NameTaken { .. } | StartError::Cancelled) => pause().await,
+                        Err(error) => return Err(SessionError::System(error.to_string())),
+                    }
+                }
+                Some(_) => match names.wait_for(&id, left(until)).await {
+                    Ok(cell) => return Ok(cell.into()),
+                    Err(CallError::Timeout) => return Err(SessionError::Deadline),
+                    Err(_) => pause().await,
+                },
+            }
+            if Instant::now() >= until {
+                return Err(SessionError::Deadline);
+            }
+        }
+    }
+
+    /// Whether the session runs, or is about to run again.
+    pub(crate) async fn will_live(&self) -> bool {
+        self.context.namespace().wait_for(&self.process_name(), FOREVER).await.is_ok()
+    }
+
+    pub(crate) fn cell(&self) -> Option<ActorCell> {
+        self.context.namespace().whereis(&self.process_name())
+    }
+}
+
+/// What is left until the deadline.
+pub(crate) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
+/// A moment for an actor that has just died: its supervisor takes note of it before anybody asks again.
+pub(crate) async fn pause() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+pub(crate) fn not_found_is_fine(error: ChildError) -> Result<(), ChildError> {
+    match error {
+        ChildError::NotFound => Ok(()),
+        other => Err(other),
+    }
+}

@@ -1,0 +1,48 @@
+//! The session actor, its supervisor, its registry, and the [`Session`] handle.
+//!
+//! # Why a session is a name
+//!
+//! A session outlives its actor: killed, it is restarted under its name from its facts; idle, it may only be stored.
+//! So what a program holds is a [`Session`], a name with a system behind it. Whatever is asked through it finds the
+//! incarnation that lives, waits for the one that starts, and asks again when one dies in between: a send carries an
+//! id, so asking twice is asking once.
+//!
+//! # Rooms
+//!
+//! `actor` receives, `requests` answers programs, `facts` keeps the two heads, `drive` hands out the model's work and
+//! `tools` the tools'; `handle`, `send`, `awaiting` and `subscription` are what programs hold.
+
+mod actor;
+mod anchor;
+mod awaiting;
+mod builder;
+mod context;
+mod drive;
+mod error;
+mod event;
+mod facts;
+mod handle;
+mod message;
+mod requests;
+mod result;
+mod send;
+mod status;
+mod subscribers;
+mod subscription;
+mod tools;
+mod waiters;
+
+pub use actor::{SessionActor, SessionArgs, State};
+pub use anchor::{Anchor, AnchorMsg, AnchorRef, AnchorState};
+pub use awaiting::{Stop, Turn};
+pub use builder::SessionBuilder;
+pub use context::{SessionContext, process_name};
+pub use error::SessionError;
+pub use event::SessionEvent;
+pub use handle::{Input, Session};
+pub use message::{Attached, Internal, Item, Live, Reply, Send, SessionMsg, Snapshot, WhenBusy};
+pub use requests::{INPUT_LIMIT, QUEUE_LIMIT};
+pub use result::TurnResult;
+pub use send::{SendMessage, TurnStream};
+pub use status::{Activity, Status};
+pub use subscription::Subscription;

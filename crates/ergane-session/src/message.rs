@@ -1,0 +1,190 @@
+//! The messages of a session actor.
+
+use std::sync::Arc;
+
+use ergane_core::{
+    CallId, Conversation, Epoch, Message, Part, SendId, Seq, Settings, SettingsPatch, Text, TurnId,
+};
+use ergane_journal::{AppendError, JournalError, Position};
+use ergane_loop::LoopReport;
+use ergane_tool::{ProcessRecord, Progress, ToolOutcome};
+use ractor::RpcReplyPort;
+use tokio::sync::{mpsc, watch};
+
+use crate::error::SessionError;
+use crate::result::TurnResult;
+use crate::status::Status;
+
+/// A reply that may be an error.
+pub type Reply<T> = RpcReplyPort<Result<T, SessionError>>;
+
+/// What a send does when a turn is open or other sends wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenBusy {
+    /// It waits for its turn, behind at most 31 others; then [`SessionError::Busy`].
+    #[default]
+    Queue,
+    /// It is refused with [`SessionError::Busy`].
+    Reject,
+}
+
+/// A send. The same id is the same send: sent again, it is answered from what is known of it.
+#[derive(Debug, Clone)]
+pub struct Send {
+    /// The caller's key, or one made by the handle.
+    pub id: SendId,
+    /// What the user says.
+    pub input: Vec<Part>,
+    /// What to do when the session is busy.
+    pub when_busy: WhenBusy,
+}
+
+impl Send {
+    /// The input as it stands in an event: what its fingerprint and its size are taken of.
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        // Parts always serialise: no map with other keys than strings, no float that JSON lacks.
+        serde_json::to_vec(&self.input).unwrap_or_default()
+    }
+
+    /// Whether every part of it is something that a user says: text or an image.
+    pub(crate) fn is_speech(&self) -> bool {
+        self.input.iter().all(|part| matches!(part, Part::Text { .. } | Part::Image { .. }))
+    }
+
+    /// Whether it says nothing but white space.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.input.iter().all(|part| matches!(part, Part::Text { text } if text.trim().is_empty()))
+    }
+}
+
+/// A message of a session actor. Those that a program sends have a reply port; use them with ractor's `call_t!`, or
+/// better through the [`Session`](crate::Session) handle, which survives restarts.
+#[derive(Debug)]
+pub enum SessionMsg {
+    /// Begin the session with `initial` under `patch`, or, when it has begun, change what `patch` sets.
+    Configure {
+        /// The settings of a session that has not begun.
+        initial: Arc<Settings>,
+        /// What was set explicitly.
+        patch: SettingsPatch,
+        /// Answered when the settings are durable.
+        reply: Reply<()>,
+    },
+    /// Run a turn and answer with its result.
+    Send(Send, Reply<TurnResult>),
+    /// Run a turn and answer with its id as soon as its start is durable.
+    Accept(Send, Reply<TurnId>),
+    /// Answer with the result of a turn, once it has ended.
+    Await(TurnId, Reply<TurnResult>),
+    /// Everything that was said.
+    Messages(Reply<Vec<Arc<Message>>>),
+    /// The settings of the next turn.
+    Settings(Reply<Arc<Settings>>),
+    /// What it is doing.
+    Status(RpcReplyPort<Status>),
+    /// End the open turn; answered when that wish is durable. `false` when no turn was open.
+    Interrupt {
+        /// By whom.
+        by: Text,
+        /// Why.
+        reason: Text,
+        /// The answer.
+        reply: Reply<bool>,
+    },
+    /// End the open turn and every waiting send, then end. Answered before the end.
+    Stop(Reply<()>),
+    /// Send what happens to `sink` from now on.
+    Subscribe {
+        /// Where it goes; a full one loses deltas and is told how many.
+        sink: mpsc::Sender<Item>,
+        /// What is there now.
+        reply: Reply<Attached>,
+    },
+    /// What the session's own parts tell it.
+    #[doc(hidden)]
+    Internal(Internal),
+}
+
+/// What a subscriber is attached to.
+#[derive(Debug)]
+pub struct Attached {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) head: watch::Receiver<Seq>,
+}
+
+/// What a session is, at the moment of a subscription.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// What it is doing, and up to which position its facts are durable.
+    pub status: Status,
+    /// Everything that was said.
+    pub messages: Vec<Arc<Message>>,
+    /// What was shown so far of an answer that is not complete.
+    pub partial: Text,
+}
+
+/// What goes to a subscriber.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// A durable fact.
+    Fact(Arc<ergane_core::Envelope>),
+    /// Something of this turn that is no fact.
+    Live(TurnId, Live),
+    /// So many deltas were lost because the subscriber was slow.
+    Lagged(u64),
+}
+
+/// Something that happens in a turn and is no fact.
+#[derive(Debug, Clone)]
+pub enum Live {
+    /// A piece of the answer.
+    Content(Text),
+    /// A piece of the model's reasoning.
+    Thinking(Text),
+    /// What a running tool tells.
+    ToolProgress(CallId, Text),
+    /// A model call failed and is made again.
+    Retrying {
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// Milliseconds until the next.
+        delay_ms: u64,
+        /// Why.
+        reason: Text,
+    },
+    /// What was shown of the answer is void.
+    StreamReset,
+}
+
+/// What the session's own parts tell it.
+#[derive(Debug)]
+pub enum Internal {
+    /// The log is loaded and folded.
+    Loaded(Result<Box<(Conversation, Epoch)>, JournalError>),
+    /// The store cannot be read now; the load goes on trying.
+    LoadDelayed(String),
+    /// The log does not fold: it is damaged.
+    Damaged(String),
+    /// An append has its outcome; `None` when that cannot be learned.
+    Appended(Option<Result<(), AppendError>>),
+    /// The pause after a failed append is over.
+    Resubmit,
+    /// Where the log stands, asked after an append whose outcome is unknown.
+    ReadBack(Result<Option<Position>, JournalError>),
+    /// The loop reports.
+    Loop(LoopReport),
+    /// A tool call has its outcome; `None` when its actor died first.
+    ToolDone(CallId, Option<ToolOutcome>),
+    /// A tool tells how far it is.
+    ToolProgress(Progress),
+    /// A tool has a process group; it waits until that is durable.
+    ToolProcess(ProcessRecord),
+    /// The process group that an earlier incarnation left to this call is gone.
+    LeftBehindGone(CallId),
+    /// The grace after an interrupt is over.
+    GraceOver(TurnId),
+    /// The journal no longer counts this process as the session's owner.
+    Released,
+}

@@ -1,0 +1,264 @@
+//! What programs ask of a session, and how it answers: always at once.
+
+use std::sync::Arc;
+
+use ergane_core::{Digest, Event, SendId, Settings, SettingsPatch, Text, TurnId};
+use ergane_journal::MAX_EVENT_BYTES;
+use ergane_tool::RegistryError;
+use ractor::ActorProcessingErr;
+
+use crate::actor::{Phase, State};
+use crate::error::SessionError;
+use crate::message::{Attached, Reply, Send, SessionMsg, Snapshot, WhenBusy};
+use crate::result::TurnResult;
+use crate::status::{Activity, Status};
+use crate::waiters::answer;
+
+/// So many sends may wait for their turn.
+pub const QUEUE_LIMIT: usize = 32;
+
+/// How many bytes an input may have as it stands in an event: the cap of one event, less room for what is around it.
+pub const INPUT_LIMIT: usize = MAX_EVENT_BYTES - 64 * 1024;
+
+impl State {
+    pub(crate) fn on_request(&mut self, message: SessionMsg) -> Result<(), ActorProcessingErr> {
+        match message {
+            SessionMsg::Configure { initial, patch, reply } => self.on_configure(&initial, patch, reply)?,
+            SessionMsg::Send(send, reply) => match self.accept(&send)? {
+                Err(error) => answer(reply, Err(error)),
+                Ok(()) => match self.ended_turn_of(&send.id) {
+                    Some(turn) => self.answer_ended(turn, reply),
+                    None => self.waiters.for_result(send.id, reply),
+                },
+            },
+            SessionMsg::Accept(send, reply) => match self.accept(&send)? {
+                Err(error) => answer(reply, Err(error)),
+                Ok(()) => match self.started_turn_of(&send.id) {
+                    Some(turn) => answer(reply, Ok(turn)),
+                    None => self.waiters.for_start(send.id, reply),
+                },
+            },
+            SessionMsg::Await(turn, reply) => self.on_await(turn, reply),
+            SessionMsg::Messages(reply) => {
+                let messages = self.facts.conversation().messages().iter().cloned().collect();
+                answer(reply, Ok(messages));
+            }
+            SessionMsg::Settings(reply) => {
+                let settings = self.facts.conversation().settings().cloned();
+                answer(reply, settings.ok_or_else(|| SessionError::NotFound(self.name.clone())));
+            }
+            SessionMsg::Interrupt { by, reason, reply } => self.on_interrupt(by, reason, reply)?,
+            SessionMsg::Stop(reply) => self.phase = Phase::Stopping(vec![reply]),
+            SessionMsg::Subscribe { sink, reply } => {
+                let snapshot = Snapshot {
+                    status: self.status(),
+                    messages: self.facts.conversation().messages().iter().cloned().collect(),
+                    partial: self.drive.partial().into(),
+                };
+                answer(reply, Ok(Attached { snapshot, head: self.subscribers.add(sink) }));
+            }
+            SessionMsg::Status(_) | SessionMsg::Internal(_) => {} // answered before the phase is looked at
+        }
+        Ok(())
+    }
+
+    fn on_configure(
+        &mut self,
+        initial: &Settings,
+        mut patch: SettingsPatch,
+        reply: Reply<()>,
+    ) -> Result<(), ActorProcessingErr> {
+        match self.facts.conversation().settings() {
+            None => {
+                self.fill_model(&mut patch, &initial.provider);
+                let settings = Arc::new(initial.patched(&patch));
+                self.facts.record(Event::SessionStarted { settings })?;
+            }
+            Some(settings) => {
+                let provider = settings.provider.clone();
+                self.fill_model(&mut patch, &provider);
+                let changed =
+                    self.facts.conversation().settings().and_then(|settings| patch.against(settings));
+                if let Some(patch) = changed {
+                    self.facts.record(Event::SettingsChanged { patch })?;
+                }
+            }
+        }
+        self.facts.when_durable(move || answer(reply, Ok(())));
+        Ok(())
+    }
+
+    /// Another provider without a model means that provider's default model.
+    fn fill_model(&self, patch: &mut SettingsPatch, present: &str) {
+        let other = patch.provider.as_ref().filter(|provider| ***provider != *present);
+        if let (Some(provider), None) = (other, &patch.model) {
+            let model = self.context.providers().get(provider).and_then(|provider| provider.default_model());
+            patch.model = Some(model.unwrap_or_else(|| "".into()));
+        }
+    }
+
+    /// Makes sure that the send is a fact, or says why it cannot be one. A known id is not accepted again.
+    fn accept(&mut self, send: &Send) -> Result<Result<(), SessionError>, ActorProcessingErr> {
+        let conversation = self.facts.conversation();
+        let encoded = send.encoded();
+        let (size, hash) = (encoded.len(), Digest::of(&encoded));
+        let session = || self.name.clone();
+        if let Some(known) = conversation.send(&send.id) {
+            let ended = known.turn.is_some_and(|turn| conversation.ended(turn).is_some());
+            return Ok(match self.missing() {
+                _ if known.hash != hash => Err(SessionError::KeyReused(send.id.clone())),
+                missing if !ended && !missing.is_empty() => {
+                    Err(SessionError::Unresolved { session: session(), missing })
+                }
+                _ => Ok(()),
+            });
+        }
+        let queued = conversation.queue().len();
+        let busy = conversation.turn().is_some() || queued > 0;
+        let refusal = if matches!(self.phase, Phase::Stopping(_)) {
+            Some(SessionError::Stopped(session()))
+        } else if conversation.settings().is_none() {
+            Some(SessionError::NotFound(session()))
+        } else if send.is_blank() {
+            Some(SessionError::EmptyPrompt)
+        } else if !send.is_speech() {
+            Some(SessionError::NotSpeech)
+        } else if size > INPUT_LIMIT {
+            Some(SessionError::InputTooLarge { bytes: size, limit: INPUT_LIMIT })
+        } else if queued >= QUEUE_LIMIT || (busy && send.when_busy == WhenBusy::Reject) {
+            Some(SessionError::Busy { session: session(), queued })
+        } else {
+            let missing = self.missing();
+            (!missing.is_empty()).then(|| SessionError::Unresolved { session: session(), missing })
+        };
+        if let Some(refusal) = refusal {
+            return Ok(Err(refusal));
+        }
+        let (id, input) = (send.id.clone(), send.input.clone());
+        self.facts.record(Event::Queued { send: id, input, hash })?;
+        Ok(Ok(()))
+    }
+
+    fn started_turn_of(&self, send: &SendId) -> Option<TurnId> {
+        let turn = self.facts.conversation().send(send)?.turn?;
+        (turn.0 <= self.facts.durable().0).then_some(turn)
+    }
+
+    /// The turn of that send, if its end is durable.
+    fn ended_turn_of(&self, send: &SendId) -> Option<TurnId> {
+        let turn = self.facts.conversation().send(send)?.turn?;
+        self.is_durably_ended(turn).then_some(turn)
+    }
+
+    fn is_durably_ended(&self, turn: TurnId) -> bool {
+        // Everything up to the end of a turn is in the log before the next turn starts, so only the newest can lag.
+        let conversation = self.facts.conversation();
+        let newest = conversation.turns().last().is_some_and(|last| last.id == turn);
+        conversation.ended(turn).is_some() && (!newest || self.facts.durable() >= self.drive.last_end())
+    }
+
+    fn on_await(&mut self, turn: TurnId, reply: Reply<TurnResult>) {
+        let conversation = self.facts.conversation();
+        let is_open = conversation.turn().is_some_and(|open| open.id == turn);
+        if self.is_durably_ended(turn) {
+            self.answer_ended(turn, reply);
+        } else if is_open && !self.missing().is_empty() {
+            let missing = self.missing();
+            answer(reply, Err(SessionError::Unresolved { session: self.name.clone(), missing }));
+        } else if is_open || conversation.ended(turn).is_some() {
+            self.waiters.for_turn(turn, reply);
+        } else {
+            answer(reply, Err(SessionError::NoSuchTurn { session: self.name.clone(), turn: turn.0 }));
+        }
+    }
+
+    fn answer_ended(&self, turn: TurnId, reply: Reply<TurnResult>) {
+        let conversation = self.facts.conversation();
+        let result = conversation.ended(turn).map(|record| TurnResult::of(&self.name, conversation, record));
+        answer(reply, result.ok_or(SessionError::NoSuchTurn { session: self.name.clone(), turn: turn.0 }));
+    }
+
+    /// A turn has durably ended: whoever waited for it gets its result.
+    pub(crate) fn answer_turn(&mut self, turn: TurnId) {
+        let conversation = self.facts.conversation();
+        if let Some(record) = conversation.ended(turn) {
+            let (name, send) = (&self.name, &record.send);
+            self.waiters.ended(send, turn, || TurnResult::of(name, conversation, record));
+        }
+    }
+
+    fn on_interrupt(&mut self, by: Text, reason: Text, reply: Reply<bool>) -> Result<(), ActorProcessingErr> {
+        let open = self.facts.conversation().turn().map(|turn| turn.interrupted.is_some());
+        match open {
+            None => answer(reply, Ok(false)),
+            Some(already) => {
+                if !already {
+                    self.interrupt(by, reason)?;
+                }
+                self.facts.when_durable(move || answer(reply, Ok(true)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the session needs for its next turn, or its open one, and this process has not.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let conversation = self.facts.conversation();
+        let settings = conversation.turn().map(|turn| &turn.settings).or(conversation.settings());
+        let Some(settings) = settings else { return Vec::new() };
+        let mut missing = Vec::new();
+        if self.context.providers().get(&settings.provider).is_none() {
+            missing.push(format!("provider {}", settings.provider));
+        }
+        match self.context.tools().specs(settings.tools.as_deref()) {
+            Err(RegistryError::Missing { missing: tools, .. }) => {
+                missing.extend(tools.into_iter().map(|tool| format!("tool {tool}")));
+            }
+            Err(error) => missing.push(error.to_string()),
+            Ok(_) => {}
+        }
+        missing
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let conversation = self.facts.conversation();
+        let settings = conversation.settings();
+        Status {
+            session: self.name.clone(),
+            activity: self.activity(),
+            turn: conversation.turn().map(|turn| turn.id),
+            queued: conversation.queue().len(),
+            turns: conversation.turns().len(),
+            durable: self.facts.durable(),
+            durability: self.durability,
+            provider: settings.map(|settings| settings.provider.clone()),
+            model: settings.map(|settings| settings.model.clone()),
+            usage: conversation.usage(),
+            cost: conversation.cost(),
+        }
+    }
+
+    fn activity(&self) -> Activity {
+        match &self.phase {
+            Phase::Loading { delayed: None } => return Activity::Starting,
+            Phase::Loading { delayed: Some(reason) } => return Activity::Parked { reason: reason.clone() },
+            Phase::Damaged(SessionError::Quarantined { reason, .. }) => {
+                return Activity::Quarantined { reason: reason.clone() };
+            }
+            Phase::Damaged(error) => return Activity::Quarantined { reason: error.to_string() },
+            Phase::Live | Phase::Stopping(_) | Phase::Leaving(_) => {}
+        }
+        if let Some(reason) = self.facts.parked() {
+            return Activity::Parked { reason: reason.to_owned() };
+        }
+        let Some(turn) = self.facts.conversation().turn() else { return Activity::Idle };
+        if turn.interrupted.is_some() {
+            return Activity::Interrupting;
+        }
+        let missing = self.missing();
+        if !missing.is_empty() {
+            return Activity::Unresolved { missing };
+        }
+        self.drive.activity(turn)
+    }
+}

@@ -1,0 +1,211 @@
+//! A send, to be awaited, accepted or streamed.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Duration;
+
+use ergane_core::{Part, SendId, TurnId};
+use tokio::time::Instant;
+
+use crate::error::SessionError;
+use crate::event::SessionEvent;
+use crate::handle::{FOREVER, Session, left};
+use crate::message::{Send as Sent, SessionMsg, WhenBusy};
+use crate::result::TurnResult;
+use crate::subscription::Subscription;
+
+type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send>>;
+
+/// So many events of an earlier turn are kept back while it is not known which turn is ours.
+const HELD_BACK: usize = 10_000;
+
+/// A send. Awaited, it is the result of its turn; nothing is sent before.
+#[derive(Debug)]
+#[must_use = "nothing is sent until it is awaited, accepted or streamed"]
+pub struct SendMessage {
+    session: Session,
+    send: Sent,
+    deadline: Duration,
+}
+
+impl SendMessage {
+    pub(crate) fn new(session: Session, id: SendId, input: Vec<Part>) -> Self {
+        Self { session, send: Sent { id, input, when_busy: WhenBusy::default() }, deadline: FOREVER }
+    }
+
+    /// Gives up waiting after `deadline` with [`SessionError::Deadline`]; the turn goes on, and
+    /// [`Session::turn`] picks it up again. Default: none.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The key of this send: the same key with the same input returns the same turn's result, in any process, also
+    /// after a crash; with another input it is [`SessionError::KeyReused`]. Default: a new one.
+    pub fn key(mut self, key: impl AsRef<str>) -> Self {
+        self.send.id = SendId::from(key.as_ref());
+        self
+    }
+
+    /// What to do when a turn is open or other sends wait. Default: [`WhenBusy::Queue`].
+    pub fn when_busy(mut self, when_busy: WhenBusy) -> Self {
+        self.send.when_busy = when_busy;
+        self
+    }
+
+    /// Waits only until the turn has durably started, and returns its id.
+    ///
+    /// # Errors
+    /// [`SessionError`] when it cannot be accepted.
+    pub async fn accepted(self) -> Result<TurnId, SessionError> {
+        let Self { session, send, deadline } = self;
+        session.request(deadline, |reply| SessionMsg::Accept(send.clone(), reply)).await
+    }
+
+    /// What happens in the turn as it happens, and then its result.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the session cannot be subscribed to.
+    pub async fn stream(self) -> Result<TurnStream, SessionError> {
+        let subscription = self.session.subscribe(None).await?;
+        let Self { session, send, deadline } = self;
+        let id = send.id.clone();
+        let until = Instant::now() + deadline;
+        let run = async move {
+            let turn = session.request(deadline, |reply| SessionMsg::Accept(send.clone(), reply)).await?;
+            Ok((session.clone(), turn))
+        };
+        let stage = Stage::Accepting(Box::pin(run));
+        Ok(TurnStream { subscription, id, until, stage, held: VecDeque::new(), turn: None, over: false })
+    }
+}
+
+impl IntoFuture for SendMessage {
+    type Output = Result<TurnResult, SessionError>;
+    type IntoFuture = Boxed<TurnResult>;
+
+    fn into_future(self) -> Boxed<TurnResult> {
+        Box::pin(async move {
+            let Self { session, send, deadline } = self;
+            session.request(deadline, |reply| SessionMsg::Send(send.clone(), reply)).await
+        })
+    }
+}
+
+/// What happens in one turn, and then its result. Dropping it cancels nothing.
+pub struct TurnStream {
+    subscription: Subscription,
+    id: SendId,
+    /// When waiting is given up: one clock for the start and the end.
+    until: Instant,
+    stage: Stage,
+    held: VecDeque<(Option<TurnId>, SessionEvent)>,
+    turn: Option<TurnId>,
+    over: bool,
+}
+
+enum Stage {
+    Accepting(Boxed<(Session, TurnId)>),
+    Running(TurnId, Boxed<TurnResult>),
+    Ended(Result<TurnResult, SessionError>),
+}
+
+impl TurnStream {
+    /// The next event of this turn; `None` after its `Done`, or when there is none to come: the
+    /// [`result`](Self::result) tells.
+    pub async fn next(&mut self) -> Option<SessionEvent> {
+        loop {
+            if let Some(event) = self.take_held() {
+                self.over |= matches!(event, SessionEvent::Done { .. });
+                return Some(event);
+            }
+            if self.over {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                event = self.subscription.next_of_turn() => match event {
+                    Some(Ok(event)) => self.hold(event),
+                    Some(Err(error)) => tracing::debug!(%error, "events of a turn could not be read; trying again"),
+                    None => self.over = true,
+                },
+                () = self.stage.step(self.until) => self.after_step(),
+            }
+        }
+    }
+
+    /// The next event of this turn among those held back, once it is known which turn is ours.
+    fn take_held(&mut self) -> Option<SessionEvent> {
+        let ours = self.turn?;
+        while let Some((turn, event)) = self.held.pop_front() {
+            if turn == Some(ours) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    fn hold(&mut self, event: (Option<TurnId>, SessionEvent)) {
+        if let SessionEvent::TurnStarted { seq, send } = &event.1
+            && **send == *self.id.0
+        {
+            self.turn = Some(TurnId(seq.0));
+        }
+        if self.held.len() >= HELD_BACK {
+            self.held.pop_front();
+        }
+        self.held.push_back(event);
+    }
+
+    fn after_step(&mut self) {
+        match &self.stage {
+            Stage::Accepting(_) => {}
+            Stage::Running(turn, _) => self.turn = Some(*turn),
+            Stage::Ended(Err(_)) => self.over = true,
+            Stage::Ended(Ok(result)) => {
+                self.turn = Some(result.turn);
+                let before = self.subscription.snapshot().status.clone();
+                // It had ended before this subscription began: its events are not told again.
+                self.over = result.turn.0 <= before.durable.0 && before.turn != Some(result.turn);
+            }
+        }
+    }
+
+    /// The turn's result; events not taken yet are skipped.
+    ///
+    /// # Errors
+    /// As awaiting the send.
+    pub async fn result(mut self) -> Result<TurnResult, SessionError> {
+        loop {
+            if let Stage::Ended(result) = self.stage {
+                return result;
+            }
+            self.stage.step(self.until).await;
+        }
+    }
+}
+
+impl Stage {
+    /// Waits for the next stage. The last one has none.
+    async fn step(&mut self, until: Instant) {
+        let next = match self {
+            Self::Ended(_) => return std::future::pending().await,
+            Self::Accepting(accepting) => match accepting.await {
+                Ok((session, turn)) => {
+                    Self::Running(turn, session.turn(turn).deadline(left(until)).into_future())
+                }
+                Err(error) => Self::Ended(Err(error)),
+            },
+            Self::Running(_, running) => Self::Ended(running.await),
+        };
+        *self = next;
+    }
+}
+
+impl fmt::Debug for TurnStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TurnStream").field("send", &self.id).field("turn", &self.turn).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,203 @@
+//! A subscription: a snapshot, then every fact once and in order, over any number of restarts.
+//!
+//! The session sends into a bounded channel and never waits. So a slow reader misses things, and this side makes good
+//! what must not be missed: positions have no gaps, and the durable head is known, so a missing fact is seen and read
+//! from the journal. When the session's actor ends, this side attaches to its successor at the same position.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ergane_core::{Envelope, Event, Seq, TurnId};
+use tokio::sync::{mpsc, watch};
+
+use crate::error::SessionError;
+use crate::event::SessionEvent;
+use crate::handle::Session;
+use crate::message::{Attached, Item, Live, SessionMsg, Snapshot};
+
+/// So many items may wait for a slow reader.
+const BUFFER: usize = 1024;
+
+/// So many facts are read at once when some were missed.
+const PAGE: u64 = 512;
+
+/// A subscription to a session. See [`Session::subscribe`].
+#[derive(Debug)]
+pub struct Subscription {
+    session: Session,
+    snapshot: Snapshot,
+    items: mpsc::Receiver<Item>,
+    head: watch::Receiver<Seq>,
+    /// The last fact told.
+    told: Seq,
+    turn: Option<TurnId>,
+    /// The turn of which pieces of an answer were told that is not a fact yet.
+    shown: Option<TurnId>,
+    ready: VecDeque<(Option<TurnId>, SessionEvent)>,
+}
+
+impl Subscription {
+    pub(crate) async fn open(session: Session, cursor: Option<Seq>) -> Result<Self, SessionError> {
+        let (snapshot, items, head) = attach(&session, Duration::from_secs(30)).await?;
+        let told = cursor.unwrap_or(snapshot.status.durable);
+        // From an older position the turn becomes known with its `TurnStarted`.
+        let turn = if cursor.is_none() { snapshot.status.turn } else { None };
+        let shown = snapshot.status.turn.filter(|_| !snapshot.partial.is_empty());
+        Ok(Self { session, snapshot, items, head, told, turn, shown, ready: VecDeque::new() })
+    }
+
+    /// What the session was when the subscription began.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The position of the last fact told: the cursor from which a later subscription goes on.
+    pub fn cursor(&self) -> Seq {
+        self.told
+    }
+
+    /// The next event; `None` when the session has ended for good (stopped, or quarantined) and everything was told.
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// A [`SessionError`] when missed facts cannot be read, or the session cannot be attached to again; the next call
+    /// tries again.
+    pub async fn next(&mut self) -> Option<Result<SessionEvent, SessionError>> {
+        Some(self.next_of_turn().await?.map(|(_, event)| event))
+    }
+
+    /// The next event, and the turn it belongs to.
+    pub(crate) async fn next_of_turn(
+        &mut self,
+    ) -> Option<Result<(Option<TurnId>, SessionEvent), SessionError>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
+            }
+            let step = tokio::select! {
+                biased;
+                item = self.items.recv() => match item {
+                    Some(item) => self.take(item).await,
+                    None => match self.attach_again().await {
+                        Ok(true) => Ok(()),
+                        Ok(false) => {
+                            let caught_up = self.catch_up_with_the_journal().await;
+                            match caught_up {
+                                Ok(()) if self.ready.is_empty() => return None,
+                                other => other,
+                            }
+                        }
+                        Err(error) => Err(error),
+                    },
+                },
+                () = behind(&mut self.head, self.told) => {
+                    let head = *self.head.borrow();
+                    self.read_to(head).await
+                }
+            };
+            if let Err(error) = step {
+                return Some(Err(error));
+            }
+        }
+    }
+
+    async fn take(&mut self, item: Item) -> Result<(), SessionError> {
+        match item {
+            Item::Fact(fact) if fact.seq <= self.told => {}
+            Item::Fact(fact) => {
+                if fact.seq > self.told.next() {
+                    self.read_to(Seq(fact.seq.0.saturating_sub(1))).await?;
+                }
+                self.tell(&fact);
+            }
+            Item::Live(turn, live) => {
+                match &live {
+                    Live::Content(_) => self.shown = Some(turn),
+                    Live::StreamReset => self.shown = None,
+                    _ => {}
+                }
+                self.ready.push_back((Some(turn), SessionEvent::of_live(live)));
+            }
+            Item::Lagged(missed) => self.ready.push_back((self.turn, SessionEvent::Lagged { missed })),
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, fact: &Envelope) {
+        if fact.seq != self.told.next() {
+            return;
+        }
+        self.told = fact.seq;
+        match &fact.event {
+            Event::TurnStarted { .. } => self.turn = Some(TurnId(fact.seq.0)),
+            Event::ModelReplied { .. } => self.shown = None,
+            // Of a subscription that began in mid-turn.
+            Event::ToolFinished { result, .. } => self.turn = Some(result.call.turn),
+            _ => {}
+        }
+        let turn = self.turn;
+        self.ready.extend(SessionEvent::of_fact(fact).into_iter().map(|event| (turn, event)));
+        if matches!(fact.event, Event::TurnEnded { .. }) {
+            self.turn = None;
+        }
+    }
+
+    /// Reads the facts after the last told up to `upto` from the journal.
+    async fn read_to(&mut self, upto: Seq) -> Result<(), SessionError> {
+        while self.told < upto {
+            let end = Seq(upto.0.min(self.told.0.saturating_add(PAGE)));
+            let facts: Vec<Arc<Envelope>> =
+                self.session.port().load(self.session.name(), self.told, end.next()).await?;
+            if facts.is_empty() {
+                return Ok(());
+            }
+            for fact in facts {
+                self.tell(&fact);
+            }
+        }
+        Ok(())
+    }
+
+    async fn catch_up_with_the_journal(&mut self) -> Result<(), SessionError> {
+        match self.session.port().position(self.session.name()).await? {
+            Some(position) => self.read_to(Seq(position.next_seq.0.saturating_sub(1))).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Attaches to the session's next incarnation, if it has one.
+    async fn attach_again(&mut self) -> Result<bool, SessionError> {
+        if !self.session.will_live().await {
+            return Ok(false);
+        }
+        let (_, items, head) = match attach(&self.session, Duration::from_secs(30)).await {
+            Ok(attached) => attached,
+            Err(SessionError::Stopped(_) | SessionError::Quarantined { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        (self.items, self.head) = (items, head);
+        // What its predecessor had shown of an answer died with it, whatever has become of the turn since. (If the
+        // answer did become a fact, that is read now and says the same once more.)
+        if let Some(turn) = self.shown.take() {
+            self.ready.push_back((Some(turn), SessionEvent::StreamReset));
+        }
+        Ok(true)
+    }
+}
+
+/// Waits until the durable head is past `told`. Never, when the session has ended: its channel tells that.
+async fn behind(head: &mut watch::Receiver<Seq>, told: Seq) {
+    if head.wait_for(|head| *head > told).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+type Parts = (Snapshot, mpsc::Receiver<Item>, watch::Receiver<Seq>);
+
+async fn attach(session: &Session, deadline: Duration) -> Result<Parts, SessionError> {
+    let (sink, items) = mpsc::channel(BUFFER);
+    let subscribe = |reply| SessionMsg::Subscribe { sink: sink.clone(), reply };
+    let Attached { snapshot, head } = session.request(deadline, subscribe).await?;
+    Ok((snapshot, items, head))
+}

@@ -1,0 +1,300 @@
+//! Running the calls of a round: gated, in order, each in an actor of its own, none twice that may not be.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ergane_core::{
+    CallId, CallPhase, Effect, Event, OpenCall, Part, Seq, ToolCall, ToolResult, ToolSpec, schedule,
+};
+use ergane_otp::Promise;
+use ergane_tool::{
+    ContextParts, Gate, ProcessSink, Progress, ProgressSink, Tool, ToolActor, ToolContext, ToolHandle,
+    ToolOutcome, ToolRun, gate, kill_left_behind,
+};
+use ractor::{ActorProcessingErr, SpawnErr};
+use serde_json::{Map, Value};
+
+use crate::actor::{State, tell};
+use crate::message::{Internal, Live};
+
+/// The tools offered in a turn, as the model is told of them.
+pub(crate) type Specs = Arc<[ToolSpec]>;
+
+const CUT_OFF: &str = "this call was cut off by a crash after it had begun. Its effect is unknown: it may have \
+    happened wholly, partly or not at all. It was not run again. Check before you repeat it.";
+
+const POISONED: &str = "this call was about to run each time the process died, three times in a row. It was not \
+    run again. Try another way.";
+
+const KILLED: &str =
+    "the tool was killed before it gave a result; whatever it had begun may have been done in part";
+
+/// A call that runs, or will as soon as its start is durable.
+#[derive(Debug)]
+pub(crate) enum Running {
+    /// Its start must be durable first.
+    Waiting(Box<Start>),
+    /// Its actor runs.
+    Live(ToolHandle),
+}
+
+/// A call about to start.
+pub(crate) struct Start {
+    after: Seq,
+    call: ToolCall,
+    tool: Arc<dyn Tool>,
+    arguments: Map<String, Value>,
+}
+
+impl std::fmt::Debug for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Start")
+            .field("after", &self.after)
+            .field("call", &self.call.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Tells the call to stop. False when it has not even begun: then it is over.
+    pub(crate) fn cancel(&self) -> bool {
+        match self {
+            Self::Waiting(_) => false,
+            Self::Live(handle) => {
+                handle.cancel();
+                true
+            }
+        }
+    }
+
+    pub(crate) fn kill(self) {
+        if let Self::Live(handle) = self {
+            handle.cell.kill();
+        }
+    }
+}
+
+impl State {
+    /// The tools offered in the open turn, resolved once a turn; `None` when the turn needs what is not registered.
+    pub(crate) fn specs(&mut self) -> Option<Specs> {
+        let turn = self.facts.conversation().turn()?;
+        let id = turn.id;
+        if let Some((_, specs)) = self.drive.specs.as_ref().filter(|(cached, _)| *cached == id) {
+            return Some(Arc::clone(specs));
+        }
+        self.context.providers().get(&turn.settings.provider)?;
+        let specs = self.context.tools().specs(turn.settings.tools.as_deref()).ok()?;
+        self.drive.specs = Some((id, Arc::clone(&specs)));
+        Some(specs)
+    }
+
+    /// Brings the calls of the round on: true when that made facts, so that the kernel must be asked again.
+    pub(crate) fn run_tools(&mut self, calls: &[OpenCall]) -> Result<bool, ActorProcessingErr> {
+        if self.specs().is_none() || self.facts.durable() < self.drive.barrier() {
+            return Ok(false);
+        }
+        let settled =
+            self.settle_cut_off(calls)? || self.refuse_ungranted(calls)? || self.start_due(calls)?;
+        if !settled {
+            self.start_durable();
+        }
+        Ok(settled)
+    }
+
+    /// Error results for what an earlier incarnation began, may have done, and must not do twice.
+    fn settle_cut_off(&mut self, calls: &[OpenCall]) -> Result<bool, ActorProcessingErr> {
+        let mut settled = false;
+        for open in calls.iter().filter(|open| open.phase == CallPhase::CutOff) {
+            if self.end_left_behind(open) {
+                self.facts.record(error_result(&open.call, CUT_OFF, false))?;
+                settled = true;
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Error results for calls that the gate refuses: unknown tools, bad arguments, no permission.
+    fn refuse_ungranted(&mut self, calls: &[OpenCall]) -> Result<bool, ActorProcessingErr> {
+        let mut settled = false;
+        for open in calls.iter().filter(|open| is_to_run(open)) {
+            if self.drive.tools.contains_key(&open.call.id) {
+                continue;
+            }
+            if let Some(Gate::Refuse { reason, denied }) = self.gate(&open.call) {
+                self.facts.record(error_result(&open.call, &reason, denied))?;
+                settled = true;
+            }
+        }
+        Ok(settled)
+    }
+
+    fn gate(&self, call: &ToolCall) -> Option<Gate> {
+        let settings = &self.facts.conversation().turn()?.settings;
+        Some(gate(self.context.tools(), settings.tools.as_deref(), &settings.permissions, call))
+    }
+
+    /// Starts the calls whose turn it is, by the kernel's order. A poisoned one gets its error result then and not
+    /// before: while it waited for another, nothing had let it run. True when one did.
+    fn start_due(&mut self, calls: &[OpenCall]) -> Result<bool, ActorProcessingErr> {
+        let Some(turn) = self.facts.conversation().turn() else { return Ok(false) };
+        let limit = turn.settings.limits.max_concurrency;
+        let batch: Vec<(CallId, (Effect, bool, bool))> = turn
+            .batch()
+            .map(|(call, done)| {
+                let effect = self.context.tools().get(&call.name).map_or(Effect::Read, |tool| tool.effect());
+                (call.id, (effect, self.drive.tools.contains_key(&call.id), done))
+            })
+            .collect();
+        let states: Vec<_> = batch.iter().map(|(_, state)| *state).collect();
+        for index in schedule(&states, limit) {
+            let due = batch.get(index).and_then(|(id, _)| calls.iter().find(|open| open.call.id == *id));
+            match due {
+                Some(open) if open.phase == CallPhase::Poisoned && self.end_left_behind(open) => {
+                    self.facts.record(error_result(&open.call, POISONED, false))?;
+                    return Ok(true);
+                }
+                Some(open) if open.phase == CallPhase::Poisoned => {} // once its process is gone
+                Some(open) => self.begin(open)?,
+                None => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Accepts the start of a call as a fact, where its effect needs one; it runs when that is durable.
+    fn begin(&mut self, open: &OpenCall) -> Result<(), ActorProcessingErr> {
+        if !self.end_left_behind(open) {
+            return Ok(());
+        }
+        let Some(Gate::Run { tool, effect, arguments }) = self.gate(&open.call) else { return Ok(()) };
+        if effect.needs_start_fact() && open.phase == CallPhase::Fresh {
+            let key = open.call.id.idempotency_key(&self.name);
+            self.facts.record(Event::ToolStarted { call: open.call.id, effect, key })?;
+        }
+        let start = Start { after: self.facts.accepted(), call: open.call.clone(), tool, arguments };
+        self.drive.tools.insert(open.call.id, Running::Waiting(Box::new(start)));
+        Ok(())
+    }
+
+    /// Starts the actors of the calls whose start is durable.
+    fn start_durable(&mut self) {
+        let durable = self.facts.durable();
+        let is_due = |running: &Running| matches!(running, Running::Waiting(start) if start.after <= durable);
+        let due: Vec<CallId> =
+            self.drive.tools.iter().filter(|(_, running)| is_due(running)).map(|(id, _)| *id).collect();
+        for id in due {
+            if let Some(Running::Waiting(start)) = self.drive.tools.remove(&id) {
+                match self.spawn_tool(*start) {
+                    Ok(handle) => drop(self.drive.tools.insert(id, Running::Live(handle))),
+                    // Its promise has told already that nothing will come of it.
+                    Err(error) => {
+                        tracing::warn!(session = %self.name, call = %id, %error, "a tool did not start")
+                    }
+                }
+            }
+        }
+    }
+
+    fn spawn_tool(&self, start: Start) -> Result<ToolHandle, SpawnErr> {
+        let Start { call, tool, arguments, .. } = start;
+        let id = call.id;
+        let name = format!("{}/tool/{id}", self.full_name);
+        let settings = self.facts.conversation().turn().map(|turn| turn.settings.clone());
+        let mut parts = ContextParts::new(self.name.clone(), id, PathBuf::new());
+        let mut limit = Duration::from_secs(60);
+        if let Some(settings) = settings {
+            parts.cwd = PathBuf::from(&*settings.cwd);
+            parts.extra_roots = settings.roots.iter().map(|root| PathBuf::from(&**root)).collect();
+            parts.permissions = settings.permissions.clone();
+            limit = Duration::from_millis(settings.limits.tool_timeout_ms);
+        }
+        let me = self.me.clone();
+        parts.progress = ProgressSink::new(move |progress| tell(&me, Internal::ToolProgress(progress)));
+        let me = self.me.clone();
+        parts.processes = ProcessSink::new(move |record| tell(&me, Internal::ToolProcess(record)));
+        let me = self.me.clone();
+        let report = Promise::new(move |outcome| tell(&me, Internal::ToolDone(id, outcome)));
+        let timeout = tool.timeout().unwrap_or(limit);
+        let run = ToolRun { call, tool, arguments, context: ToolContext::new(parts), timeout, report };
+        ToolActor::spawn(name, run, self.me.get_cell(), &self.scope)
+    }
+
+    pub(crate) fn on_tool_done(
+        &mut self,
+        id: CallId,
+        outcome: Option<ToolOutcome>,
+    ) -> Result<(), ActorProcessingErr> {
+        self.drive.tools.remove(&id);
+        let turn = self.facts.conversation().turn();
+        let call = turn
+            .and_then(|turn| turn.batch().find(|(call, done)| call.id == id && !done))
+            .map(|(call, _)| call);
+        let Some(call) = call else { return Ok(()) }; // its turn was ended without it
+        let event = match outcome {
+            Some(ToolOutcome { content, is_error, ui, synthetic }) => {
+                let result = ToolResult { call: id, name: call.name.clone(), content, is_error, synthetic };
+                Event::ToolFinished { result: Arc::new(result), denied: false, ui }
+            }
+            None => error_result(call, KILLED, false),
+        };
+        self.facts.record(event)?;
+        Ok(())
+    }
+
+    pub(crate) fn on_tool_progress(&mut self, progress: Progress) {
+        let live = Live::ToolProgress(progress.call, progress.text.clone());
+        self.subscribers.live(progress.call.turn, &live);
+    }
+
+    /// A tool has a process group: a fact, before the group may do anything.
+    pub(crate) fn on_tool_process(
+        &mut self,
+        record: ergane_tool::ProcessRecord,
+    ) -> Result<(), ActorProcessingErr> {
+        let ergane_tool::ProcessRecord { call, group, leader_started, recorded } = record;
+        let runs = self.drive.tools.contains_key(&call)
+            && self.facts.conversation().turn().is_some_and(|turn| turn.is_open(call));
+        if runs {
+            self.facts.record(Event::ToolProcess { call, group, leader_started })?;
+            self.facts.when_durable(move || recorded.keep(()));
+        }
+        Ok(()) // dropped otherwise, which tells the tool not to run it
+    }
+
+    /// Ends the process group that an earlier incarnation left to this call. True when there is none, or it is gone.
+    pub(crate) fn end_left_behind(&mut self, open: &OpenCall) -> bool {
+        let id = open.call.id;
+        let Some((group, started)) = open.left_behind else { return true };
+        if self.drive.ended.contains(&id) {
+            return true;
+        }
+        if self.drive.being_ended.insert(id) {
+            let (me, session) = (self.me.clone(), self.name.clone());
+            self.scope.spawn("end a process left behind", async move {
+                let gone = tokio::task::spawn_blocking(move || kill_left_behind(group, started)).await;
+                if !matches!(gone, Ok(true)) {
+                    tracing::error!(%session, call = %id, group, "a process group left behind could not be ended");
+                }
+                tell(&me, Internal::LeftBehindGone(id));
+            });
+        }
+        false
+    }
+}
+
+fn is_to_run(open: &OpenCall) -> bool {
+    matches!(open.phase, CallPhase::Fresh | CallPhase::Again { .. })
+}
+
+/// A result that Ergane makes because there is no real one.
+fn error_result(call: &ToolCall, why: &str, denied: bool) -> Event {
+    let result = ToolResult {
+        call: call.id,
+        name: call.name.clone(),
+        content: vec![Part::text(why)],
+        is_error: true,
+        synthetic: true,
+    };
+    Event::ToolFinished { result: Arc::new(result), denied, ui: None }
+}

@@ -1,0 +1,67 @@
+//! Who waits for which turn.
+
+use std::collections::HashMap;
+
+use ergane_core::{SendId, TurnId};
+use ractor::RpcReplyPort;
+
+use crate::error::SessionError;
+use crate::message::Reply;
+use crate::result::TurnResult;
+
+/// Who waits for which turn: by the send it answers, or by its id.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    accepted: HashMap<SendId, Vec<Reply<TurnId>>>,
+    results: HashMap<SendId, Vec<Reply<TurnResult>>>,
+    by_turn: HashMap<TurnId, Vec<Reply<TurnResult>>>,
+}
+
+impl Waiters {
+    pub(crate) fn for_start(&mut self, send: SendId, reply: Reply<TurnId>) {
+        self.accepted.entry(send).or_default().push(reply);
+    }
+
+    pub(crate) fn for_result(&mut self, send: SendId, reply: Reply<TurnResult>) {
+        self.results.entry(send).or_default().push(reply);
+    }
+
+    pub(crate) fn for_turn(&mut self, turn: TurnId, reply: Reply<TurnResult>) {
+        self.by_turn.entry(turn).or_default().push(reply);
+    }
+
+    /// The turn of this send has durably started.
+    pub(crate) fn started(&mut self, send: &SendId, turn: TurnId) {
+        for reply in self.accepted.remove(send).into_iter().flatten() {
+            answer(reply, Ok(turn));
+        }
+    }
+
+    /// A turn has durably ended. `result` is only made when somebody waits.
+    pub(crate) fn ended(&mut self, send: &SendId, turn: TurnId, result: impl Fn() -> TurnResult) {
+        let by_send = self.results.remove(send).into_iter().flatten();
+        let by_turn = self.by_turn.remove(&turn).into_iter().flatten();
+        for reply in by_send.chain(by_turn) {
+            answer(reply, Ok(result()));
+        }
+    }
+
+    /// Nobody who waits will get a result here.
+    pub(crate) fn refuse_all(&mut self, error: &SessionError) {
+        for reply in self.accepted.drain().flat_map(|(_, replies)| replies) {
+            answer(reply, Err(error.clone()));
+        }
+        let by_send = self.results.drain().flat_map(|(_, replies)| replies);
+        let by_turn = self.by_turn.drain().flat_map(|(_, replies)| replies);
+        for reply in by_send.chain(by_turn) {
+            answer(reply, Err(error.clone()));
+        }
+    }
+}
+
+/// Replies. A caller that has gone away (its deadline passed, its future was dropped) is no failure of the session.
+pub(crate) fn answer<T: Send>(reply: RpcReplyPort<T>, value: T) {
+    if reply.send(value).is_err() {
+        tracing::trace!("a caller left before its reply");
+    }
+}

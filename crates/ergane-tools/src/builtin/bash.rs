@@ -1,0 +1,300 @@
+//! `bash`: a command, as a process group that never outlives its call.
+//!
+//! # Why the command waits for a word
+//!
+//! Should this process be killed while the command runs, somebody must know what to kill before anything is said of the
+//! call. So the group is a durable fact *before* the command begins: a small shell is started that waits for a line on
+//! its standard input; the group is recorded; then the line is written and that shell becomes the command. If this process
+//! dies before, the input ends and the small shell with it; if it dies afterwards, the fact is there.
+//!
+//! The line is the group's identity, which the command and all it starts carry in their environment: recovery knows
+//! them by it also when the first of them is gone.
+
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::io::{self, PipeReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use ergane_tool::{
+    GROUP_VARIABLE, ProcessGroup, ToolContext, ToolError, ToolOutput, group_identity, process_started, tool,
+};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::blocking::blocking;
+use crate::capture::{Capture, Ticker};
+use crate::paths::Roots;
+use crate::sandbox::confine_writes;
+
+/// How long output may still come after the command ended: of what it left in the background, or of what was killed.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// Runs a shell command and returns its exit code and its output (stdout and stderr together, cut to 30,000 characters from
+/// the middle). There is no input and no terminal. Each call is a new shell in the working folder; processes left in
+/// the background are ended with it. Files can be written in the session's folders and under $TMPDIR only.
+#[tool(crate = "ergane_tool", effect = "write", timeout = "620s")]
+pub async fn bash(
+    ctx: &ToolContext,
+    /// The command, in bash.
+    command: String,
+    /// Milliseconds after which the command is killed: 120000 when left out, 600000 at most.
+    timeout_ms: Option<u64>,
+) -> Result<ToolOutput, ToolError> {
+    let wrong = |path: &str, reason: &str| {
+        Err(ToolError::Arguments { path: path.to_owned(), reason: reason.to_owned() })
+    };
+    if command.trim().is_empty() {
+        return wrong("command", "it is empty");
+    }
+    if command.contains('\0') {
+        return wrong("command", "it contains a NUL character");
+    }
+    let limit = timeout_ms.unwrap_or(120_000);
+    if !(1..=600_000).contains(&limit) {
+        return wrong("timeout_ms", "it must be 1 to 600000");
+    }
+    let context = ctx.clone();
+    let place = blocking(ctx, move |_| Place::new(&Roots::of(&context)?)).await?;
+    let mut shell = Shell::start(ctx, &place, command).await?;
+    let end = shell.run(ctx, Duration::from_millis(limit)).await?;
+    shell.finish(end, limit).await
+}
+
+/// Where a command runs.
+struct Place {
+    cwd: PathBuf,
+    roots: Vec<PathBuf>,
+    shell: PathBuf,
+    /// Taken when dropped.
+    temp: Option<TempDir>,
+}
+
+impl Place {
+    fn new(roots: &Roots) -> Result<Self, ToolError> {
+        let temp = tempfile::Builder::new()
+            .prefix("ergane-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .map_err(|error| ToolError::failed(format!("no temporary folder could be made: {error}")))?;
+        let shell = find_program("bash").unwrap_or_else(|| PathBuf::from("sh"));
+        Ok(Self { cwd: roots.cwd().to_owned(), roots: roots.all().to_owned(), shell, temp: Some(temp) })
+    }
+
+    fn temp(&self) -> &Path {
+        self.temp.as_ref().map_or(&self.cwd, TempDir::path)
+    }
+}
+
+/// A command may leave much to remove, so it is not done on a thread that must not block.
+impl Drop for Place {
+    fn drop(&mut self) {
+        let temp = self.temp.take();
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(temp))),
+            Err(_) => drop(temp),
+        }
+    }
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// A command that runs.
+struct Shell {
+    /// First, so that it is dropped first: kills the group.
+    group: ProcessGroup,
+    child: Child,
+    output: Receiver,
+    capture: Capture,
+    ticker: Ticker,
+}
+
+/// Why a command stopped.
+enum End {
+    Exit(ExitStatus),
+    TimedOut,
+    Cancelled,
+}
+
+impl Shell {
+    /// Starts the waiting shell, has its group recorded, and gives the word.
+    async fn start(ctx: &ToolContext, place: &Place, command: String) -> Result<Self, ToolError> {
+        let (child, output) = spawn(place, command).await?;
+        let gone = || ToolError::failed("the shell ended before it could be used");
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
+        // Other systems than Linux do not tell; there a group left behind is not found again.
+        let started = process_started(pid).unwrap_or(0);
+        let group = ctx.guard_group(pid, started);
+        let mut child = child;
+        let word = child.stdin.take().ok_or_else(gone)?;
+        let output = Receiver::from_owned_fd(OwnedFd::from(output))
+            .map_err(|error| ToolError::failed(format!("the shell's output cannot be read: {error}")))?;
+        tokio::select! {
+            biased;
+            () = ctx.cancelled() => return Err(ToolError::Cancelled),
+            recorded = ctx.record_process(pid, started) => recorded?,
+        }
+        give_word(word, &group_identity(pid, started))
+            .await
+            .map_err(|error| ToolError::failed(format!("the shell did not start the command: {error}")))?;
+        Ok(Self { group, child, output, capture: Capture::default(), ticker: Ticker::new() })
+    }
+
+    /// Runs until it ends or has to.
+    async fn run(&mut self, ctx: &ToolContext, limit: Duration) -> Result<End, ToolError> {
+        let deadline = Instant::now() + limit;
+        let mut buffer = vec![0; 16 * 1024];
+        let mut open = true;
+        let end = loop {
+            let due = self.ticker.due();
+            tokio::select! {
+                // In this order, so that a flood of output holds up nothing.
+                biased;
+                () = ctx.cancelled() => break End::Cancelled,
+                () = sleep_until(deadline) => break End::TimedOut,
+                status = self.child.wait() => {
+                    break End::Exit(status.map_err(|error| ToolError::failed(format!("the shell was lost: {error}")))?);
+                }
+                () = sleep_until(due.unwrap_or(deadline)), if due.is_some() => self.ticker.show(ctx),
+                read = self.output.read(&mut buffer), if open => match read {
+                    Ok(0) | Err(_) => open = false,
+                    Ok(bytes) => self.take(buffer.get(..bytes).unwrap_or_default()),
+                },
+            }
+        };
+        if !matches!(end, End::Exit(_)) {
+            self.group.kill();
+        }
+        if open {
+            // What was said until now counts; and what a command left in the background may still have something to say.
+            self.drain(&mut buffer).await;
+        }
+        if self.ticker.due().is_some() {
+            self.ticker.show(ctx);
+        }
+        Ok(end)
+    }
+
+    /// Reads to the end of the output, at most [`DRAIN`].
+    async fn drain(&mut self, buffer: &mut [u8]) {
+        let read = async {
+            while let Ok(bytes @ 1..) = self.output.read(buffer).await {
+                self.take(buffer.get(..bytes).unwrap_or_default());
+            }
+        };
+        if timeout(DRAIN, read).await.is_err() {
+            tracing::debug!("a command left a process behind that holds its output");
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.capture.push(bytes);
+        self.ticker.push(bytes);
+    }
+
+    /// Ends what is left of the group and tells how it went.
+    async fn finish(mut self, end: End, limit: u64) -> Result<ToolOutput, ToolError> {
+        let ended = self.group.end().await;
+        let mut rest = self.capture.finish();
+        if !ended.gone {
+            note(&mut rest, "[a process of the command does not end although it was killed]");
+        }
+        Ok(match end {
+            End::Exit(status) => {
+                let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
+                if let Some(signal) = status.signal() {
+                    note(&mut rest, &format!("[killed by signal {signal}]"));
+                }
+                if ended.lived {
+                    note(&mut rest, "[processes left in the background were ended]");
+                }
+                ToolOutput::text(format!("exit {code}\n{rest}"))
+            }
+            End::TimedOut | End::Cancelled => {
+                // Killed above, so this is the reaping only; what is not reaped here is when it is dropped.
+                if timeout(DRAIN, self.child.wait()).await.is_err() {
+                    tracing::debug!("a killed shell does not end");
+                }
+                let why = match end {
+                    End::TimedOut => format!(
+                        "timed out after {limit} ms and was killed with all it had started; what it had done until \
+                         then stays done"
+                    ),
+                    _ => "interrupted and killed with all it had started; what it had done until then stays done".to_owned(),
+                };
+                ToolOutput::error(format!("{why}\n{rest}"))
+            }
+        })
+    }
+}
+
+fn note(text: &mut String, note: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(note);
+}
+
+async fn give_word(mut input: ChildStdin, word: &str) -> io::Result<()> {
+    input.write_all(format!("{word}\n").as_bytes()).await?;
+    input.shutdown().await
+}
+
+/// Starts the waiting shell on a thread of its own, which confines itself first.
+async fn spawn(place: &Place, command: String) -> Result<(Child, PipeReader), ToolError> {
+    let wait = format!(
+        "IFS= read -r {GROUP_VARIABLE} || exit 125; export {GROUP_VARIABLE}; exec \"$0\" -c \"$1\" </dev/null"
+    );
+    let (reader, writer) = io::pipe().map_err(ToolError::failed)?;
+    let errors = writer.try_clone().map_err(ToolError::failed)?;
+    // `sh` and not `bash`: it reads no file that a variable names before it waits.
+    let mut shell = Command::new("sh");
+    shell
+        .args([OsStr::new("-c"), OsStr::new(&wait), place.shell.as_os_str(), OsStr::new(&command)])
+        .current_dir(&place.cwd)
+        .env("TMPDIR", place.temp())
+        .stdin(Stdio::piped())
+        .stdout(writer)
+        .stderr(errors)
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut writable = place.roots.clone();
+    writable.push(place.temp().to_owned());
+    let runtime = Handle::current();
+    let (sender, receiver) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("ergane-spawn".to_owned()).spawn(move || {
+        let _runtime = runtime.enter();
+        let started = confine_writes(&writable)
+            .map_err(|error| format!("the shell could not be confined: {error}"))
+            .and_then(|_| shell.spawn().map_err(|error| cannot_start(&error)));
+        // If nobody waits any more, the child is dropped with this and killed.
+        drop(sender.send(started));
+    });
+    thread.map_err(|error| ToolError::failed(format!("no thread to start a shell on: {error}")))?;
+    match receiver.await {
+        Ok(Ok(child)) => Ok((child, reader)),
+        Ok(Err(reason)) => Err(ToolError::Failed(reason)),
+        Err(_) => Err(ToolError::failed("the thread that starts the shell ended early")),
+    }
+}
+
+fn cannot_start(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ArgumentListTooLong => {
+            "the command is too long; write it to a file and run that".to_owned()
+        }
+        _ => format!("the shell could not be started: {error}"),
+    }
+}

@@ -1,0 +1,6 @@
+//! One module for each tool.
+
+pub(crate) mod bash;
+pub(crate) mod glob;
+pub(crate) mod grep;
+pub(crate) mod read;

@@ -1,0 +1,44 @@
+//! What a shell may write to, enforced by the kernel where it can be.
+//!
+//! Landlock confines a thread and what it starts, for ever. So it is set up on a thread that ends right after it started
+//! the shell, without any code between fork and exec, which would have to be unsafe. Reading and executing stay free: a
+//! shell that may not read the system's libraries runs nothing.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Confines this thread's writes to `folders` and `/dev/null`. Returns whether the kernel enforces it.
+#[cfg(target_os = "linux")]
+pub(crate) fn confine_writes(folders: &[PathBuf]) -> io::Result<bool> {
+    use landlock::{
+        AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+        RulesetCreatedAttr, RulesetStatus, make_bitflags,
+    };
+
+    let write_file: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | Truncate});
+    let writes: BitFlags<AccessFs> = write_file
+        | make_bitflags!(AccessFs::{
+            RemoveDir | RemoveFile | MakeChar | MakeDir | MakeReg | MakeSock | MakeFifo | MakeBlock | MakeSym | Refer
+        });
+    // Each older kernel knows fewer of these rights; the best it can do is better than nothing.
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(writes)
+        .and_then(Ruleset::create)
+        .map_err(io::Error::other)?;
+    for folder in folders {
+        let folder = PathFd::new(folder).map_err(io::Error::other)?;
+        rules = rules.add_rule(PathBeneath::new(folder, writes)).map_err(io::Error::other)?;
+    }
+    if let Ok(null) = PathFd::new("/dev/null") {
+        rules = rules.add_rule(PathBeneath::new(null, write_file)).map_err(io::Error::other)?;
+    }
+    let status = rules.restrict_self().map_err(io::Error::other)?;
+    Ok(status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Other systems have no such thing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn confine_writes(_folders: &[PathBuf]) -> io::Result<bool> {
+    Ok(false)
+}

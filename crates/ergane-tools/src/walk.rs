@@ -1,0 +1,146 @@
+//! Walking a tree: the files that a pattern means, without what `.gitignore` leaves out.
+//!
+//! A pattern is split: its leading folders without wildcards are a path, resolved and confined like any other; the rest
+//! is matched below it. So a pattern cannot lead out of the roots, and only what may match is walked.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use ergane_tool::ToolError;
+use globset::{GlobBuilder, GlobMatcher};
+use ignore::{DirEntry, WalkBuilder};
+
+use crate::blocking::Stop;
+use crate::paths::Roots;
+
+/// What a pattern means.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    /// Where the walk begins, resolved. It need not exist.
+    base: PathBuf,
+    /// What matches below it; everything when `None`.
+    matcher: Option<GlobMatcher>,
+    /// Whether it names something hidden; otherwise hidden files are left out.
+    hidden: bool,
+    /// Whether it names `.git`, which no pattern means by accident.
+    git: bool,
+}
+
+const WILD: [char; 5] = ['*', '?', '[', '{', '\\'];
+
+impl Pattern {
+    /// Everything below `folder`.
+    pub(crate) fn everything(folder: PathBuf) -> Self {
+        Self { base: folder, matcher: None, hidden: false, git: false }
+    }
+
+    /// Splits and checks `pattern`; `field` is the argument it came in. Blocks.
+    pub(crate) fn parse(roots: &Roots, pattern: &str, field: &str) -> Result<Self, ToolError> {
+        let wrong = |reason: String| ToolError::Arguments { path: field.to_owned(), reason };
+        let (prefix, rest) = split(pattern);
+        if rest.split('/').any(|part| part == "..") {
+            return Err(wrong("`..` cannot come after a wildcard".to_owned()));
+        }
+        let rest = rest.strip_prefix("./").unwrap_or(rest);
+        let matcher = GlobBuilder::new(rest)
+            .literal_separator(true)
+            .build()
+            .map_err(|error| wrong(format!("it is no valid pattern: {error}")))?
+            .compile_matcher();
+        let names = |what: fn(&str) -> bool| pattern.split(['/', '{', ',']).any(what);
+        Ok(Self {
+            base: roots.resolve(prefix)?,
+            matcher: Some(matcher),
+            hidden: names(|part| part.starts_with('.') && part != "." && part != ".."),
+            git: names(|part| part.trim_end_matches('}') == ".git"),
+        })
+    }
+
+    /// Calls `visit` with each file the pattern means, in the order of paths when `sorted`. Links to files in the roots
+    /// count as files; links to folders are not entered. Ends early when `visit` says `false`.
+    pub(crate) fn walk(
+        &self,
+        roots: &Roots,
+        sorted: bool,
+        stop: &Stop,
+        mut visit: impl FnMut(&Path) -> Result<bool, ToolError>,
+    ) -> Result<(), ToolError> {
+        if !self.base.exists() {
+            return Ok(());
+        }
+        let mut builder = WalkBuilder::new(&self.base);
+        // A folder may have a .gitignore without being a repository, as a copy of one does. What the user ignores
+        // everywhere is left out of account: the same folder must look the same on every machine.
+        builder.hidden(!self.hidden).require_git(false).git_global(false).follow_links(false);
+        if sorted {
+            builder.sort_by_file_path(Path::cmp);
+        }
+        let git = self.git;
+        builder
+            .filter_entry(move |entry| git || entry.file_name() != OsStr::new(".git") || entry.depth() == 0);
+        for entry in builder.build() {
+            stop.check()?;
+            // A folder that may not be entered hides what is in it; that is no reason to show nothing.
+            let Ok(entry) = entry else { continue };
+            if self.matches(entry.path()) && is_file(&entry, roots) && !visit(entry.path())? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn matches(&self, path: &Path) -> bool {
+        match (&self.matcher, path.strip_prefix(&self.base)) {
+            (None, _) => true,
+            (Some(matcher), Ok(relative)) => matcher.is_match(relative),
+            (Some(_), Err(_)) => false,
+        }
+    }
+}
+
+/// The leading folders without wildcards, and the rest, which keeps at least the last part.
+fn split(pattern: &str) -> (&str, &str) {
+    let wild = pattern.find(WILD).unwrap_or(pattern.len());
+    match pattern.get(..wild).unwrap_or_default().rfind('/') {
+        Some(0) => ("/", pattern.get(1..).unwrap_or_default()),
+        Some(slash) => {
+            (pattern.get(..slash).unwrap_or_default(), pattern.get(slash + 1..).unwrap_or_default())
+        }
+        None => ("", pattern),
+    }
+}
+
+pub(crate) fn is_wild(pattern: &str) -> bool {
+    pattern.contains(WILD)
+}
+
+fn is_file(entry: &DirEntry, roots: &Roots) -> bool {
+    match entry.file_type() {
+        Some(kind) if kind.is_file() => true,
+        Some(kind) if kind.is_symlink() => {
+            entry.path().canonicalize().is_ok_and(|real| roots.contain(&real) && real.is_file())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_split_before_its_first_wildcard() {
+        for (pattern, parts) in [
+            ("*.rs", ("", "*.rs")),
+            ("src/**/*.rs", ("src", "**/*.rs")),
+            ("src/lib.rs", ("src", "lib.rs")),
+            ("../a/b*/c", ("../a", "b*/c")),
+            ("{src,tests}/x", ("", "{src,tests}/x")),
+            ("src/{a/b,c}/x", ("src", "{a/b,c}/x")),
+            ("/*.txt", ("/", "*.txt")),
+            ("/etc/*.conf", ("/etc", "*.conf")),
+        ] {
+            assert_eq!(split(pattern), parts, "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Why a system could not be started or stopped.
+
+use ergane_journal::JournalError;
+use ergane_otp::{CallError, StartError};
+use ergane_tool::RegistryError;
+
+/// Why a system could not be started or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SystemError {
+    /// A tool has a name that is not allowed, or two have the same.
+    #[error(transparent)]
+    Tools(#[from] RegistryError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The supervision tree did not start.
+    #[error("the system did not start: {0}")]
+    Start(#[from] StartError),
+    /// The supervision tree did not answer.
+    #[error("the system did not answer: {0}")]
+    Call(#[from] CallError),
+}

@@ -1,0 +1,47 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod one_shot;
+mod recovery;
+mod sessions;
+mod system;
+
+pub use ergane_core as core;
+pub use ergane_journal as journal;
+pub use ergane_otp as otp;
+pub use ergane_provider as provider;
+pub use ergane_session as session;
+#[doc(hidden)]
+pub use ergane_tool as tool_support;
+pub use ergane_tool::tool;
+pub use ergane_tools as tools;
+pub use error::SystemError;
+pub use one_shot::{OneShot, OneShotStream};
+pub use ractor;
+pub use recovery::Recovery;
+pub use sessions::SessionInfo;
+pub use system::{System, SystemBuilder};
+
+/// Everything that most programs need.
+pub mod prelude {
+    pub use ergane_core::{
+        Durability, Effect, FinishReason, Message, ModelRequest, Part, PermissionMode, Role, SessionName,
+        TurnId, Ungranted,
+    };
+    pub use ergane_journal::{Memory, Sqlite};
+    pub use ergane_otp::{Down, ExitReason, Incarnation};
+    pub use ergane_provider::{Ollama, OpenAi, Scripted, ScriptedReply};
+    pub use ergane_session::{
+        Activity, Session, SessionBuilder, SessionError, SessionEvent, SessionMsg, Status, TurnResult,
+        WhenBusy,
+    };
+    pub use ergane_tool::{Tool, ToolContext, ToolOutput, tool};
+    pub use ergane_tools::Tools;
+
+    pub use crate::{Recovery, System, SystemError};
+}
+
+/// What the documentation says is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct TheReadme;

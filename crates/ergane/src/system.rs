@@ -1,0 +1,236 @@
+//! The system: the tree, and the way to everything in it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ergane_core::{Durability, SessionName, Text};
+use ergane_journal::{Journal, JournalPort, Memory};
+use ergane_otp::{
+    Backoff, DynamicOptions, DynamicSupervisor, Intensity, Namespace, RestartBudget, Supervisor,
+    SupervisorRef, TreeNode, tree,
+};
+use ergane_provider::{Provider, Providers, ProvidersBuilder};
+use ergane_session::{Input, Session, SessionBuilder, SessionContext};
+use ergane_tool::{Tool, ToolRegistry};
+use uuid::Uuid;
+
+use crate::error::SystemError;
+use crate::one_shot::OneShot;
+use crate::recovery::{self, Recovery};
+use crate::sessions::SessionInfo;
+
+/// So many systems of this process took the default name.
+static UNNAMED: AtomicU64 = AtomicU64::new(0);
+
+/// A running system. Cheap to clone; it runs until [`shutdown`](System::shutdown), or until its runtime ends.
+#[derive(Debug, Clone)]
+pub struct System(Arc<Running>);
+
+#[derive(Debug)]
+struct Running {
+    context: SessionContext,
+    root: SupervisorRef,
+}
+
+/// A system to be started. See [`System::builder`].
+#[derive(Debug)]
+#[must_use = "a system runs when `start` is awaited"]
+pub struct SystemBuilder {
+    name: Option<String>,
+    providers: ProvidersBuilder,
+    tools: Vec<Arc<dyn Tool>>,
+    journal: Option<Arc<dyn Journal>>,
+    recovery: Recovery,
+    session_budget: RestartBudget,
+}
+
+impl SystemBuilder {
+    /// The system's name: what the names of its actors begin with in ractor's registry. Default: `ergane`, and
+    /// `ergane-2` and so on for further ones of the process.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Registers a provider. The first one is the default of sessions that name none.
+    pub fn provider(mut self, name: impl Into<Text>, provider: impl Provider) -> Self {
+        self.providers = self.providers.register(name, provider);
+        self
+    }
+
+    /// Registers a tool of your own.
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Registers tools: `Tools::all()` are the builtin ones.
+    pub fn tools(mut self, tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Self {
+        self.tools.extend(tools);
+        self
+    }
+
+    /// Where facts are kept. Default: in memory, so they end with the process.
+    pub fn journal(self, journal: impl Journal) -> Self {
+        self.shared_journal(Arc::new(journal))
+    }
+
+    /// The same for a store that the program holds too.
+    pub fn shared_journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// What happens to open turns at the start. Default: [`Recovery::Eager`].
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// How often a session's actor may be restarted before that session is quarantined. Default: 5 times within a
+    /// minute, with a back-off of 100 ms to 5 s from the second one on.
+    pub fn session_budget(mut self, max_restarts: u32, within: Duration) -> Self {
+        self.session_budget.max_restarts = max_restarts;
+        self.session_budget.within = within;
+        self
+    }
+
+    /// Starts the tree.
+    ///
+    /// # Errors
+    /// [`SystemError`]: two tools of one name, a name of the system that is taken, or a part that does not start.
+    pub async fn start(self) -> Result<System, SystemError> {
+        let name = self.name.unwrap_or_else(|| match UNNAMED.fetch_add(1, Ordering::Relaxed) {
+            0 => "ergane".to_owned(),
+            more => format!("ergane-{}", more + 1),
+        });
+        let namespace = Namespace::new(name);
+        let tools = ToolRegistry::new(self.tools)?;
+        let journal = JournalPort::new(self.journal.unwrap_or_else(|| Arc::new(Memory::new())));
+        // Sessions that keep nothing have a store of their own, so that nothing of them meets the disk.
+        let memory = JournalPort::new(Arc::new(Memory::new()));
+        let providers = self.providers.build(&namespace);
+        let context =
+            SessionContext::new(namespace.clone(), journal.clone(), memory.clone(), providers.clone(), tools);
+
+        let mut volatile = memory.child_spec();
+        volatile.id = "journal/volatile".to_owned();
+        let mut children = vec![journal.child_spec(), volatile];
+        children.extend(providers.child_specs());
+        let sessions = DynamicOptions::new().budget(self.session_budget);
+        children.push(DynamicSupervisor::child_spec("sessions", sessions));
+        if self.recovery == Recovery::Eager {
+            children.push(recovery::child_spec(context.clone()));
+        }
+        let intensity = Intensity { max_restarts: 10, within: Duration::from_secs(60) };
+        let root = Supervisor::start(&namespace, "root", intensity, children, None).await?;
+        Ok(System(Arc::new(Running { context, root })))
+    }
+}
+
+impl System {
+    /// A system to be configured and started.
+    pub fn builder() -> SystemBuilder {
+        SystemBuilder {
+            name: None,
+            providers: Providers::builder(),
+            tools: Vec::new(),
+            journal: None,
+            recovery: Recovery::default(),
+            session_budget: RestartBudget {
+                max_restarts: 5,
+                within: Duration::from_secs(60),
+                backoff: Backoff { base: Duration::from_millis(100), max: Duration::from_secs(5) },
+            },
+        }
+    }
+
+    /// The system's name.
+    pub fn name(&self) -> &str {
+        self.0.context.namespace().prefix()
+    }
+
+    /// The session of that name, to be got, started or recovered by `.start()`.
+    pub fn session(&self, name: &str) -> SessionBuilder {
+        SessionBuilder::new(self.0.context.clone(), name)
+    }
+
+    /// A session with a new name.
+    pub fn new_session(&self) -> SessionBuilder {
+        self.session(&format!("s-{}", Uuid::now_v7()))
+    }
+
+    /// One model call: no tools, no history, nothing kept. Await it for the result.
+    pub fn query(&self, prompt: impl Into<Input>) -> OneShot {
+        OneShot::new(self.clone(), prompt.into()).tools(Vec::<Text>::new())
+    }
+
+    /// One agent run with tools: nothing kept. Await it for the result.
+    pub fn run(&self, prompt: impl Into<Input>) -> OneShot {
+        OneShot::new(self.clone(), prompt.into())
+    }
+
+    /// The session of that name, if there is one: live, or stored and brought back by the first thing asked of it.
+    pub async fn whereis(&self, name: &str) -> Option<Session> {
+        let name = SessionName::new(name).ok()?;
+        for durability in [Durability::Strict, Durability::Off] {
+            match self.0.context.journal(durability).position(&name).await {
+                Ok(Some(_)) => return Some(Session::new(self.0.context.clone(), name, durability)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(session = %name, %error, "the journal could not be asked for a session")
+                }
+            }
+        }
+        None
+    }
+
+    /// Every stored session, by name; those of [`Durability::Off`] are not stored.
+    ///
+    /// # Errors
+    /// [`SystemError::Journal`] when the journal cannot be read, [`SystemError::Call`] when the tree does not answer.
+    pub async fn sessions(&self) -> Result<Vec<SessionInfo>, SystemError> {
+        const PAGE: usize = 1000;
+        let quarantined = self.0.context.sessions().quarantined().await?;
+        let port = self.0.context.journal(Durability::Strict);
+        let mut sessions: Vec<SessionInfo> = Vec::new();
+        loop {
+            let page = port.list(sessions.last().map(|last| &last.name), PAGE).await?;
+            let is_last = page.len() < PAGE;
+            sessions.extend(page.into_iter().map(SessionInfo::from));
+            if is_last {
+                break;
+            }
+        }
+        for info in &mut sessions {
+            let id = ergane_session::process_name(&info.name);
+            if let Some((_, reason)) = quarantined.iter().find(|(child, _)| *child == id) {
+                (info.status, info.reason) = ("quarantined", Some(reason.clone()));
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// The supervision tree as data.
+    ///
+    /// # Errors
+    /// [`SystemError::Call`] when it does not answer within 5 s.
+    pub async fn tree(&self) -> Result<TreeNode, SystemError> {
+        Ok(tree(&self.0.root.cell(), Duration::from_secs(5)).await?)
+    }
+
+    /// Ends the tree from the last child to the first. No fact is written: open turns stay open and are gone on with
+    /// at the next start.
+    ///
+    /// # Errors
+    /// [`SystemError::Call`] when it has not ended within `deadline`.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<(), SystemError> {
+        Ok(self.0.root.shutdown(deadline).await?)
+    }
+
+    /// What every session of this system shares, for programs that work with the lower crates.
+    pub fn context(&self) -> &SessionContext {
+        &self.0.context
+    }
+}

@@ -1,0 +1,183 @@
+//! The store cannot take facts for a while: the session waits, acts on nothing, and goes on when it can.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+use common::*;
+use ergane::core::{Envelope, SendId, Seq};
+use ergane::journal::{Append, AppendError, Journal, JournalError, Opened, Position, Sent, SessionSummary};
+use ergane::prelude::*;
+use serde_json::json;
+
+/// A store whose appends fail as the test says.
+#[derive(Debug)]
+struct Faulty {
+    store: Memory,
+    fault: AtomicU8,
+    seen: Mutex<u32>,
+}
+
+const NONE: u8 = 0;
+const FULL: u8 = 1;
+/// The outcome is not known, and it was not written.
+const LOST: u8 = 2;
+/// The outcome is not known, and it was written.
+const WRITTEN: u8 = 3;
+
+impl Faulty {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { store: Memory::new(), fault: AtomicU8::new(NONE), seen: Mutex::new(0) })
+    }
+
+    fn set(&self, fault: u8) {
+        self.fault.store(fault, Ordering::SeqCst);
+    }
+
+    fn failures(&self) -> u32 {
+        *self.seen.lock().unwrap()
+    }
+}
+
+impl Journal for Faulty {
+    fn kind(&self) -> &'static str {
+        "faulty"
+    }
+
+    fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {
+        self.store.open_session(session)
+    }
+
+    fn append(&self, batch: &[Append]) -> Vec<Result<(), AppendError>> {
+        let fault = self.fault.load(Ordering::SeqCst);
+        if fault != NONE {
+            *self.seen.lock().unwrap() += 1;
+        }
+        let unknown = || Err(AppendError::Unknown { reason: "the test says so".into() });
+        match fault {
+            FULL => {
+                let reason = "the disk is full, says the test".to_owned();
+                batch.iter().map(|_| Err(AppendError::NotWritten { reason: reason.clone() })).collect()
+            }
+            LOST => {
+                self.set(NONE);
+                batch.iter().map(|_| unknown()).collect()
+            }
+            WRITTEN => {
+                self.set(NONE);
+                self.store.append(batch).into_iter().map(|_| unknown()).collect()
+            }
+            _ => self.store.append(batch),
+        }
+    }
+
+    fn load(
+        &self,
+        session: &SessionName,
+        after: Seq,
+        below: Seq,
+    ) -> Result<Vec<Arc<Envelope>>, JournalError> {
+        self.store.load(session, after, below)
+    }
+
+    fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {
+        self.store.position(session)
+    }
+
+    fn summary(&self, session: &SessionName) -> Result<Option<SessionSummary>, JournalError> {
+        self.store.summary(session)
+    }
+
+    fn list(&self, after: Option<&SessionName>, limit: usize) -> Result<Vec<SessionSummary>, JournalError> {
+        self.store.list(after, limit)
+    }
+
+    fn open_turns(&self) -> Result<Vec<SessionName>, JournalError> {
+        self.store.open_turns()
+    }
+
+    fn sent(&self, session: &SessionName, send: &SendId) -> Result<Option<Sent>, JournalError> {
+        self.store.sent(session, send)
+    }
+
+    fn delete(&self, session: &SessionName) -> Result<bool, JournalError> {
+        self.store.delete(session)
+    }
+
+    fn release(&self, session: &SessionName) -> Result<(), JournalError> {
+        self.store.release(session)
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_parks_the_session_and_it_goes_on_when_there_is_room() {
+    let store = Faulty::new();
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
+    let system = System::builder()
+        .provider("test", model)
+        .tools(tools)
+        .shared_journal(store.clone())
+        .start()
+        .await
+        .unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let before = alice.actor_ref().unwrap().get_id();
+    let send = sending(&alice, "go");
+    let asked = questions.next().await;
+    store.set(FULL);
+    asked.call(&[("change", json!({}))]);
+    until("it is parked", || async {
+        matches!(alice.status().await.unwrap().activity, Activity::Parked { reason } if reason.contains("disk is full"))
+    })
+    .await;
+    until("it tried again", || async { store.failures() >= 3 }).await;
+    assert!(calls.is_empty(), "nothing runs whose start is no fact");
+    assert_eq!(alice.messages().await.unwrap().len(), 2, "reads still work");
+    store.set(NONE);
+    calls.next().await.give("changed");
+    questions.next().await.answer("done");
+    assert_eq!(&*result(send).await.text, "done");
+    assert_eq!(alice.actor_ref().unwrap().get_id(), before, "no restart was spent");
+}
+
+#[tokio::test]
+async fn an_append_of_unknown_outcome_is_read_back_and_neither_lost_nor_doubled() {
+    for fault in [LOST, WRITTEN] {
+        let store = Faulty::new();
+        let (model, mut questions) = model();
+        let system =
+            System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
+        let alice = system.session("alice").start().await.unwrap();
+        let send = sending(&alice, "go");
+        let asked = questions.next().await;
+        store.set(fault);
+        asked.answer("done");
+        assert_eq!(&*result(send).await.text, "done");
+        assert_eq!(store.failures(), 1);
+        let expected = ["session_started", "queued", "turn_started", "model_replied", "turn_ended"];
+        assert_eq!(kinds(&system, &alice).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_incarnation_that_was_fenced_off_ends_and_writes_nothing() {
+    let store = Faulty::new();
+    let (model, mut questions) = model();
+    let system =
+        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let send = sending(&alice, "go");
+    let asked = questions.next().await;
+    let monitor = alice.monitor();
+    // Somebody else opens the session behind its back.
+    store.open_session(alice.name()).unwrap();
+    asked.answer("too late");
+    assert_eq!(soon("it ends", monitor.down()).await.reason, ExitReason::Normal);
+    // The caller still waits, so it asks the next incarnation, which owns the session again and asks the model anew.
+    questions.next().await.answer("in time");
+    assert_eq!(&*result(send).await.text, "in time");
+    assert!(!log(&system, &alice).await.iter().any(|event| event.to_string().contains("too late")));
+}

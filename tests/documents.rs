@@ -1,0 +1,61 @@
+//! What the documents say of the tests is true: every test that they name exists.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            rust_files(&path, found);
+        } else if name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_guarantees_name_exists() {
+    let mut files = Vec::new();
+    rust_files(&root().join("crates"), &mut files);
+    let sources: String = files.iter().map(|path| fs::read_to_string(path).expect("source")).collect();
+    let guarantees = fs::read_to_string(root().join("docs/guarantees.md")).expect("the page");
+    // A test's name is a sentence: it has several underscores.
+    let named: Vec<&str> =
+        guarantees.split('`').skip(1).step_by(2).filter(|name| name.matches('_').count() >= 3).collect();
+    assert!(named.len() > 20, "the page names its tests: {}", named.len());
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
+    }
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let mut pages =
+        vec![root().join("README.md"), root().join("CHANGELOG.md"), root().join("examples/README.md")];
+    for folder in ["docs", "docs/decisions"] {
+        let entries =
+            fs::read_dir(root().join(folder)).expect("a folder").map(|entry| entry.expect("an entry").path());
+        pages.extend(entries.filter(|path| path.extension().is_some_and(|kind| kind == "md")));
+    }
+    let mut links = 0;
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            if path.is_empty() || path.starts_with("http") {
+                continue;
+            }
+            links += 1;
+            let target = page.parent().expect("a folder").join(path);
+            assert!(target.exists(), "{} links to {link}, which does not exist", page.display());
+        }
+    }
+    assert!(links > 10, "the documents link to each other: {links}");
+}
