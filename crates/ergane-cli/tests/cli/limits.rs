@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Home, Output};
+use crate::harness::{Home, Output, finish};
 
 fn touches(home: &Home) -> String {
     let call = json!({"name": "bash", "arguments": {"command": "echo ran > effect"}});
@@ -178,4 +178,18 @@ fn a_deadline_ends_the_waiting_and_the_turn_stays_open() {
     assert!(output.stderr.contains("turn 1 was left open and is finished: stop"), "{output:?}");
     let object = home.run(&["run", "go", "--script", &hangs, "--timeout", "1s", "--json"]).expect(3).json();
     assert_eq!(object["error"]["kind"], "timeout");
+}
+
+#[test]
+fn a_command_of_the_model_does_not_see_the_keys_of_the_providers() {
+    let home = Home::new();
+    let call = json!({"name": "bash", "arguments": {"command": "env; echo the end"}});
+    let script = home.script("s", &[json!({"tool_calls": [call]}), json!({"text": "done"})]);
+    let mut command =
+        home.command(&["send", "a", "go", "--script", &script, "--allow", "bash", "--provider", "scripted"]);
+    command.env("OPENAI_API_KEY", "planted-secret").env("OTHER", "not a secret");
+    finish(command).expect(0);
+    let log = home.run(&["sessions", "export", "a"]).expect(0).stdout;
+    assert!(log.contains("the end") && log.contains("not a secret"), "{log}");
+    assert!(!log.contains("planted-secret"), "{log}");
 }

@@ -117,7 +117,7 @@ impl Server {
         }
         let decoder = decoder(info.clone(), head_of(&response));
         receive(
-            Answer { response, info: &info },
+            Bounded { body: Answer { response, info: &info }, left: MAX_ANSWER, info: &info },
             decoder,
             idle,
             || silent(&info, idle),
@@ -177,6 +177,9 @@ impl fmt::Debug for Server {
     }
 }
 
+/// The most that one answer may have on the wire, keep-alives included: 128 MiB.
+const MAX_ANSWER: usize = 128 * 1024 * 1024;
+
 /// What is particular to one exchange.
 pub(crate) struct Exchange {
     pub(crate) info: CallInfo,
@@ -199,6 +202,25 @@ struct Answer<'a> {
 impl Body for Answer<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, ProviderError> {
         self.response.chunk().await.map_err(|error| broke_off(&error, self.info))
+    }
+}
+
+/// A body that is cut off when it does not end: an answer is built up in memory.
+struct Bounded<'a, B> {
+    body: B,
+    left: usize,
+    info: &'a CallInfo,
+}
+
+impl<B: Body> Body for Bounded<'_, B> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ProviderError> {
+        let piece = self.body.next().await?;
+        let size = piece.as_ref().map_or(0, Bytes::len);
+        match self.left.checked_sub(size) {
+            Some(left) => self.left = left,
+            None => return Err(crate::wire::protocol_error(self.info, "it does not end")),
+        }
+        Ok(piece)
     }
 }
 

@@ -58,3 +58,18 @@ async fn silence_beyond_the_idle_timeout_is_a_timeout_that_keeps_what_was_proved
     let (result, _) = answer(vec![(0, TEXT), (0, END)]).await;
     assert_eq!(result.unwrap().message.text(), "x", "the reason to stop had come");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_end_is_given_up_and_not_kept_in_memory() {
+    let info = info();
+    let decoder = openai::Decoder::new(info.clone(), Head::new(200, "text/event-stream"));
+    let idle = Duration::from_secs(10);
+    let endless =
+        Bounded { body: Paced(vec![(1, TEXT); 100].into_iter()), left: TEXT.len() * 3, info: &info };
+    let shown = Mutex::new(0);
+    let count = |_| *shown.lock().unwrap() += 1;
+    let error = receive(endless, decoder, idle, || silent(&info, idle), count).await.unwrap_err();
+    assert_eq!(*shown.lock().unwrap(), 3);
+    assert_eq!(error.kind, ErrorKind::Protocol);
+    assert!(error.message.contains("does not end"), "{error}");
+}

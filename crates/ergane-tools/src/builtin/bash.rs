@@ -39,6 +39,9 @@ use crate::sandbox::confine_writes;
 /// How long output may still come after the command ended: of what it left in the background, or of what was killed.
 const DRAIN: Duration = Duration::from_millis(500);
 
+/// Variables that a command does not see: what a model can print ends up in the journal and at its provider.
+const KEYS: [&str; 4] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OLLAMA_API_KEY"];
+
 /// Runs a shell command and returns its exit code and its output (stdout and stderr together, cut to 30,000 characters from
 /// the middle). There is no input and no terminal. Each call is a new shell in the working folder; processes left in
 /// the background are ended with it. Files can be written in the session's folders and under $TMPDIR only.
@@ -270,6 +273,9 @@ async fn spawn(place: &Place, command: String) -> Result<(Child, PipeReader), To
         .stderr(errors)
         .process_group(0)
         .kill_on_drop(true);
+    for key in KEYS {
+        shell.env_remove(key);
+    }
     let mut writable = place.roots.clone();
     writable.push(place.temp().to_owned());
     let runtime = Handle::current();
