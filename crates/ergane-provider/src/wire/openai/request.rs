@@ -139,12 +139,20 @@ fn tool(tool: &ToolSpec) -> Value {
 }
 
 fn user(message: &Message) -> WireMessage<'_> {
-    let mut parts: Vec<ContentPart> = message.parts.iter().filter_map(content_part).collect();
-    // One text goes as a string: every server takes that, not every one a list.
-    let content = match parts.as_mut_slice() {
-        [] => Content::Text(Cow::Borrowed("")),
-        [ContentPart::Text { text }] => Content::Text(std::mem::take(text)),
-        _ => Content::Parts(parts),
+    let texts: Vec<&str> = message
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Text { text } => Some(&**text),
+            _ => None,
+        })
+        .collect();
+    let has_images = message.parts.iter().any(|part| matches!(part, Part::Image { .. }));
+    // Texts alone go as one string: every server takes that, not every one a list.
+    let content = match texts.as_slice() {
+        _ if has_images => Content::Parts(message.parts.iter().filter_map(content_part).collect()),
+        [text] => Content::Text(Cow::Borrowed(text)),
+        texts => Content::Text(Cow::Owned(texts.join("\n"))),
     };
     WireMessage::Text { role: "user", content }
 }

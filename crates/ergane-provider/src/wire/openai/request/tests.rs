@@ -193,6 +193,12 @@ fn arguments_that_are_no_object_and_names_that_are_none_do_not_spoil_the_history
 }
 
 #[test]
+fn several_texts_of_a_user_go_as_one_string() {
+    let sent = messages(vec![Message::user(vec![Part::text("Are you there?"), Part::text("Say hello.")])]);
+    assert_eq!(sent[0]["content"], "Are you there?\nSay hello.");
+}
+
+#[test]
 fn images_go_as_data_urls_and_those_of_results_in_a_message_after_all_results() {
     let image =
         |data: &str| Part::Image { mime: "image/png".into(), source: ImageSource::Base64(data.into()) };
