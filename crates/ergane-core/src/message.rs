@@ -188,6 +188,17 @@ pub struct ToolResult {
 }
 
 impl ToolResult {
+    /// The error result of a call that has no real one: it says `why`.
+    pub fn made(call: &ToolCall, why: impl Into<Text>) -> Self {
+        Self {
+            call: call.id,
+            name: call.name.clone(),
+            content: vec![Part::text(why)],
+            is_error: true,
+            synthetic: true,
+        }
+    }
+
     /// The texts of the result, one after the other.
     pub fn text(&self) -> String {
         join_texts(&self.content)

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text, TurnId};
+use ergane_core::{ModelReply, ModelRequest, ProviderError, Text, TurnId};
 use ergane_provider::retry::{self, RetryPolicy};
 use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -79,8 +79,6 @@ pub enum Report {
     Failed {
         /// Why.
         error: ProviderError,
-        /// How many attempts were made.
-        attempts: u32,
     },
 }
 
@@ -239,7 +237,7 @@ impl LoopState {
         let (id, attempt) = (flight.id, flight.attempt);
         let Some(delay) = retry::delay(attempt, &error, random_unit(), &flight.step.retry) else {
             self.flight = None;
-            return self.report(id, Report::Failed { error, attempts: attempt });
+            return self.report(id, Report::Failed { error });
         };
         tracing::debug!(turn = %id.turn, attempt, ?delay, error = %error, "model call failed, trying again");
         let reset = std::mem::take(&mut flight.shown);
@@ -262,11 +260,4 @@ impl LoopState {
 fn random_unit() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 11;
     bits as f64 / (1u64 << 53) as f64
-}
-
-impl Report {
-    /// The error of a step that could not even be begun.
-    pub fn internal(message: impl Into<Text>) -> Self {
-        Self::Failed { error: ProviderError::new(ErrorKind::Internal, message), attempts: 0 }
-    }
 }

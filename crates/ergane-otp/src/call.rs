@@ -12,6 +12,7 @@ use ractor::{ActorCell, ActorRef, Message, MessagingErr, RpcReplyPort};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::events;
 use crate::exit::ExitReason;
 use crate::life::{Life, life_of};
 use crate::names::Namespace;
@@ -123,6 +124,34 @@ where
             Err(MessagingErr::ChannelClosed) => return Err(CallError::NoProc),
         };
     }
+}
+
+/// Sends a message and asks for nothing, as OTP's `cast`: to the dead, or to one that takes other messages, it is dropped
+/// without an error, and an event of level `debug` says so. Whoever must know calls instead.
+pub fn cast<M: Message>(target: &impl Callee<M>, message: M) {
+    let cell = target.callee();
+    if let Err(error) = cell.send_message(message) {
+        dropped(&cell.get_name().unwrap_or_else(|| cell.get_id().to_string()), &error);
+    }
+}
+
+/// As [`cast`], to whoever lives under `name` now. It does not wait for one that is being started: then it is dropped.
+pub fn cast_name<M: Message>(namespace: &Namespace, name: &str, message: M) {
+    let outcome = match namespace.whereis(name) {
+        Some(cell) => cell.send_message(message),
+        None => Err(MessagingErr::SendErr(message)),
+    };
+    if let Err(error) = outcome {
+        dropped(name, &error);
+    }
+}
+
+fn dropped<M>(to: &str, error: &MessagingErr<M>) {
+    let reason = match error {
+        MessagingErr::InvalidActorType => "it takes messages of another type",
+        MessagingErr::SendErr(_) | MessagingErr::ChannelClosed => "it is not alive",
+    };
+    events::dropped_cast(to, reason);
 }
 
 async fn answer<R>(

@@ -6,11 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
-use ractor::{ActorCell, ActorId, SupervisionEvent};
+use ractor::{ActorCell, ActorId, RpcReplyPort, SupervisionEvent};
 use tokio::sync::Notify;
 
 use crate::entry::{Claim, Entry};
-use crate::error::StartError;
+use crate::error::{ChildError, StartError};
 use crate::exit::ExitReason;
 use crate::lock::lock;
 use crate::promise::Promise;
@@ -56,6 +56,15 @@ pub(crate) fn start_reply(told: impl FnOnce(Result<ActorCell, StartError>) + Sen
             tracing::warn!("the receiver of a start's outcome panicked");
         }
     })
+}
+
+/// Gets the outcome of an order to end.
+pub(crate) type EndReply = RpcReplyPort<Result<(), ChildError>>;
+
+pub(crate) fn answer(reply: EndReply, outcome: Result<(), ChildError>) {
+    if reply.send(outcome).is_err() {
+        tracing::trace!("nobody waits for the end of a child any more");
+    }
 }
 
 /// The supervisor's end of a child's task.
@@ -107,6 +116,8 @@ impl Obituary {
         drop_torn(&self.key.id, torn.flatten());
         drop_torn(&self.key.id, handle.and_then(|handle| handle.take().torn));
         let reason = self.claim.conclude(told.unwrap_or(self.fallback));
+        // If it was stuck, it is not any more, and whoever asks for the name may wait for what comes.
+        self.claim.stopping();
         (self.claim, reason)
     }
 }

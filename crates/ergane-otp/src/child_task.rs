@@ -52,7 +52,6 @@ impl<M: Message + From<ChildReport>> Launch<M> {
         match self.bring_up().await {
             Ok(up) => {
                 let pid = up.cell.get_id();
-                tracing::debug!(child = %self.key.id, %pid, "started");
                 self.report(ChildReport::Started { key: self.key.clone(), cell: up.cell.clone() });
                 if let Some(reply) = reply {
                     reply.keep(Ok(up.cell.clone()));
@@ -125,7 +124,10 @@ impl<M: Message + From<ChildReport>> Launch<M> {
                 }
                 claim.stopping();
                 self.drain(&claim, &scope).await;
-                claim.conclude(ExitReason::Error(error.to_string()));
+                claim.conclude(match error {
+                    StartError::Ignored => ExitReason::Normal,
+                    _ => ExitReason::Error(error.to_string()),
+                });
                 Err((Some(claim), error))
             }
         }

@@ -26,6 +26,31 @@ pub struct ChildInfo {
     pub started_at: Option<SystemTime>,
 }
 
+/// How many children a supervisor has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChildCounts {
+    /// All of them, also those without a process.
+    pub specs: usize,
+    /// Those that live.
+    pub active: usize,
+    /// Those that are supervisors, living or not.
+    pub supervisors: usize,
+    /// Those that are not, living or not.
+    pub workers: usize,
+}
+
+impl ChildCounts {
+    pub(crate) fn of(children: &[ChildInfo]) -> Self {
+        let count = |holds: fn(&ChildInfo) -> bool| children.iter().filter(|child| holds(child)).count();
+        Self {
+            specs: children.len(),
+            active: count(|child| child.pid.is_some()),
+            supervisors: count(|child| child.kind == ChildKind::Supervisor),
+            workers: count(|child| child.kind == ChildKind::Worker),
+        }
+    }
+}
+
 /// What the supervisor itself puts together: references only, so that a list of 100,000 does not hold it up. The
 /// caller turns it into text.
 #[derive(Debug)]

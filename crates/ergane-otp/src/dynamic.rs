@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use ractor::ActorCell;
 
-use crate::budget::RestartBudget;
+use crate::budget::{Intensity, RestartBudget};
 use crate::call::{CallError, call_name};
 use crate::child::start_reply;
-use crate::children::{ChildInfo, to_infos};
+use crate::children::{ChildCounts, ChildInfo, to_infos};
 use crate::dynamic_actor::{Arguments, DynamicActor, DynamicMsg};
 use crate::entry::EntryStatus;
 use crate::error::{ChildError, StartError};
@@ -29,8 +29,11 @@ pub struct DynamicOptions {
     /// How many children it may have, counting those that are starting or between two incarnations, but not the
     /// quarantined. `None`, the default: any number.
     pub max_children: Option<usize>,
-    /// What each child may need in restarts.
+    /// What each child may need in restarts. Not used with a shared budget.
     pub budget: RestartBudget,
+    /// One budget for all children, as OTP's dynamic supervisors have: no back-off and no quarantine, and a restart too many
+    /// ends the supervisor with all its children. `None`, the default: each child has its own.
+    pub shared: Option<Intensity>,
 }
 
 impl DynamicOptions {
@@ -48,6 +51,12 @@ impl DynamicOptions {
     /// Sets what each child may need in restarts.
     pub fn budget(mut self, budget: RestartBudget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// Lets all children share one budget, as OTP's dynamic supervisors do.
+    pub fn shared_budget(mut self, intensity: Intensity) -> Self {
+        self.shared = Some(intensity);
         self
     }
 }
@@ -166,6 +175,14 @@ impl DynamicSupervisorRef {
     /// As [`call_name`], with a deadline of 5 s.
     pub async fn children(&self) -> Result<Vec<ChildInfo>, CallError> {
         self.ask(LIST_DEADLINE, DynamicMsg::List).await.map(to_infos)
+    }
+
+    /// How many children it has, by kind, and how many of them live. Linear in their number, for the caller.
+    ///
+    /// # Errors
+    /// As [`call_name`], with a deadline of 5 s.
+    pub async fn count_children(&self) -> Result<ChildCounts, CallError> {
+        self.children().await.map(|children| ChildCounts::of(&children))
     }
 
     /// The quarantined children: ids and reasons, in no order.

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
-use crate::child::{ChildKey, ChildReport, StartReply, read_event};
+use crate::child::{ChildKey, ChildReport, EndReply, StartReply, answer, read_event};
 use crate::children::Row;
 use crate::dynamic::DynamicOptions;
-use crate::dynamic_state::{State, answer};
-use crate::error::ChildError;
+use crate::dynamic_state::State;
 use crate::names::Namespace;
 use crate::spec::ChildSpec;
 
@@ -19,8 +18,6 @@ pub(crate) struct Arguments {
     pub(crate) name: Arc<str>,
     pub(crate) options: DynamicOptions,
 }
-
-pub(crate) type EndReply = RpcReplyPort<Result<(), ChildError>>;
 
 pub(crate) enum DynamicMsg {
     Start {

@@ -8,13 +8,14 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::budget::{RestartWindow, jitter};
-use crate::child::{ChildKey, ChildOwner, ChildReport, Early, StartReply, Torn};
+use crate::child::{ChildKey, ChildOwner, ChildReport, Early, EndReply, StartReply, Torn, answer};
 use crate::child_task::{Launch, launch};
 use crate::children::Row;
 use crate::dynamic::DynamicOptions;
-use crate::dynamic_actor::{Arguments, DynamicMsg, EndReply};
+use crate::dynamic_actor::{Arguments, DynamicMsg};
 use crate::entry::{Claim, Found};
 use crate::error::{ChildError, StartError};
+use crate::events;
 use crate::exit::ExitReason;
 use crate::names::Namespace;
 use crate::spec::ChildSpec;
@@ -26,6 +27,8 @@ pub(crate) struct State {
     children: HashMap<Arc<str>, Record>,
     by_pid: HashMap<ActorId, Arc<str>>,
     early: Early,
+    /// The restarts of all children, if they share a budget.
+    shared: RestartWindow,
     /// How many starts are under way, and how many children are quarantined: counted, never searched for.
     starting: usize,
     quarantined: usize,
@@ -62,12 +65,6 @@ enum Phase {
     },
 }
 
-pub(crate) fn answer(reply: EndReply, outcome: Result<(), ChildError>) {
-    if reply.send(outcome).is_err() {
-        tracing::trace!("nobody waits for the end of a child any more");
-    }
-}
-
 impl State {
     pub(crate) fn new(arguments: Arguments) -> Self {
         let Arguments { namespace, name, options } = arguments;
@@ -78,6 +75,7 @@ impl State {
             children: HashMap::new(),
             by_pid: HashMap::new(),
             early: Early::new(),
+            shared: RestartWindow::default(),
             starting: 0,
             quarantined: 0,
             epochs: 0,
@@ -258,6 +256,12 @@ impl State {
                 self.start_is_over();
                 match claim {
                     None => self.forget(myself, &key.id, None),
+                    // It wants no process now, and a dynamic supervisor keeps no spec without one.
+                    Some(claim) if matches!(error, StartError::Ignored) => {
+                        if self.record(&key).is_some() {
+                            self.forget(myself, &key.id, Some(claim));
+                        }
+                    }
                     Some(claim) => self.ended(myself, &key, claim, ExitReason::Error(error.to_string())),
                 }
             }
@@ -290,24 +294,26 @@ impl State {
 
     fn ended(&mut self, myself: &ActorRef<DynamicMsg>, key: &ChildKey, claim: Claim, reason: ExitReason) {
         let budget = self.options.budget;
-        let name = self.name.clone();
+        let (name, shared) = (self.name.clone(), self.options.shared);
         // A stale report: dropping the claim is all there is to do.
         let Some(record) = self.record(key) else { return };
-        if reason.is_crash() && !record.ending {
-            tracing::warn!(supervisor = %name, child = %key.id, %reason, "ended");
-        } else {
-            tracing::debug!(supervisor = %name, child = %key.id, %reason, "ended");
-        }
         if record.ending || !record.spec.restart.wants_restart(&reason) {
             return self.forget(myself, &key.id, Some(claim));
         }
         let now = Instant::now();
+        if let Some(intensity) = shared {
+            record.restarts += 1;
+            return match self.shared.admit(now, intensity.max_restarts, intensity.within) {
+                Some(_) => self.restart(myself, key, claim),
+                None => self.give_up(myself, key, claim, &reason),
+            };
+        }
         let Some(before) = record.window.admit(now, budget.max_restarts, budget.within) else {
             let why = format!(
                 "{} restarts within {:?}; the last end was: {reason}",
                 budget.max_restarts, budget.within
             );
-            tracing::warn!(supervisor = %name, child = %key.id, reason = %why, "quarantined");
+            events::quarantine(&name, &key.id, &why);
             claim.quarantine(why.clone());
             for (_, reply) in record.queued.drain(..) {
                 reply.keep(Err(StartError::Quarantined { reason: why.clone() }));
@@ -321,7 +327,7 @@ impl State {
         if wait.is_zero() {
             self.restart(myself, key, claim);
         } else {
-            tracing::info!(supervisor = %name, child = %key.id, ?wait, "waiting before a restart");
+            events::backoff(&name, &key.id, record.restarts, wait);
             claim.backoff(now + wait);
             let (supervisor, key) = (myself.clone(), key.clone());
             let timer = tokio::spawn(async move {
@@ -334,6 +340,16 @@ impl State {
         }
     }
 
+    /// The budget that all children share is used up: ends with them, as OTP's supervisors do.
+    fn give_up(&mut self, myself: &ActorRef<DynamicMsg>, key: &ChildKey, claim: Claim, reason: &ExitReason) {
+        let why = ExitReason::Shutdown(format!("too many restarts; the last child was {}: {reason}", key.id));
+        tracing::warn!(supervisor = %self.name, child = %key.id, %reason, "too many restarts; giving up");
+        self.children.remove(&key.id);
+        drop(claim);
+        // The children are ended in `post_stop`, which comes next: a stop goes before all messages.
+        myself.stop(why.to_stop_reason());
+    }
+
     pub(crate) fn due(&mut self, myself: &ActorRef<DynamicMsg>, key: &ChildKey) {
         let Some(record) = self.record(key) else { return };
         match std::mem::replace(&mut record.phase, Phase::Starting) {
@@ -343,8 +359,11 @@ impl State {
     }
 
     fn restart(&mut self, myself: &ActorRef<DynamicMsg>, key: &ChildKey, claim: Claim) {
-        let Some(spec) = self.record(key).map(|record| record.spec.clone()) else { return };
-        tracing::info!(supervisor = %self.name, child = %key.id, "restarting");
+        let Some((spec, restarts)) = self.record(key).map(|record| (record.spec.clone(), record.restarts))
+        else {
+            return;
+        };
+        events::restart(&self.name, &key.id, restarts);
         let next = self.next_key(key.id.clone());
         let epoch = next.epoch;
         let handle = self.launch(myself, next, spec, Some(claim), None);

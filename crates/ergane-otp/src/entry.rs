@@ -5,6 +5,7 @@
 //! reaps the child, back with that task's report, and again into the next start. Wherever something dies, the claim
 //! dies with it and the name is free; there is no moment in which a name is held by nobody and its actor still lives.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +13,7 @@ use ractor::{ActorCell, ActorId, ActorStatus};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::events;
 use crate::exit::ExitReason;
 use crate::life::Life;
 use crate::lock::lock;
@@ -81,7 +83,11 @@ struct State {
     incarnation: u64,
     /// Whether this incarnation was told as `Up`. One that never came up is not told as having gone down.
     up: bool,
+    /// What the living incarnation says of itself.
+    value: Option<Value>,
 }
+
+pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
 enum Phase {
     Starting,
@@ -122,7 +128,7 @@ pub(crate) fn is_alive(cell: &ActorCell) -> bool {
 
 impl Entry {
     pub(crate) fn new(name: Arc<str>, namespace: Namespace, owner: Option<ActorCell>) -> Arc<Self> {
-        let state = State { phase: Phase::Starting, life: None, incarnation: 0, up: false };
+        let state = State { phase: Phase::Starting, life: None, incarnation: 0, up: false, value: None };
         Arc::new(Self { name, namespace, owner, state: Mutex::new(state), changed: Notify::new() })
     }
 
@@ -172,6 +178,28 @@ impl Entry {
         }
     }
 
+    /// The living actor and what it says of itself.
+    pub(crate) fn living_value(&self) -> Option<(ActorCell, Value)> {
+        let state = lock(&self.state);
+        match &state.phase {
+            Phase::Live(cell) if is_alive(cell) => Some((cell.clone(), state.value.clone()?)),
+            _ => None,
+        }
+    }
+
+    /// Only the incarnation of now may say something of itself; gives back the value of another.
+    pub(crate) fn set_value(&self, life: &Arc<Life>, value: Value) -> Result<(), Value> {
+        let mut state = lock(&self.state);
+        if !state.life.as_ref().is_some_and(|now| Arc::ptr_eq(now, life) && now.reason().is_none()) {
+            return Err(value);
+        }
+        let former = state.value.replace(value);
+        drop(state);
+        // Outside the lock: it may be anything.
+        drop(former);
+        Ok(())
+    }
+
     /// The life that a monitor would watch: the one being born, alive or ending now.
     pub(crate) fn present_life(&self) -> Option<Arc<Life>> {
         lock(&self.state).life.clone().filter(|life| life.reason().is_none())
@@ -204,15 +232,28 @@ impl Entry {
         if !end(&life) {
             return;
         }
+        let asked = !matches!(state.phase, Phase::Live(_));
         if matches!(state.phase, Phase::Live(_) | Phase::Starting) {
             state.phase = Phase::Stopping;
         }
-        if let Some(pid) = life.pid().filter(|_| state.up) {
-            let reason = life.reason().unwrap_or(ExitReason::NoProc);
+        let gone = life.pid().filter(|_| state.up).zip(life.reason());
+        let value = state.value.take();
+        if let Some((pid, reason)) = gone.clone() {
             self.namespace.publish(&self.name, Incarnation::Down { pid, reason });
         }
         drop(state);
+        drop(value);
         self.changed.notify_waiters();
+        if let Some((pid, reason)) = gone {
+            events::exit(|| self.owner_name(), &self.name, pid, &reason, asked);
+        }
+    }
+
+    /// Its supervisor's name in the namespace; empty for a root.
+    fn owner_name(&self) -> String {
+        let name = self.owner.as_ref().and_then(ActorCell::get_name).unwrap_or_default();
+        let own = name.strip_prefix(self.namespace.prefix()).and_then(|rest| rest.strip_prefix('/'));
+        own.map_or_else(|| name.clone(), str::to_owned)
     }
 
     fn enter(&self, phase: Phase, event: Option<Incarnation>) {
@@ -276,8 +317,12 @@ impl Claim {
             state.phase = Phase::Live(cell);
             state.up = true;
         }
+        let up = life.pid().filter(|_| state.up).map(|pid| (pid, state.incarnation));
         drop(state);
         self.entry.changed.notify_waiters();
+        if let Some((pid, incarnation)) = up {
+            events::start(|| self.entry.owner_name(), &self.entry.name, pid, incarnation);
+        }
     }
 
     /// It was asked to end: no longer to be found, and its reference dropped.

@@ -47,6 +47,28 @@ pub enum StartError {
         /// The id.
         id: String,
     },
+    /// The supervisor has a spec of that id, without a process: `restart_child` starts it, `delete_child` forgets it.
+    #[error("there is a child {id:?} without a process; restart or delete it")]
+    AlreadyPresent {
+        /// The id.
+        id: String,
+    },
+    /// The supervisor has no child of that id.
+    #[error("there is no child {id:?}")]
+    NotFound {
+        /// The id.
+        id: String,
+    },
+    /// The child is between two incarnations: being started, waiting for its next start, or being ended.
+    #[error("the child {id:?} is between two incarnations")]
+    Restarting {
+        /// The id.
+        id: String,
+    },
+    /// The start function, or the actor's `pre_start`, said that no process is wanted now. For it to say, and no failure: a
+    /// supervisor keeps the spec without a process, and a dynamic supervisor forgets the child.
+    #[error("its start asks for no process")]
+    Ignored,
     /// It was ended while it started.
     #[error("it was ended while it started")]
     Cancelled,
@@ -71,7 +93,7 @@ impl From<SpawnErr> for StartError {
     }
 }
 
-/// Why a child could not be ended or released.
+/// Why a child could not be ended, deleted or released.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChildError {
@@ -81,6 +103,12 @@ pub enum ChildError {
     /// The child is not quarantined, so there is nothing to lift.
     #[error("the child is not quarantined")]
     NotQuarantined,
+    /// The child lives; it has to be ended first.
+    #[error("the child is running; terminate it first")]
+    Running,
+    /// The child is between two incarnations: being started, waiting for its next start, or being ended.
+    #[error("the child is between two incarnations; terminate it first")]
+    Restarting,
     /// The child does not end: it was asked, killed, and is still there past its grace.
     #[error("the child does not end: {reason}")]
     Stuck {

@@ -65,6 +65,9 @@
 //! # }
 //! ```
 //!
+//! [`Supervisor::builder`] knows the other strategies, one_for_all and rest_for_one; [`SupervisorRef`] and, for a supervisor
+//! within a tree, [`SupervisorHandle`] start, end, restart and delete children at run time.
+//!
 //! # A dynamic supervisor
 //!
 //! Any number of children, started at run time, each with a budget of restarts of its own. One that uses it up is
@@ -178,7 +181,9 @@ mod dynamic_actor;
 mod dynamic_state;
 mod entry;
 mod error;
+mod events;
 mod exit;
+mod idle;
 mod life;
 mod lock;
 mod monitor;
@@ -189,24 +194,33 @@ mod spec;
 mod supervised;
 mod supervisor;
 mod supervisor_actor;
+mod supervisor_commands;
+mod supervisor_handle;
+mod supervisor_reports;
+mod supervisor_round;
+mod supervisor_state;
 mod tree;
 mod watch;
 
 pub use budget::{Backoff, Intensity, RestartBudget};
-pub use call::{CallError, Callee, call, call_name};
-pub use children::ChildInfo;
+pub use call::{CallError, Callee, call, call_name, cast, cast_name};
+pub use children::{ChildCounts, ChildInfo};
 pub use dynamic::{DynamicOptions, DynamicSupervisor, DynamicSupervisorRef};
 pub use entry::EntryStatus;
 pub use error::{ChildError, StartError};
+pub use events::TRACING_TARGET;
 pub use exit::{ExitReason, record_panic_locations};
-pub use monitor::{Down, Monitor};
+pub use idle::{IdleTimer, IdleToken};
+pub use monitor::{Down, DownNote, Monitor, MonitorRef};
 pub use names::Namespace;
 pub use promise::Promise;
 pub use scope::{DrainGuard, Leftovers, Scope, TaskHandle};
 pub use spec::{
-    ChildKind, ChildSpec, DEFAULT_GRACE, DEFAULT_SHUTDOWN, Restart, Shutdown, StartContext, Started,
+    ChildKind, ChildSpec, ChildTemplate, DEFAULT_GRACE, DEFAULT_SHUTDOWN, Restart, Shutdown, StartContext,
+    Started,
 };
-pub use supervisor::{Supervisor, SupervisorRef};
+pub use supervisor::{Strategy, Supervisor, SupervisorBuilder, SupervisorRef};
+pub use supervisor_handle::SupervisorHandle;
 pub use tree::{TreeNode, tree};
 pub use watch::{Incarnation, WATCH_CAPACITY, Watch};
 
@@ -218,6 +232,7 @@ const _: () = {
     crosses_threads::<ChildSpec>();
     crosses_threads::<StartContext>();
     crosses_threads::<SupervisorRef>();
+    crosses_threads::<SupervisorHandle>();
     crosses_threads::<DynamicSupervisorRef>();
     crosses_threads::<StartError>();
     crosses_threads::<CallError>();
@@ -226,3 +241,20 @@ const _: () = {
     moves_between_threads::<Monitor>();
     moves_between_threads::<DrainGuard>();
 };
+
+/// The examples of the topic pages, compiled and run.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../docs/otp/supervisors.md")]
+    mod supervisors {}
+    #[doc = include_str!("../../../docs/otp/dynamic.md")]
+    mod dynamic {}
+    #[doc = include_str!("../../../docs/otp/names.md")]
+    mod names {}
+    #[doc = include_str!("../../../docs/otp/calls.md")]
+    mod calls {}
+    #[doc = include_str!("../../../docs/otp/monitors.md")]
+    mod monitors {}
+    #[doc = include_str!("../../../docs/otp/scopes.md")]
+    mod scopes {}
+}

@@ -7,13 +7,16 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use ractor::{ActorCell, ActorId};
+use ractor::{ActorCell, ActorId, ActorRef, Message};
 
 use crate::entry::is_alive;
 use crate::exit::ExitReason;
 use crate::life::life_of;
+use crate::scope::{Scope, TaskHandle};
 
 /// An actor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +84,27 @@ impl Monitor {
         self.pid
     }
 
+    /// Tells an actor by a message instead: for its handlers, which must not wait. The monitor lives in `scope`, the
+    /// watching actor's own, so it ends with it. The end of the watched actor never stops the watcher.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn notify<M: Message>(
+        self,
+        scope: &Scope,
+        watcher: &ActorRef<M>,
+        message: impl FnOnce(DownNote) -> M + Send + 'static,
+    ) -> MonitorRef {
+        let taken_back = Arc::new(AtomicBool::new(false));
+        let (note, watcher) = (taken_back.clone(), watcher.clone());
+        let task = scope.spawn("monitor", async move {
+            let down = self.await;
+            if watcher.send_message(message(DownNote { down, taken_back: note })).is_err() {
+                tracing::trace!("the watcher is gone too");
+            }
+        });
+        MonitorRef { task, taken_back }
+    }
+
     /// Waits for the end; the same as awaiting the monitor itself.
     pub async fn down(self) -> Down {
         self.await
@@ -98,5 +122,34 @@ impl Future for Monitor {
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Monitor").field("name", &self.name).field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+/// A [`Down`] on its way to an actor, in a message that [`Monitor::notify`] sent.
+#[derive(Debug)]
+pub struct DownNote {
+    down: Down,
+    taken_back: Arc<AtomicBool>,
+}
+
+impl DownNote {
+    /// What happened, or `None` if the monitor was taken back while this lay in the mailbox.
+    pub fn take(self) -> Option<Down> {
+        (!self.taken_back.load(Ordering::Acquire)).then_some(self.down)
+    }
+}
+
+/// A monitor that tells an actor; from [`Monitor::notify`]. Dropping it leaves the monitor in force.
+#[derive(Debug)]
+pub struct MonitorRef {
+    task: TaskHandle,
+    taken_back: Arc<AtomicBool>,
+}
+
+impl MonitorRef {
+    /// Takes the monitor back, and with it a message that is on its way already: [`DownNote::take`] gives `None` from here on.
+    pub fn demonitor(self) {
+        self.taken_back.store(true, Ordering::Release);
+        self.task.abort();
     }
 }

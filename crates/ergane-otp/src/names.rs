@@ -4,6 +4,7 @@
 //! while the first still lives. Here a name belongs to a claim that is dropped after the actor was awaited. ractor's name
 //! is still set, as `<prefix>/<name>`, so that several systems may live in one process.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::fmt;
@@ -15,8 +16,9 @@ use ractor::ActorCell;
 use tokio::time::Instant;
 
 use crate::call::CallError;
-use crate::entry::{Claim, Entry, EntryStatus, Found, Held};
+use crate::entry::{Claim, Entry, EntryStatus, Found, Held, Value};
 use crate::error::StartError;
+use crate::life::Life;
 use crate::lock::{lock, read, write};
 use crate::monitor::Monitor;
 use crate::watch::{Incarnation, Watch, WatchQueue};
@@ -108,6 +110,37 @@ impl Namespace {
                 Found::Wait => changed.await,
             }
         }
+    }
+
+    /// The living actor of that name, waited for also if nobody holds the name now, or it is quarantined or stuck: a name may
+    /// wait for its next owner.
+    ///
+    /// # Errors
+    /// [`CallError::Timeout`].
+    pub async fn wait_for_owner(&self, name: &str, deadline: Duration) -> Result<ActorCell, CallError> {
+        let mut watch = self.watch(name);
+        let owner = async {
+            loop {
+                if let Some(cell) = self.whereis(name) {
+                    return Ok(cell);
+                }
+                if watch.next().await.is_none() {
+                    return Err(CallError::NoProc);
+                }
+            }
+        };
+        tokio::time::timeout(deadline, owner).await.unwrap_or(Err(CallError::Timeout))
+    }
+
+    /// The living actor of that name with the value it has set by
+    /// [`StartContext::set_value`](crate::StartContext::set_value); `None` if nobody lives there, or has set a `T`.
+    pub fn lookup<T: Any + Send + Sync>(&self, name: &str) -> Option<(ActorCell, Arc<T>)> {
+        let (cell, value) = self.entry(name)?.living_value()?;
+        Some((cell, value.downcast().ok()?))
+    }
+
+    pub(crate) fn set_value(&self, name: &str, life: &Arc<Life>, value: Value) -> bool {
+        self.entry(name).is_some_and(|entry| entry.set_value(life, value).is_ok())
     }
 
     /// Watches the incarnation alive now (or being started): tells once when it ends, restart or not. If nobody lives
@@ -248,3 +281,6 @@ impl fmt::Debug for Namespace {
         f.debug_struct("Namespace").field("prefix", &self.0.prefix).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

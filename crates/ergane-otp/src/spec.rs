@@ -1,5 +1,6 @@
 //! How a child is started, ended, and when it is started again.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -142,6 +143,63 @@ impl ChildSpec {
     }
 }
 
+/// A child whose start takes an argument of its own: the spec is made once, and each child from it with an id and its
+/// argument, as `start_child` with extra arguments does in OTP. The argument is cloned for every incarnation.
+///
+/// ```
+/// use ergane_otp::{ChildTemplate, Restart};
+/// # use ractor::{Actor, ActorProcessingErr, ActorRef};
+/// # struct Room;
+/// # impl Actor for Room {
+/// #     type Msg = ();
+/// #     type State = u32;
+/// #     type Arguments = u32;
+/// #     async fn pre_start(&self, _: ActorRef<()>, seats: u32) -> Result<u32, ActorProcessingErr> { Ok(seats) }
+/// # }
+///
+/// let room = ChildTemplate::actor(|_context, seats: u32| (Room, seats));
+/// let small = room.child("small", 4).restart(Restart::Transient);
+/// let large = room.child("large", 400);
+/// assert_eq!((&*small.id, &*large.id), ("small", "large"));
+/// ```
+pub struct ChildTemplate<X> {
+    start: Arc<dyn Fn(StartContext, X) -> StartFuture + Send + Sync>,
+}
+
+impl<X: Clone + Send + Sync + 'static> ChildTemplate<X> {
+    /// As [`ChildSpec::actor`], with the argument of the child.
+    pub fn actor<A, S>(factory: S) -> Self
+    where
+        A: Actor,
+        S: Fn(StartContext, X) -> (A, A::Arguments) + Send + Sync + 'static,
+    {
+        Self {
+            start: Arc::new(move |context: StartContext, extra| {
+                let (actor, arguments) = factory(context.clone(), extra);
+                Box::pin(async move { context.spawn(actor, arguments).await })
+            }),
+        }
+    }
+
+    /// A permanent worker from this template; what differs is set on the spec.
+    pub fn child(&self, id: impl Into<String>, extra: X) -> ChildSpec {
+        let start = self.start.clone();
+        ChildSpec::new(id, move |context| start(context, extra.clone()))
+    }
+}
+
+impl<X> Clone for ChildTemplate<X> {
+    fn clone(&self) -> Self {
+        Self { start: self.start.clone() }
+    }
+}
+
+impl<X> fmt::Debug for ChildTemplate<X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildTemplate").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildSpec")
@@ -173,6 +231,12 @@ pub struct StartContext {
 }
 
 impl StartContext {
+    /// Says something of this incarnation, to be found by [`Namespace::lookup`] under its name as long as it lives; replaces
+    /// what it said before. True if this incarnation is the one of now; of a former one nothing is kept.
+    pub fn set_value<T: Any + Send + Sync>(&self, value: T) -> bool {
+        self.namespace.set_value(&self.name, &self.life, Arc::new(value))
+    }
+
     /// Spawns the actor under the child's name, linked to the supervisor. An actor spawned this way tells panics and
     /// errors apart, and is refused calls to itself; one spawned by hand ends with `Error` in both cases.
     ///

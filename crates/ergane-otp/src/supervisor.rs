@@ -1,18 +1,18 @@
-//! A supervisor of a fixed list of children: started in order, ended in reverse, each awaited.
+//! A supervisor of a list of children: started in order, ended in reverse, each awaited.
 //!
-//! Strategy one_for_one: a child that ends is started again alone. All of a child's life is run by its task (`child.rs`);
-//! this actor only decides, on reports that arrive as messages, so it answers at once whatever its children do.
+//! All of a child's life is run by its task (`child_task.rs`); the supervisor's actor only decides, on reports that arrive as
+//! messages, so it answers at once whatever its children do.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorRef};
 
 use crate::budget::Intensity;
-use crate::call::{CallError, call};
+use crate::call::CallError;
 use crate::child::Flag;
-use crate::children::{ChildInfo, to_infos};
 use crate::error::StartError;
 use crate::exit::ExitReason;
 use crate::life::Life;
@@ -20,14 +20,28 @@ use crate::names::Namespace;
 use crate::spec::{ChildKind, ChildSpec, DEFAULT_GRACE, Shutdown, StartContext};
 use crate::supervised::Supervised;
 use crate::supervisor_actor::{Arguments, SupervisorActor, SupervisorMsg};
+use crate::supervisor_handle::SupervisorHandle;
 
-/// Starts supervisors: [`Supervisor::start`] for the root of a tree, [`Supervisor::child_spec`] for one within it.
+/// Who is started again when a child crashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// That child alone. The default.
+    #[default]
+    OneForOne,
+    /// All children: ended in reverse, then started in order.
+    OneForAll,
+    /// That child and those after it: ended in reverse, then started in order.
+    RestForOne,
+}
+
+/// Starts supervisors: [`Supervisor::start`] for the root of a tree, [`Supervisor::child_spec`] for one within it, and
+/// [`Supervisor::builder`] for all that these two leave at its default.
 #[derive(Debug)]
 pub struct Supervisor;
 
 impl Supervisor {
-    /// Starts a supervisor and, in order, its children. With a `parent` it is linked to that actor, which then receives
-    /// its end as a ractor supervision event; without, it is a root.
+    /// Starts a supervisor, one_for_one, and, in order, its children. With a `parent` it is linked to that actor, which then
+    /// receives its end as a ractor supervision event; without, it is a root.
     ///
     /// # Errors
     /// [`StartError::Failed`] with the first child that did not start, the ones before it having been ended in reverse;
@@ -39,12 +53,95 @@ impl Supervisor {
         specs: Vec<ChildSpec>,
         parent: Option<ActorCell>,
     ) -> Result<SupervisorRef, StartError> {
+        let mut builder = Self::builder().intensity(intensity).children(specs);
+        builder.parent = parent;
+        builder.start(namespace, name).await
+    }
+
+    /// A permanent child that is a supervisor, one_for_one, with these children, ended without a time limit.
+    pub fn child_spec(name: impl Into<String>, intensity: Intensity, specs: Vec<ChildSpec>) -> ChildSpec {
+        Self::builder().intensity(intensity).children(specs).child_spec(name)
+    }
+
+    /// A supervisor without children, one_for_one, with the default intensity, to be changed and started.
+    ///
+    /// ```
+    /// use ergane_otp::{Intensity, Namespace, Strategy, Supervisor};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let names = Namespace::new("builder-example");
+    /// let inner = Supervisor::builder().strategy(Strategy::RestForOne).child_spec("inner");
+    /// let root = Supervisor::builder()
+    ///     .strategy(Strategy::OneForAll)
+    ///     .intensity(Intensity { max_restarts: 1, ..Intensity::default() })
+    ///     .child(inner)
+    ///     .start(&names, "root")
+    ///     .await?;
+    /// assert_eq!(root.count_children().await?.supervisors, 1);
+    /// root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> SupervisorBuilder {
+        SupervisorBuilder::default()
+    }
+}
+
+/// What a supervisor is to be; from [`Supervisor::builder`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder starts nothing by itself"]
+pub struct SupervisorBuilder {
+    strategy: Strategy,
+    intensity: Intensity,
+    specs: Vec<ChildSpec>,
+    parent: Option<ActorCell>,
+}
+
+impl SupervisorBuilder {
+    /// Sets who is started again when a child crashes.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Sets how many restarts all its children may need.
+    pub fn intensity(mut self, intensity: Intensity) -> Self {
+        self.intensity = intensity;
+        self
+    }
+
+    /// Adds a child after those it has.
+    pub fn child(mut self, spec: ChildSpec) -> Self {
+        self.specs.push(spec);
+        self
+    }
+
+    /// Adds children after those it has.
+    pub fn children(mut self, specs: impl IntoIterator<Item = ChildSpec>) -> Self {
+        self.specs.extend(specs);
+        self
+    }
+
+    /// Links it to that actor when it is started; the actor then receives its end as a ractor supervision event.
+    pub fn parent(mut self, parent: ActorCell) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
+    /// Starts it and, in order, its children.
+    ///
+    /// # Errors
+    /// As [`Supervisor::start`].
+    pub async fn start(self, namespace: &Namespace, name: &str) -> Result<SupervisorRef, StartError> {
+        let Self { strategy, intensity, specs, parent } = self;
         let claim = namespace.claim(&Arc::from(name), parent.clone(), DEFAULT_GRACE).await?;
         let (_, life) = claim.begin();
         let actor = Supervised { actor: SupervisorActor, life: life.clone() };
         let arguments = Arguments {
             namespace: namespace.clone(),
             name: name.into(),
+            strategy,
             intensity,
             specs,
             life: life.clone(),
@@ -64,15 +161,18 @@ impl Supervisor {
             drop(claim);
             settle.set();
         });
-        Ok(SupervisorRef { actor, life, gone })
+        Ok(SupervisorRef { handle: SupervisorHandle::of(actor.clone()), actor, life, gone })
     }
 
-    /// A permanent child that is a supervisor with these children, ended without a time limit.
-    pub fn child_spec(name: impl Into<String>, intensity: Intensity, specs: Vec<ChildSpec>) -> ChildSpec {
+    /// A permanent child that is this supervisor, ended without a time limit. (A [`parent`](Self::parent) set here is not
+    /// used: the parent is whoever gets the spec.)
+    pub fn child_spec(self, name: impl Into<String>) -> ChildSpec {
+        let Self { strategy, intensity, specs, parent: _ } = self;
         ChildSpec::new(name, move |context: StartContext| {
             let arguments = Arguments {
                 namespace: context.namespace.clone(),
                 name: context.name.as_str().into(),
+                strategy,
                 intensity,
                 specs: specs.clone(),
                 life: context.life.clone(),
@@ -84,10 +184,13 @@ impl Supervisor {
     }
 }
 
-/// A supervisor started by [`Supervisor::start`]. Cheap to clone. Dropping it ends nothing.
+/// A supervisor started by [`Supervisor::start`] or [`SupervisorBuilder::start`]. Cheap to clone. Dropping it ends nothing.
+///
+/// Its children are managed by what it dereferences to, the [`SupervisorHandle`].
 #[derive(Clone)]
 pub struct SupervisorRef {
     actor: ActorRef<SupervisorMsg>,
+    handle: SupervisorHandle,
     life: Arc<Life>,
     gone: Arc<Flag>,
 }
@@ -121,13 +224,13 @@ impl SupervisorRef {
         self.gone.wait().await;
         self.life.ended().await
     }
+}
 
-    /// Its children, in the order of their start.
-    ///
-    /// # Errors
-    /// As [`call`], with a deadline of 5 s.
-    pub async fn which_children(&self) -> Result<Vec<ChildInfo>, CallError> {
-        call(&self.actor, SupervisorMsg::List, Duration::from_secs(5)).await.map(to_infos)
+impl Deref for SupervisorRef {
+    type Target = SupervisorHandle;
+
+    fn deref(&self) -> &SupervisorHandle {
+        &self.handle
     }
 }
 

@@ -258,3 +258,49 @@ async fn a_callee_that_no_supervisor_of_ours_started_is_down_at_once_too() {
     assert_eq!(outcome, Err(CallError::Down(ExitReason::NoProc)));
     soon(join).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_reply_reaches_its_caller_only() {
+    let (namespace, world) = (namespace(), World::new());
+    let specs = (0..10).map(|n| world.child(&format!("c{n}"))).collect();
+    let root = soon(Supervisor::start(&namespace, "root", plenty(), specs, None)).await.unwrap();
+    let mut callers = tokio::task::JoinSet::new();
+    for n in 0..200_u64 {
+        let namespace = namespace.clone();
+        callers.spawn(async move {
+            let echo = |reply: RpcReplyPort<u64>| {
+                Msg::Do(Box::new(move |_, _| {
+                    // Answered from elsewhere, in whatever order that comes to.
+                    tokio::spawn(async move { reply.send(n) });
+                    Box::pin(async { Ok(()) })
+                }))
+            };
+            (n, call_name(&namespace, &format!("c{}", n % 10), echo, LONG).await)
+        });
+    }
+    for (n, answer) in soon(callers.join_all()).await {
+        assert_eq!(answer, Ok(n));
+    }
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_reply_never_reaches_a_later_call() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, a) = tree(&namespace, &world).await;
+    let (keep, kept) = oneshot::channel();
+    let held = |reply: RpcReplyPort<u64>| {
+        Msg::Do(Box::new(move |_, _| {
+            keep.send(reply).ok();
+            Box::pin(async { Ok(()) })
+        }))
+    };
+    assert_eq!(call(&a, held, Duration::from_secs(1)).await, Err(CallError::Timeout));
+    let late = soon(kept).await.unwrap();
+    assert!(late.is_closed(), "whoever does dear work can see that nobody waits");
+    let (next, ()) = tokio::join!(call(&a, Msg::Ping, LONG), async {
+        assert!(late.send(666).is_err());
+    });
+    assert_eq!(next, Ok(1));
+    soon(root.shutdown(LONG)).await.unwrap();
+}

@@ -391,3 +391,55 @@ async fn many_children_come_and_go_and_leave_nothing_behind() {
     while !soon(pool.children()).await.unwrap().is_empty() {}
     soon(root.shutdown(LONG)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_shared_budget_counts_the_restarts_of_all_children_and_one_more_ends_the_supervisor() {
+    let (namespace, world) = (namespace(), World::new());
+    let shared = Intensity { max_restarts: 2, within: Duration::from_secs(600) };
+    let (root, pool) = pool(&namespace, DynamicOptions::new().shared_budget(shared)).await;
+    let mut a = start(&pool, world.child("a")).await.unwrap();
+    let b = start(&pool, world.child("b")).await.unwrap();
+    a.kill();
+    a = successor(&namespace, "a", &a).await;
+    b.kill();
+    successor(&namespace, "b", &b).await;
+    let monitor = namespace.monitor("pool");
+    a.kill();
+    let reason = soon(monitor).await.reason;
+    assert!(matches!(&reason, ExitReason::Shutdown(why) if why.contains("too many restarts")), "{reason}");
+    // Its parent starts it again, empty; nobody was quarantined.
+    find(&namespace, "pool").await;
+    assert_eq!(soon(pool.children()).await.unwrap(), []);
+    assert_eq!(soon(root.which_children()).await.unwrap()[0].restarts, 1, "the parent counts one crash");
+    eventually(|| namespace.status("a").is_none() && namespace.status("b").is_none()).await;
+    soon(root.shutdown(LONG)).await.unwrap();
+    assert_eq!((world.overlaps(), world.alive(), namespace.names()), (0, 0, vec![]));
+}
+
+#[tokio::test]
+async fn failing_restarts_count_against_a_shared_budget_too() {
+    let (namespace, world) = (namespace(), World::new());
+    let shared = Intensity { max_restarts: 3, within: Duration::from_secs(600) };
+    let (root, pool) = pool(&namespace, DynamicOptions::new().shared_budget(shared)).await;
+    let a = start(&pool, world.child("a")).await.unwrap();
+    let monitor = namespace.monitor("pool");
+    world.break_starts("a", true);
+    a.kill();
+    soon(monitor).await;
+    assert_eq!(world.count("fail a"), 3);
+    soon(root.shutdown(LONG)).await.unwrap();
+    assert_eq!((world.alive(), namespace.names()), (0, vec![]));
+}
+
+#[tokio::test]
+async fn count_children_of_a_dynamic_supervisor_counts_the_living_and_the_kinds() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, pool) = pool(&namespace, options(budget(0))).await;
+    start(&pool, world.child("a")).await.unwrap();
+    start(&pool, Supervisor::child_spec("inner", plenty(), vec![])).await.unwrap();
+    start(&pool, world.child("b")).await.unwrap().kill();
+    eventually(|| matches!(namespace.status("b"), Some(EntryStatus::Quarantined { .. }))).await;
+    let counts = soon(pool.count_children()).await.unwrap();
+    assert_eq!(counts, ChildCounts { specs: 3, active: 2, supervisors: 1, workers: 2 });
+    soon(root.shutdown(LONG)).await.unwrap();
+}

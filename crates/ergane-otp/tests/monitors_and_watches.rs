@@ -234,3 +234,93 @@ async fn a_watch_that_nobody_reads_is_bounded_and_loses_the_oldest() {
     assert_eq!(events.len(), WATCH_CAPACITY);
     assert!(events.contains(&Incarnation::Up { pid: cell.get_id() }));
 }
+
+/// Runs in the handler of `b`, who watches `a`, and gives the test what it needs.
+async fn two(namespace: &Namespace, world: &Arc<World>) -> (SupervisorRef, ActorCell, ActorCell) {
+    let specs = vec![world.child("a"), world.child("b")];
+    let root = soon(Supervisor::start(namespace, "root", plenty(), specs, None)).await.unwrap();
+    (root, find(namespace, "a").await, find(namespace, "b").await)
+}
+
+/// A message that hands the note to the test.
+fn tells(tell: tokio::sync::mpsc::UnboundedSender<Option<Down>>) -> impl FnOnce(DownNote) -> Msg + Send {
+    move |note| {
+        Msg::Do(Box::new(move |_, _| {
+            tell.send(note.take()).unwrap();
+            Box::pin(async { Ok(()) })
+        }))
+    }
+}
+
+#[tokio::test]
+async fn an_actor_is_told_by_a_message_and_lives_on_once_for_each_monitor() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, a, b) = two(&namespace, &world).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let names = namespace.clone();
+    let (ready, set) = tokio::sync::oneshot::channel();
+    order(&b, move |myself, context| async move {
+        for _ in 0..2 {
+            names.monitor("a").notify(&context.scope, &myself, tells(tell.clone()));
+        }
+        names.monitor("nobody").notify(&context.scope, &myself, tells(tell));
+        ready.send(context.scope).unwrap();
+        Ok(())
+    });
+    let scope = soon(set).await.unwrap();
+    let nobody = Down { name: "nobody".into(), pid: None, reason: ExitReason::NoProc };
+    assert_eq!(soon(told.recv()).await.unwrap(), Some(nobody));
+    order_error(&a);
+    let down =
+        Down { name: "a".into(), pid: Some(a.get_id()), reason: ExitReason::Error("told to fail".into()) };
+    for _ in 0..2 {
+        assert_eq!(soon(told.recv()).await.unwrap(), Some(down.clone()));
+    }
+    // No third word comes, nothing is left in the watcher's scope, and the watcher is none the worse for it.
+    assert_eq!(soon(told.recv()).await, None);
+    soon(scope.drained()).await;
+    assert_eq!(find(&namespace, "b").await, b);
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn demonitor_with_flush_leaves_nothing_behind() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, a, b) = two(&namespace, &world).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let names = namespace.clone();
+    let (ready, set) = tokio::sync::oneshot::channel();
+    let (go, sent) = tokio::sync::oneshot::channel::<()>();
+    let (done, scope) = tokio::sync::oneshot::channel();
+    order(&b, move |myself, context| async move {
+        let late = names.monitor("a").notify(&context.scope, &myself, tells(tell.clone()));
+        let early = names.monitor("b").notify(&context.scope, &myself, tells(tell));
+        ready.send(context.scope.clone()).unwrap();
+        // By now the word of the end of `a` lies in the mailbox, behind this message.
+        sent.await.unwrap();
+        late.demonitor();
+        early.demonitor();
+        done.send(context.scope).unwrap();
+        Ok(())
+    });
+    let watching = soon(set).await.unwrap();
+    assert_eq!(watching.alive(), 2);
+    a.kill();
+    eventually(|| watching.alive() == 1).await;
+    go.send(()).unwrap();
+    assert_eq!(soon(told.recv()).await.unwrap(), None, "flushed out of the mailbox");
+    assert_eq!(soon(told.recv()).await, None, "and the other never tells");
+    soon(soon(scope).await.unwrap().drained()).await;
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_monitor_by_name_says_the_name_and_one_by_reference_the_registered_name() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, cell) = tree(&namespace, &world).await;
+    let (by_name, by_cell) = (namespace.monitor("a"), Monitor::of(&cell));
+    cell.kill();
+    assert_eq!(soon(by_name).await.name, "a");
+    assert_eq!(soon(by_cell).await.name, namespace.full_name("a"));
+    soon(root.shutdown(LONG)).await.unwrap();
+}

@@ -116,3 +116,81 @@ async fn a_name_that_ractor_gave_to_a_stranger_fails_the_start_and_is_not_kept()
     soon(pool.start_child(world.child("a"), LONG)).await.unwrap();
     soon(root.shutdown(LONG)).await.unwrap();
 }
+
+#[tokio::test]
+async fn via_registry_entries_carry_a_value_as_long_as_its_actor_lives() {
+    let (namespace, world) = (namespace(), World::new());
+    let specs = vec![world.child("a"), world.child("b")];
+    let root = soon(Supervisor::start(&namespace, "root", plenty(), specs, None)).await.unwrap();
+    let a = find(&namespace, "a").await;
+    assert!(namespace.lookup::<u32>("a").is_none());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    order(&a, move |_, context| async move {
+        assert!(context.set_value("first".to_owned()));
+        assert!(context.set_value(7_u32));
+        tell.send(context).unwrap();
+        Ok(())
+    });
+    let first = soon(told).await.unwrap();
+    let (cell, value) = namespace.lookup::<u32>("a").unwrap();
+    assert_eq!((cell, *value), (a.clone(), 7));
+    assert!(namespace.lookup::<String>("a").is_none(), "of another type, and replaced");
+    assert!(namespace.lookup::<u32>("b").is_none() && namespace.lookup::<u32>("nobody").is_none());
+    // It goes with its incarnation, and the former one has no say any more.
+    let held = Arc::downgrade(&value);
+    drop(value);
+    a.kill();
+    successor(&namespace, "a", &a).await;
+    assert!(namespace.lookup::<u32>("a").is_none());
+    assert!(held.upgrade().is_none(), "nothing keeps the value of a dead one");
+    assert!(!first.set_value(8_u32));
+    assert!(namespace.lookup::<u32>("a").is_none());
+    soon(root.shutdown(LONG)).await.unwrap();
+    assert!(!first.set_value(9_u32));
+}
+
+#[tokio::test]
+async fn a_value_set_in_pre_start_is_there_when_the_start_returns() {
+    struct Said;
+    impl ractor::Actor for Said {
+        type Msg = ();
+        type State = ();
+        type Arguments = StartContext;
+        async fn pre_start(
+            &self,
+            _: ractor::ActorRef<()>,
+            context: StartContext,
+        ) -> Result<(), ractor::ActorProcessingErr> {
+            assert!(context.set_value("from the start"));
+            Ok(())
+        }
+    }
+    let namespace = namespace();
+    let specs = vec![ChildSpec::actor("a", |context| (Said, context))];
+    let root = soon(Supervisor::start(&namespace, "root", plenty(), specs, None)).await.unwrap();
+    assert_eq!(*namespace.lookup::<&str>("a").unwrap().1, "from the start");
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_may_wait_for_its_next_owner() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, pool) = pool(&namespace, DynamicOptions::new().budget(generous())).await;
+    let nobody = namespace.wait_for_owner("a", Duration::from_secs(3600)).await;
+    assert_eq!(nobody, Err(CallError::Timeout));
+    let waiting = tokio::spawn({
+        let namespace = namespace.clone();
+        async move { namespace.wait_for_owner("a", LONG).await }
+    });
+    let first = soon(pool.start_child(world.child("a"), LONG)).await.unwrap();
+    assert_eq!(soon(waiting).await.unwrap(), Ok(first.clone()));
+    assert_eq!(soon(namespace.wait_for_owner("a", LONG)).await, Ok(first));
+    // Also over a time in which nobody holds it.
+    soon(pool.terminate_child("a", LONG)).await.unwrap();
+    let (next, started) = tokio::join!(
+        soon(namespace.wait_for_owner("a", LONG)),
+        soon(pool.start_child(world.child("a"), LONG))
+    );
+    assert_eq!(next.unwrap(), started.unwrap());
+    soon(root.shutdown(LONG)).await.unwrap();
+}

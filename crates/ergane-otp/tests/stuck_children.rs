@@ -145,3 +145,28 @@ async fn a_slow_drop_of_a_state_stalls_no_other_restart_and_no_successor_overlap
     soon(root.shutdown(LONG)).await.unwrap();
     assert_eq!(LIVE.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_child_of_a_supervisor_that_does_not_end_is_told_as_stuck_and_is_at_rest_when_it_does() {
+    let (namespace, world) = (namespace(), World::new());
+    let specs = vec![spec(&world, "a"), spec(&world, "b")];
+    let root = soon(Supervisor::start(&namespace, "root", plenty(), specs, None)).await.unwrap();
+    let release = block(&find(&namespace, "a").await).await;
+    for _ in 0..2 {
+        let outcome = soon(root.terminate_child("a", LONG)).await;
+        assert!(matches!(outcome, Err(ChildError::Stuck { .. })), "{outcome:?}");
+    }
+    let refused = soon(root.restart_child("a", LONG)).await;
+    assert!(matches!(refused, Err(StartError::Restarting { .. })), "{refused:?}");
+    assert_eq!(soon(root.delete_child("a")).await, Err(ChildError::Restarting));
+    // Others do not notice.
+    let b = find(&namespace, "b").await;
+    b.kill();
+    successor(&namespace, "b", &b).await;
+    drop(release);
+    eventually(|| namespace.status("a").is_none()).await;
+    soon(root.restart_child("a", LONG)).await.unwrap();
+    assert_eq!((world.count("start a"), world.overlaps()), (2, 0));
+    soon(root.shutdown(LONG)).await.unwrap();
+    assert_eq!((world.alive(), namespace.names()), (0, vec![]));
+}

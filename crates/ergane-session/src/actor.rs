@@ -199,12 +199,16 @@ impl State {
                 Ok(())
             }
             Internal::ToolProcess(record) => self.on_tool_process(record),
-            Internal::LeftBehindGone(call) => {
-                self.drive.left_behind_gone(call);
+            Internal::LeftBehindGone { call, gone } => {
+                self.on_left_behind(call, gone);
                 Ok(())
             }
-            Internal::GraceOver(turn) => {
-                self.drive.grace_over(turn);
+            Internal::Nudge => {
+                self.drive.held_up = None; // what follows every message tries again
+                Ok(())
+            }
+            Internal::GraceOver(turn, grace) => {
+                self.on_grace_over(turn, grace);
                 Ok(())
             }
             Internal::Released => {
@@ -253,10 +257,10 @@ impl State {
     fn on_loaded(&mut self, (conversation, epoch): (Conversation, Epoch)) -> Result<(), ActorProcessingErr> {
         tracing::debug!(session = %self.name, seq = %conversation.seq(), epoch = epoch.0, "session loaded");
         self.subscribers.set_head(conversation.seq());
-        let open = conversation.turn().is_some();
         self.facts = Facts::loaded(conversation, epoch);
         self.phase = Phase::Live;
-        if open {
+        // A turn that this process cannot run is not recovered: opening it costs no budget.
+        if self.facts.conversation().turn().is_some() && !self.is_unresolved() {
             let cause = if self.incarnation > 1 {
                 "the session's actor was restarted"
             } else {
@@ -420,9 +424,9 @@ async fn load(
     port: &JournalPort,
     name: &SessionName,
 ) -> Result<Loaded, JournalError> {
-    // Never closed, so the only error cannot happen; without a permit the load is only less polite.
-    let _permit = context.loading().acquire().await.ok();
     let opened = port.open(name).await?;
+    // Never closed, so the only error cannot happen; without a permit the load is only less polite.
+    let _permit = if port.store().is_instant() { None } else { context.loading().acquire().await.ok() };
     let log = port.load(name, Seq(0), opened.next_seq).await?;
     let fold = move || Conversation::fold(log.iter().map(Arc::as_ref));
     // A long log is folded off the runtime's workers: others want to run.

@@ -72,11 +72,10 @@ impl Actor for Anchor {
         AnchorMsg::Ended(reason): AnchorMsg,
         state: &mut AnchorState,
     ) -> Result<(), ActorProcessingErr> {
-        let crashed = reason.is_crash();
-        if crashed {
+        state.session = None; // it has ended: there is nothing to end with the anchor
+        if reason.is_crash() {
             return Err(format!("the session ended: {reason}").into());
         }
-        state.session = None; // it has ended: there is nothing to end with the anchor
         me.stop(reason.to_stop_reason());
         Ok(())
     }

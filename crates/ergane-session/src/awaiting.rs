@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use ergane_core::TurnId;
-use ergane_otp::{CallError, call};
-use ractor::ActorRef;
+use ergane_otp::{CallError, EntryStatus, Monitor, call};
+use ractor::{ActorCell, ActorRef};
 use tokio::time::Instant;
 
 use crate::error::SessionError;
@@ -72,31 +72,64 @@ impl Stop {
     async fn run(self) -> Result<(), SessionError> {
         let until = Instant::now() + self.deadline;
         let session = &self.session;
-        let asked = loop {
+        loop {
             let Some(cell) = session.cell() else {
-                if session.context().namespace().status(&session.process_name()).is_none() {
-                    break Ok(());
-                }
-                match session.context().namespace().wait_for(&session.process_name(), left(until)).await {
-                    Ok(_) => continue,
-                    Err(CallError::Timeout) => break Err(SessionError::Deadline),
-                    Err(_) => break Ok(()), // quarantined, or gone meanwhile
+                match session.context().namespace().status(&session.process_name()) {
+                    // Nothing runs, and nothing will by itself.
+                    None | Some(EntryStatus::Ended { .. } | EntryStatus::Quarantined { .. }) => return Ok(()),
+                    Some(_) if Instant::now() >= until => return Err(SessionError::Deadline),
+                    Some(_) => {
+                        pause().await;
+                        continue;
+                    }
                 }
             };
-            match call(&ActorRef::from(cell), SessionMsg::Stop, left(until)).await {
-                Ok(answer) => break answer,
-                Err(CallError::Timeout) => break Err(SessionError::Deadline),
-                Err(_) => pause().await,
-            }
-        };
-        // Whether or not it was ready: its supervisor ends it and waits until it is gone.
-        let grace = left(until).max(Duration::from_secs(10));
-        let ended = session.context().sessions().terminate_child(&session.process_name(), grace).await;
-        ended.or_else(not_found_is_fine).map_err(|error| SessionError::System(error.to_string()))?;
-        match asked {
-            Err(SessionError::Quarantined { .. } | SessionError::Stopped(_)) => Ok(()),
-            other => other,
+            let asked = call(&ActorRef::from(cell.clone()), SessionMsg::Stop, left(until)).await;
+            return match asked {
+                Ok(Ok(()) | Err(SessionError::Stopped(_))) => self.gone(&cell, until).await,
+                // It cannot end by itself: its supervisor ends it.
+                Ok(Err(SessionError::Quarantined { .. })) => self.kill(&cell, Ok(())).await,
+                Ok(Err(error)) => Err(error),
+                Err(CallError::Timeout) => self.kill(&cell, Err(SessionError::Deadline)).await,
+                Err(_) => {
+                    pause().await;
+                    continue; // it died before it answered; a next incarnation is asked
+                }
+            };
         }
+    }
+
+    /// Waits until this incarnation is gone and its name free, or somebody else's.
+    async fn gone(&self, cell: &ActorCell, until: Instant) -> Result<(), SessionError> {
+        let names = self.session.context().namespace();
+        // All is durable: what is left is to see it end, which is worth a moment even when the deadline is near.
+        let until = until.max(Instant::now() + Duration::from_secs(10));
+        let ended = tokio::time::timeout(left(until), Monitor::of(cell).down()).await;
+        if ended.is_err() {
+            return self.kill(cell, Err(SessionError::Deadline)).await;
+        }
+        while Instant::now() < until {
+            match names.status(&self.session.process_name()) {
+                None | Some(EntryStatus::Ended { .. }) => return Ok(()),
+                Some(EntryStatus::Live) if !self.is_still(cell) => return Ok(()),
+                Some(_) => pause().await,
+            }
+        }
+        Err(SessionError::Deadline)
+    }
+
+    fn is_still(&self, cell: &ActorCell) -> bool {
+        self.session.cell().is_some_and(|present| present.get_id() == cell.get_id())
+    }
+
+    /// Has the supervisor end this incarnation, if it is still the one that runs.
+    async fn kill(&self, cell: &ActorCell, outcome: Result<(), SessionError>) -> Result<(), SessionError> {
+        if self.is_still(cell) {
+            let (sessions, id) = (self.session.context().sessions(), self.session.process_name());
+            let ended = sessions.terminate_child(&id, Duration::from_secs(10)).await;
+            ended.or_else(not_found_is_fine).map_err(|error| SessionError::System(error.to_string()))?;
+        }
+        outcome
     }
 }
 

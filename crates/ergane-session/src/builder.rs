@@ -111,7 +111,8 @@ impl SessionBuilder {
         self
     }
 
-    /// Whether facts outlive the process. Default: [`Durability::Strict`]. It belongs to the start, not to the facts.
+    /// Whether facts outlive the process. Default: [`Durability::Strict`]. A session that runs with another one is
+    /// refused.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
@@ -140,10 +141,25 @@ impl SessionBuilder {
         initial.durability = durability;
         let initial = std::sync::Arc::new(initial);
         session.bring_up(Instant::now() + QUICK).await?;
-        let configure =
-            |reply| SessionMsg::Configure { initial: initial.clone(), patch: patch.clone(), reply };
+        let configure = |reply| SessionMsg::Configure {
+            initial: initial.clone(),
+            patch: patch.clone(),
+            durability,
+            reply,
+        };
         session.request(QUICK, configure).await?;
         Ok(session)
+    }
+
+    /// As [`start`](Self::start), and lifts a quarantine.
+    async fn start_again(self) -> Result<Session, SessionError> {
+        match self.clone().start().await {
+            Err(SessionError::Quarantined { .. }) => {
+                Session::new(self.context.clone(), self.name.clone()?, self.durability).start().await?;
+                self.start().await
+            }
+            other => other,
+        }
     }
 
     /// Starts the session and puts an anchor for it into a tree of ractor actors: a small actor, linked to
@@ -160,7 +176,8 @@ impl SessionBuilder {
     }
 
     /// A spec for a supervisor of `ergane-otp`: its child is an anchor (see [`start_link`](Self::start_link)) of this
-    /// session. Its id is `anchor/NAME`; it is restarted when the session was quarantined, not when it was stopped.
+    /// session. Its id is `anchor/NAME`; it is restarted when the session was quarantined, which lifts
+    /// the quarantine (the supervisor's own intensity is the bound), and not when the session was stopped.
     ///
     /// # Errors
     /// [`SessionError::BadName`].
@@ -169,7 +186,7 @@ impl SessionBuilder {
         let spec = ChildSpec::new(id, move |start| {
             let builder = self.clone();
             async move {
-                let session = builder.start().await.map_err(Anchor::start_error)?;
+                let session = builder.start_again().await.map_err(Anchor::start_error)?;
                 Anchor::start(session, start).await
             }
         });

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ergane_core::{
-    CallId, ErrorKind, Event, FinishReason, Next, OpenCall, OpenTurn, Part, SendId, Seq, Text, TurnError,
-    TurnId,
+    CallId, ErrorKind, Event, FinishReason, Next, OpenCall, OpenTurn, Part, Role, SendId, Seq, Text,
+    TurnError, TurnId,
 };
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_loop::{LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId};
@@ -15,15 +15,18 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 
 use crate::actor::{Phase, State, tell};
 use crate::facts::now;
-use crate::message::{Internal, Live};
+use crate::message::{Grace, Internal, Live};
 use crate::status::Activity;
 use crate::tools::{Running, Specs};
 
 /// After so many deaths of the loop with no new fact between them the turn ends.
 const LOOP_DEATHS: u32 = 3;
 
-/// How long running tools have after an interrupt before they are killed.
+/// How long running tools have after an interrupt before they are killed, and then to be gone.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How much of an answer under way is kept for a turn that is interrupted.
+const PARTIAL_LIMIT: usize = 1024 * 1024;
 
 /// What is in flight for the open turn. Nothing of it is a fact: a restart begins with an empty one.
 #[derive(Debug, Default)]
@@ -35,12 +38,18 @@ pub(crate) struct Drive {
     partial: String,
     retrying: Option<String>,
     barrier: Seq,
-    last_end: Seq,
-    grace_over: bool,
+    /// Whether pieces of the answer under way were shown, reasoning too.
+    shown: bool,
+    /// How far the end of an interrupted turn has come, when tools still ran.
+    grace: Option<Grace>,
     pub(crate) specs: Option<(TurnId, Specs)>,
     pub(crate) tools: HashMap<CallId, Running>,
     pub(crate) being_ended: HashSet<CallId>,
     pub(crate) ended: HashSet<CallId>,
+    /// The calls whose process group is a fact: one each.
+    pub(crate) recorded: HashSet<CallId>,
+    /// What an earlier incarnation left behind and does not end.
+    pub(crate) held_up: Option<String>,
 }
 
 /// The loop actor of the open turn.
@@ -68,27 +77,15 @@ impl Drive {
         self.barrier
     }
 
-    /// The position of the last `TurnEnded` of this incarnation.
-    pub(crate) fn last_end(&self) -> Seq {
-        self.last_end
-    }
-
     /// What was shown so far of the answer under way.
     pub(crate) fn partial(&self) -> &str {
         &self.partial
     }
 
-    pub(crate) fn grace_over(&mut self, turn: TurnId) {
-        // A late timer of an earlier turn finds another one open, or none.
-        self.grace_over |= self.tools.keys().any(|call| call.turn == turn);
-    }
-
-    pub(crate) fn left_behind_gone(&mut self, call: CallId) {
-        self.being_ended.remove(&call);
-        self.ended.insert(call);
-    }
-
     pub(crate) fn activity(&self, turn: &OpenTurn) -> Activity {
+        if let Some(reason) = &self.held_up {
+            return Activity::Parked { reason: reason.clone() };
+        }
         if let Some(reason) = &self.retrying {
             return Activity::Retrying { reason: reason.clone() };
         }
@@ -110,18 +107,25 @@ impl Drive {
     }
 
     /// Everything that was in flight for the turn is over.
-    fn turn_over(&mut self, end: Seq) {
+    fn turn_over(&mut self) {
         self.drop_model_call();
         for (_, running) in self.tools.drain() {
             running.kill();
         }
-        self.partial.clear();
+        self.forget_shown();
         self.specs = None;
         self.being_ended.clear();
         self.ended.clear();
-        self.grace_over = false;
+        self.recorded.clear();
+        self.held_up = None;
+        self.grace = None;
         self.deaths = 0;
-        self.last_end = end;
+    }
+
+    /// Nothing of an answer under way is shown any more.
+    fn forget_shown(&mut self) {
+        self.partial.clear();
+        self.shown = false;
     }
 }
 
@@ -130,8 +134,16 @@ impl State {
     pub(crate) async fn advance(&mut self) -> Result<(), ActorProcessingErr> {
         loop {
             self.interrupt_when_stopping()?;
+            if self.is_unresolved_cheaply() {
+                self.refuse_unresolved();
+                return Ok(());
+            }
             let progressed = match self.facts.conversation().next() {
                 Next::Idle => false,
+                Next::StartTurn { .. } if self.next_cannot_run() => {
+                    self.refuse_unresolved();
+                    false
+                }
                 Next::StartTurn { send } => self.start_turn(send)?,
                 Next::CallModel { .. } => self.call_model().await?,
                 Next::RunTools { calls } => self.run_tools(&calls)?,
@@ -141,6 +153,17 @@ impl State {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the open turn needs what is not registered here. Asked before every step, so it is looked up once.
+    fn is_unresolved_cheaply(&mut self) -> bool {
+        self.facts.conversation().turn().is_some_and(|turn| turn.interrupted.is_none())
+            && self.specs().is_none()
+    }
+
+    /// A turn is not begun that could not run here; unless all is to be ended, which needs nothing.
+    fn next_cannot_run(&self) -> bool {
+        matches!(self.phase, Phase::Live) && !self.missing_next().is_empty()
     }
 
     fn interrupt_when_stopping(&mut self) -> Result<(), ActorProcessingErr> {
@@ -190,7 +213,7 @@ impl State {
         self.drive.steps += 1;
         let id = StepId { turn: id, step: self.drive.steps };
         self.drive.flight = Some(Flight { id, saw });
-        self.drive.partial.clear();
+        self.drive.forget_shown();
         if worker.cast(LoopMsg::Step(id, Step::CallModel(step))).is_err() {
             tracing::debug!(session = %self.name, "the loop was gone before its step; its end is on its way");
         }
@@ -208,8 +231,9 @@ impl State {
         let args = LoopArgs { providers: self.context.providers().clone(), reporter };
         // A successor has a name of its own: its predecessor's is only free once that one is all gone.
         let name = match self.drive.deaths {
-            0 => format!("{}/turn/{turn}", self.full_name),
-            deaths => format!("{}/turn/{turn}/restart/{deaths}", self.full_name),
+            // A `#` cannot be in the name of a session, so no session takes a name like this.
+            0 => format!("{}#turn/{turn}", self.full_name),
+            deaths => format!("{}#turn/{turn}/restart/{deaths}", self.full_name),
         };
         // Its `pre_start` only keeps its arguments, so this await is over at once.
         let (actor, join) = Actor::spawn_linked(Some(name), LoopActor, args, self.me.get_cell()).await?;
@@ -226,10 +250,16 @@ impl State {
         match report.report {
             Report::Delta(Delta::Text(text)) => {
                 self.drive.retrying = None;
-                self.drive.partial.push_str(&text);
+                self.drive.shown = true;
+                if self.drive.partial.len() + text.len() <= PARTIAL_LIMIT {
+                    self.drive.partial.push_str(&text);
+                }
                 self.subscribers.live(turn, &Live::Content(text));
             }
-            Report::Delta(Delta::Reasoning(text)) => self.subscribers.live(turn, &Live::Thinking(text)),
+            Report::Delta(Delta::Reasoning(text)) => {
+                self.drive.shown = true;
+                self.subscribers.live(turn, &Live::Thinking(text));
+            }
             Report::Delta(_) => {} // a call is shown when it is a fact
             Report::StreamReset => self.stream_reset(turn),
             Report::Retrying { attempt, delay, error } => {
@@ -239,6 +269,12 @@ impl State {
             }
             Report::Replied { reply, attempts } => {
                 self.model_call_over();
+                if reply.message.role != Role::Assistant {
+                    let why = "the provider answered with a message that is no assistant's";
+                    let error = TurnError::new(ErrorKind::Protocol, why);
+                    self.end_turn(FinishReason::DuringExecution, Some(error))?;
+                    return Ok(());
+                }
                 match self.facts.conversation().replied(reply, saw, attempts) {
                     Some(event) if fits(&event) => drop(self.facts.record(event)?),
                     Some(_) => {
@@ -250,7 +286,7 @@ impl State {
                     None => {}
                 }
             }
-            Report::Failed { error, .. } => {
+            Report::Failed { error } => {
                 self.model_call_over();
                 self.end_turn(error.kind.finish_reason(), Some(TurnError::from(&error)))?;
             }
@@ -262,13 +298,11 @@ impl State {
         self.drive.flight = None;
         self.drive.retrying = None;
         self.drive.deaths = 0;
-        self.drive.partial.clear();
+        self.drive.forget_shown();
     }
 
     fn stream_reset(&mut self, turn: TurnId) {
-        if !self.drive.partial.is_empty() {
-            self.drive.partial.clear();
-        }
+        self.drive.forget_shown();
         self.subscribers.live(turn, &Live::StreamReset);
     }
 
@@ -281,7 +315,7 @@ impl State {
         self.drive.retrying = None;
         self.drive.deaths += 1;
         tracing::warn!(session = %self.name, turn = %worker.turn, deaths = self.drive.deaths, "the loop died");
-        if !self.drive.partial.is_empty() {
+        if self.drive.shown {
             self.stream_reset(worker.turn);
         }
         if under_way && self.drive.deaths >= LOOP_DEATHS {
@@ -298,19 +332,40 @@ impl State {
         self.drive.drop_model_call();
         // What waited for its start never runs.
         self.drive.tools.retain(|_, running| running.cancel());
-        self.drive.grace_over = false;
         if !self.drive.tools.is_empty() {
-            let me = self.me.clone();
-            self.scope.send_after(GRACE, move || tell(&me, Internal::GraceOver(turn)));
+            self.give_grace(turn, Grace::Told);
         }
         Ok(())
+    }
+
+    /// Running tools have a moment: to give what they have, or, once they were killed, to be gone.
+    fn give_grace(&mut self, turn: TurnId, grace: Grace) {
+        self.drive.grace = Some(grace);
+        let me = self.me.clone();
+        self.scope.send_after(GRACE, move || tell(&me, Internal::GraceOver(turn, grace)));
+    }
+
+    pub(crate) fn on_grace_over(&mut self, turn: TurnId, grace: Grace) {
+        // A late timer of an earlier turn, or of an earlier grace, says nothing.
+        let is_due = self.drive.grace == Some(grace) && self.drive.tools.keys().any(|call| call.turn == turn);
+        match (is_due, grace) {
+            (true, Grace::Told) => {
+                self.drive.tools.values().for_each(Running::kill);
+                self.give_grace(turn, Grace::Killed);
+            }
+            (true, Grace::Killed) => {
+                tracing::error!(session = %self.name, "tools of an interrupted turn do not end; it ends without them");
+                self.drive.tools.clear();
+            }
+            (false, _) => {}
+        }
     }
 
     /// Ends the turn; but first what still runs has its grace, and what was left behind is ended.
     fn finish(&mut self, reason: FinishReason, error: Option<TurnError>) -> Result<bool, ActorProcessingErr> {
         let interrupted = self.facts.conversation().turn().and_then(|turn| turn.interrupted.clone());
-        if interrupted.is_some() && !self.drive.tools.is_empty() && !self.drive.grace_over {
-            return Ok(false);
+        if interrupted.is_some() && !self.drive.tools.is_empty() {
+            return Ok(false); // what runs is told, then killed, and gone before the turn is over
         }
         let open: Vec<OpenCall> =
             self.facts.conversation().turn().map(OpenTurn::open_calls).unwrap_or_default();
@@ -339,17 +394,21 @@ impl State {
         let Some(event) = self.facts.conversation().ended_now(reason, error, partial, now()) else {
             return Ok(false);
         };
-        let end = self.facts.record(event)?;
-        self.drive.turn_over(end);
+        self.facts.record(event)?;
+        self.drive.turn_over();
         Ok(true)
     }
 }
 
 /// Whether a store will take the event. Encoding it to know is only worth it for a very large one.
-fn fits(event: &Event) -> bool {
+pub(crate) fn fits(event: &Event) -> bool {
     const SURELY: usize = MAX_EVENT_BYTES / 8;
-    let Event::ModelReplied { message, .. } = event else { return true };
-    let rough: usize = message.parts.iter().map(rough_size).sum();
+    let parts = match event {
+        Event::ModelReplied { message, .. } => &message.parts,
+        Event::ToolFinished { result, .. } => &result.content,
+        _ => return true, // bounded where it comes in
+    };
+    let rough: usize = parts.iter().map(rough_size).sum();
     rough < SURELY || serde_json::to_vec(event).is_ok_and(|bytes| bytes.len() <= MAX_EVENT_BYTES)
 }
 

@@ -1,6 +1,6 @@
 //! Why a turn could not be run or awaited. (A turn that ran is `Ok`, whatever its finish reason.)
 
-use ergane_core::{SendId, SessionName};
+use ergane_core::{Durability, SendId, SessionName};
 use ergane_journal::JournalError;
 
 /// Why something asked of a session could not be done.
@@ -22,9 +22,9 @@ pub enum SessionError {
     /// The input has parts that a user cannot say.
     #[error("an input may have text and images only: calls and results are made by models and tools")]
     NotSpeech,
-    /// The input is over the cap of one event.
+    /// The input, its key, or the settings are over the cap of one event.
     #[error(
-        "the input has {bytes} bytes, more than the {limit} that one event may have: send less, or a path to it"
+        "it has {bytes} bytes, more than the {limit} that one event may have: send less, or a path to it"
     )]
     InputTooLarge {
         /// Its size.
@@ -56,6 +56,14 @@ pub enum SessionError {
         "the deadline passed before the turn ended; the turn goes on and its result can be asked for again"
     )]
     Deadline,
+    /// The session runs with another durability than was asked for.
+    #[error("session {session} runs with durability {running:?}: use that, or stop it first")]
+    OtherDurability {
+        /// Which session.
+        session: SessionName,
+        /// What it keeps.
+        running: Durability,
+    },
     /// A tool or provider of the session is not registered here.
     #[error("session {session} needs what is not registered in this process: {}", missing.join(", "))]
     Unresolved {
@@ -110,7 +118,7 @@ impl SessionError {
             }
             Self::Busy { .. } | Self::OwnedElsewhere { .. } => "busy",
             Self::Deadline => "timeout",
-            Self::Unresolved { .. } => "config",
+            Self::Unresolved { .. } | Self::OtherDurability { .. } => "config",
             Self::Quarantined { .. } | Self::Stopped(_) | Self::System(_) => "internal",
             Self::Journal(error) => error.kind(),
         }

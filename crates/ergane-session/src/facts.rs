@@ -18,18 +18,40 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ergane_core::{
-    Conversation, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, Seq, SessionName, Timestamp,
+    Conversation, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, History, Seq, SessionName, Timestamp,
+    TurnId,
 };
 use ergane_journal::Append;
 
 /// Something that waits for the durable head.
 type Action = Box<dyn FnOnce() + Send>;
 
+/// What may be told of a session: what its durable facts say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    pub(crate) messages: History,
+    pub(crate) turn: Option<TurnId>,
+    pub(crate) turns: usize,
+}
+
+impl View {
+    fn of(conversation: &Conversation) -> Self {
+        Self {
+            messages: conversation.messages(),
+            turn: conversation.turn().map(|turn| turn.id),
+            turns: conversation.turns().len(),
+        }
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Facts {
     conversation: Conversation,
     epoch: Epoch,
     durable: Seq,
+    view: View,
+    /// The view that holds once the append under way is written.
+    next_view: View,
     unsent: Vec<Arc<Envelope>>,
     in_flight: Vec<Arc<Envelope>>,
     parked: Option<String>,
@@ -51,11 +73,17 @@ impl fmt::Debug for Facts {
 impl Facts {
     /// What a load found: everything in it is durable.
     pub(crate) fn loaded(conversation: Conversation, epoch: Epoch) -> Self {
-        Self { durable: conversation.seq(), conversation, epoch, ..Self::default() }
+        let view = View::of(&conversation);
+        Self { durable: conversation.seq(), view, conversation, epoch, ..Self::default() }
     }
 
     pub(crate) fn conversation(&self) -> &Conversation {
         &self.conversation
+    }
+
+    /// What may be told: what is accepted and not yet durable is nobody's to see.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
     }
 
     pub(crate) fn accepted(&self) -> Seq {
@@ -95,6 +123,7 @@ impl Facts {
             return None;
         }
         self.in_flight = std::mem::take(&mut self.unsent);
+        self.next_view = View::of(&self.conversation);
         self.append_in_flight(session)
     }
 
@@ -119,6 +148,7 @@ impl Facts {
         let written = std::mem::take(&mut self.in_flight);
         if let Some(last) = written.last() {
             self.durable = last.seq;
+            self.view = std::mem::take(&mut self.next_view);
         }
         self.failures = 0;
         self.parked = None;

@@ -89,7 +89,8 @@ impl Session {
     /// # Errors
     /// [`SessionError`] when there is no such session, or it cannot be brought back.
     pub async fn messages(&self) -> Result<Vec<Arc<Message>>, SessionError> {
-        self.request(QUICK, SessionMsg::Messages).await
+        let messages = self.request(QUICK, SessionMsg::Messages).await?;
+        Ok(messages.iter().cloned().collect())
     }
 
     /// The settings of the next turn.
@@ -119,6 +120,10 @@ impl Session {
                 Err(CallError::Timeout) => return Err(SessionError::Deadline),
                 Err(_) => continue, // it ended meanwhile; how, the next look tells
                 Ok(cell) => match call(&ActorRef::from(cell), SessionMsg::Status, left).await {
+                    // While it has no facts of its own to tell, the journal's summary does.
+                    Ok(status) if status.durable == Seq(0) => {
+                        return self.stored_status(status.activity).await;
+                    }
                     Ok(status) => return Ok(status),
                     Err(CallError::Timeout) => return Err(SessionError::Deadline),
                     Err(_) => pause().await,
@@ -138,8 +143,8 @@ impl Session {
             turns: usize::try_from(summary.turns).unwrap_or(usize::MAX),
             durable: Seq(summary.next_seq.0.saturating_sub(1)),
             durability: self.durability,
-            provider: None,
-            model: None,
+            provider: summary.provider,
+            model: summary.model,
             usage: summary.usage,
             cost: summary.cost,
         })
@@ -169,7 +174,10 @@ impl Session {
     /// As [`messages`](Self::messages).
     pub async fn interrupt(&self, reason: impl Into<Text>) -> Result<bool, SessionError> {
         let reason = reason.into();
-        let interrupt = |reply| SessionMsg::Interrupt { by: "user".into(), reason: reason.clone(), reply };
+        // Should the session die in between, this is asked again: of the same turn, and not of the next one.
+        let turn = self.status().await?.turn;
+        let interrupt =
+            |reply| SessionMsg::Interrupt { by: "user".into(), reason: reason.clone(), turn, reply };
         self.request(QUICK, interrupt).await
     }
 
@@ -185,15 +193,27 @@ impl Session {
     /// [`SessionError::NotFound`], [`SessionError::System`].
     pub async fn start(&self) -> Result<(), SessionError> {
         let until = Instant::now() + QUICK;
-        let quarantined = matches!(self.status().await?.activity, Activity::Quarantined { .. });
-        if quarantined {
-            let id = self.process_name();
-            let ended = self.context.sessions().terminate_child(&id, left(until)).await;
-            if let Err(error) = ended.or_else(not_found_is_fine) {
-                return Err(SessionError::System(error.to_string()));
-            }
+        let id = self.process_name();
+        match self.context.namespace().status(&id) {
+            Some(EntryStatus::Quarantined { .. }) => match self.context.sessions().release(&id).await {
+                // Somebody else has just lifted it.
+                Ok(()) | Err(ChildError::NotFound | ChildError::NotQuarantined) => {}
+                Err(error) => return Err(SessionError::System(error.to_string())),
+            },
+            Some(EntryStatus::Live) => self.end_when_damaged(until).await?,
+            _ => {}
         }
         self.actor(until).await.map(drop)
+    }
+
+    /// A live actor with a damaged log only says so; it reads the log again when it is started again.
+    async fn end_when_damaged(&self, until: Instant) -> Result<(), SessionError> {
+        let damaged = matches!(self.status().await?.activity, Activity::Quarantined { .. });
+        if damaged {
+            let ended = self.context.sessions().terminate_child(&self.process_name(), left(until)).await;
+            ended.or_else(not_found_is_fine).map_err(|error| SessionError::System(error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Watches the incarnation alive now: tells once when it ends, restart or not. A session that no process runs is
@@ -259,8 +279,13 @@ impl Session {
         let (names, id) = (self.context.namespace(), self.process_name());
         loop {
             match names.status(&id) {
-                Some(EntryStatus::Quarantined { reason } | EntryStatus::Stuck { reason }) => {
+                Some(EntryStatus::Quarantined { reason }) => {
                     return Err(SessionError::Quarantined { session: self.name.clone(), reason });
+                }
+                Some(EntryStatus::Stuck { reason }) => {
+                    let why =
+                        format!("an earlier incarnation of session {} does not end: {reason}", self.name);
+                    return Err(SessionError::System(why));
                 }
                 None | Some(EntryStatus::Ended { .. }) => {
                     let spec = self.context.spec(&self.name, self.durability);
@@ -272,6 +297,8 @@ impl Session {
                         Err(StartError::Timeout) => return Err(SessionError::Deadline),
                         // Between two incarnations; the next look waits for the second.
                         Err(StartError::NameTaken { .. } | StartError::Cancelled) => pause().await,
+                        // Their supervisor is between two incarnations, unless the system has ended.
+                        Err(StartError::NoSupervisor) if names.status("sessions").is_some() => pause().await,
                         Err(error) => return Err(SessionError::System(error.to_string())),
                     }
                 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    CallId, Conversation, Epoch, Message, Part, SendId, Seq, Settings, SettingsPatch, Text, TurnId,
+    CallId, Conversation, Durability, Epoch, History, Part, SendId, Seq, Settings, SettingsPatch, Text,
+    TurnId,
 };
 use ergane_journal::{AppendError, JournalError, Position};
 use ergane_loop::LoopReport;
@@ -68,6 +69,8 @@ pub enum SessionMsg {
         initial: Arc<Settings>,
         /// What was set explicitly.
         patch: SettingsPatch,
+        /// What the caller takes the session to keep; another one than it does is refused.
+        durability: Durability,
         /// Answered when the settings are durable.
         reply: Reply<()>,
     },
@@ -77,8 +80,8 @@ pub enum SessionMsg {
     Accept(Send, Reply<TurnId>),
     /// Answer with the result of a turn, once it has ended.
     Await(TurnId, Reply<TurnResult>),
-    /// Everything that was said.
-    Messages(Reply<Vec<Arc<Message>>>),
+    /// Everything that was said and is durable.
+    Messages(Reply<History>),
     /// The settings of the next turn.
     Settings(Reply<Arc<Settings>>),
     /// What it is doing.
@@ -89,6 +92,8 @@ pub enum SessionMsg {
         by: Text,
         /// Why.
         reason: Text,
+        /// Which turn; the open one when left out. One that has ended was interrupted, or was not.
+        turn: Option<TurnId>,
         /// The answer.
         reply: Reply<bool>,
     },
@@ -119,8 +124,8 @@ pub struct Attached {
 pub struct Snapshot {
     /// What it is doing, and up to which position its facts are durable.
     pub status: Status,
-    /// Everything that was said.
-    pub messages: Vec<Arc<Message>>,
+    /// Everything that was said and is durable.
+    pub messages: History,
     /// What was shown so far of an answer that is not complete.
     pub partial: Text,
 }
@@ -158,6 +163,15 @@ pub enum Live {
     StreamReset,
 }
 
+/// What an interrupt waits for before the turn ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grace {
+    /// Tools were told, and may still give what they have.
+    Told,
+    /// Tools were killed, and may still be on their way out.
+    Killed,
+}
+
 /// What the session's own parts tell it.
 #[derive(Debug)]
 pub enum Internal {
@@ -182,9 +196,16 @@ pub enum Internal {
     /// A tool has a process group; it waits until that is durable.
     ToolProcess(ProcessRecord),
     /// The process group that an earlier incarnation left to this call is gone.
-    LeftBehindGone(CallId),
-    /// The grace after an interrupt is over.
-    GraceOver(TurnId),
+    LeftBehindGone {
+        /// The call.
+        call: CallId,
+        /// Whether it is; else it is tried again.
+        gone: bool,
+    },
+    /// It is time to look again.
+    Nudge,
+    /// The grace that running tools have after an interrupt is over, or the one after they were killed.
+    GraceOver(TurnId, Grace),
     /// The journal no longer counts this process as the session's owner.
     Released,
 }

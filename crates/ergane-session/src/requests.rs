@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ergane_core::{Digest, Event, SendId, Settings, SettingsPatch, Text, TurnId};
+use ergane_core::{Digest, Event, FinishReason, OpenTurn, SendId, Settings, SettingsPatch, Text, TurnId};
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_tool::RegistryError;
 use ractor::ActorProcessingErr;
@@ -20,10 +20,25 @@ pub const QUEUE_LIMIT: usize = 32;
 /// How many bytes an input may have as it stands in an event: the cap of one event, less room for what is around it.
 pub const INPUT_LIMIT: usize = MAX_EVENT_BYTES - 64 * 1024;
 
+/// How many bytes a key may have.
+const KEY_LIMIT: usize = 1024;
+
+/// How many bytes the settings of a session may have as they stand in an event.
+const SETTINGS_LIMIT: usize = 1024 * 1024;
+
+/// How many characters of a reason are kept.
+const REASON_LIMIT: usize = 4096;
+
 impl State {
     pub(crate) fn on_request(&mut self, message: SessionMsg) -> Result<(), ActorProcessingErr> {
         match message {
-            SessionMsg::Configure { initial, patch, reply } => self.on_configure(&initial, patch, reply)?,
+            SessionMsg::Configure { reply, durability, .. } if durability != self.durability => {
+                let (session, running) = (self.name.clone(), self.durability);
+                answer(reply, Err(SessionError::OtherDurability { session, running }));
+            }
+            SessionMsg::Configure { initial, patch, reply, .. } => {
+                self.on_configure(&initial, patch, reply)?
+            }
             SessionMsg::Send(send, reply) => match self.accept(&send)? {
                 Err(error) => answer(reply, Err(error)),
                 Ok(()) => match self.ended_turn_of(&send.id) {
@@ -39,20 +54,19 @@ impl State {
                 },
             },
             SessionMsg::Await(turn, reply) => self.on_await(turn, reply),
-            SessionMsg::Messages(reply) => {
-                let messages = self.facts.conversation().messages().iter().cloned().collect();
-                answer(reply, Ok(messages));
-            }
+            SessionMsg::Messages(reply) => answer(reply, Ok(self.facts.view().messages.clone())),
             SessionMsg::Settings(reply) => {
                 let settings = self.facts.conversation().settings().cloned();
                 answer(reply, settings.ok_or_else(|| SessionError::NotFound(self.name.clone())));
             }
-            SessionMsg::Interrupt { by, reason, reply } => self.on_interrupt(by, reason, reply)?,
+            SessionMsg::Interrupt { by, reason, turn, reply } => {
+                self.on_interrupt(by, reason, turn, reply)?
+            }
             SessionMsg::Stop(reply) => self.phase = Phase::Stopping(vec![reply]),
             SessionMsg::Subscribe { sink, reply } => {
                 let snapshot = Snapshot {
                     status: self.status(),
-                    messages: self.facts.conversation().messages().iter().cloned().collect(),
+                    messages: self.facts.view().messages.clone(),
                     partial: self.drive.partial().into(),
                 };
                 answer(reply, Ok(Attached { snapshot, head: self.subscribers.add(sink) }));
@@ -68,6 +82,11 @@ impl State {
         mut patch: SettingsPatch,
         reply: Reply<()>,
     ) -> Result<(), ActorProcessingErr> {
+        let bytes = serde_json::to_vec(&(initial, &patch)).map_or(usize::MAX, |encoded| encoded.len());
+        if bytes > SETTINGS_LIMIT {
+            answer(reply, Err(SessionError::InputTooLarge { bytes, limit: SETTINGS_LIMIT }));
+            return Ok(());
+        }
         match self.facts.conversation().settings() {
             None => {
                 self.fill_model(&mut patch, &initial.provider);
@@ -125,10 +144,12 @@ impl State {
             Some(SessionError::NotSpeech)
         } else if size > INPUT_LIMIT {
             Some(SessionError::InputTooLarge { bytes: size, limit: INPUT_LIMIT })
+        } else if send.id.0.len() > KEY_LIMIT {
+            Some(SessionError::InputTooLarge { bytes: send.id.0.len(), limit: KEY_LIMIT })
         } else if queued >= QUEUE_LIMIT || (busy && send.when_busy == WhenBusy::Reject) {
             Some(SessionError::Busy { session: session(), queued })
         } else {
-            let missing = self.missing();
+            let missing = self.missing_next();
             (!missing.is_empty()).then(|| SessionError::Unresolved { session: session(), missing })
         };
         if let Some(refusal) = refusal {
@@ -151,10 +172,7 @@ impl State {
     }
 
     fn is_durably_ended(&self, turn: TurnId) -> bool {
-        // Everything up to the end of a turn is in the log before the next turn starts, so only the newest can lag.
-        let conversation = self.facts.conversation();
-        let newest = conversation.turns().last().is_some_and(|last| last.id == turn);
-        conversation.ended(turn).is_some() && (!newest || self.facts.durable() >= self.drive.last_end())
+        self.facts.conversation().ended(turn).is_some_and(|record| record.end <= self.facts.durable())
     }
 
     fn on_await(&mut self, turn: TurnId, reply: Reply<TurnResult>) {
@@ -187,10 +205,22 @@ impl State {
         }
     }
 
-    fn on_interrupt(&mut self, by: Text, reason: Text, reply: Reply<bool>) -> Result<(), ActorProcessingErr> {
-        let open = self.facts.conversation().turn().map(|turn| turn.interrupted.is_some());
+    fn on_interrupt(
+        &mut self,
+        by: Text,
+        reason: Text,
+        turn: Option<TurnId>,
+        reply: Reply<bool>,
+    ) -> Result<(), ActorProcessingErr> {
+        let conversation = self.facts.conversation();
+        let asked = |open: &&OpenTurn| turn.is_none_or(|turn| turn == open.id);
+        let open = conversation.turn().filter(asked).map(|open| open.interrupted.is_some());
+        let reason = shortened(reason);
         match open {
-            None => answer(reply, Ok(false)),
+            None => {
+                let ended = turn.and_then(|turn| conversation.ended(turn));
+                answer(reply, Ok(ended.is_some_and(|record| record.finish == FinishReason::Interrupted)));
+            }
             Some(already) => {
                 if !already {
                     self.interrupt(by, reason)?;
@@ -201,11 +231,26 @@ impl State {
         Ok(())
     }
 
-    /// What the session needs for its next turn, or its open one, and this process has not.
+    /// Whether the open turn needs what this process has not. One that is being interrupted needs nothing more.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        let turn = self.facts.conversation().turn();
+        turn.is_some_and(|turn| turn.interrupted.is_none() && !self.missing_of(&turn.settings).is_empty())
+    }
+
+    /// What the next turn needs and this process has not.
+    pub(crate) fn missing_next(&self) -> Vec<String> {
+        self.facts.conversation().settings().map(|settings| self.missing_of(settings)).unwrap_or_default()
+    }
+
+    /// What the open turn needs and this process has not, else the next one.
     pub(crate) fn missing(&self) -> Vec<String> {
-        let conversation = self.facts.conversation();
-        let settings = conversation.turn().map(|turn| &turn.settings).or(conversation.settings());
-        let Some(settings) = settings else { return Vec::new() };
+        match self.facts.conversation().turn() {
+            Some(turn) => self.missing_of(&turn.settings),
+            None => self.missing_next(),
+        }
+    }
+
+    fn missing_of(&self, settings: &Settings) -> Vec<String> {
         let mut missing = Vec::new();
         if self.context.providers().get(&settings.provider).is_none() {
             missing.push(format!("provider {}", settings.provider));
@@ -220,15 +265,26 @@ impl State {
         missing
     }
 
+    /// Nobody may wait for a turn that does not run here.
+    pub(crate) fn refuse_unresolved(&mut self) {
+        let missing = self.missing();
+        let error = SessionError::Unresolved { session: self.name.clone(), missing };
+        let open = self.facts.conversation().turn().map(|turn| (turn.send.clone(), Some(turn.id)));
+        let queued = self.facts.conversation().queue().iter().map(|queued| (queued.send.clone(), None));
+        for (send, turn) in open.into_iter().chain(queued).collect::<Vec<_>>() {
+            self.waiters.refuse(&send, turn, &error);
+        }
+    }
+
     pub(crate) fn status(&self) -> Status {
         let conversation = self.facts.conversation();
         let settings = conversation.settings();
         Status {
             session: self.name.clone(),
             activity: self.activity(),
-            turn: conversation.turn().map(|turn| turn.id),
+            turn: self.facts.view().turn,
             queued: conversation.queue().len(),
-            turns: conversation.turns().len(),
+            turns: self.facts.view().turns,
             durable: self.facts.durable(),
             durability: self.durability,
             provider: settings.map(|settings| settings.provider.clone()),
@@ -260,5 +316,12 @@ impl State {
             return Activity::Unresolved { missing };
         }
         self.drive.activity(turn)
+    }
+}
+
+fn shortened(reason: Text) -> Text {
+    match reason.char_indices().nth(REASON_LIMIT) {
+        Some((end, _)) => reason.get(..end).unwrap_or_default().into(),
+        None => reason,
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::error::SessionError;
 use crate::event::SessionEvent;
-use crate::handle::{FOREVER, Session, left};
+use crate::handle::{FOREVER, Session, left, pause};
 use crate::message::{Send as Sent, SessionMsg, WhenBusy};
 use crate::result::TurnResult;
 use crate::subscription::Subscription;
@@ -73,11 +73,16 @@ impl SendMessage {
         let Self { session, send, deadline } = self;
         let id = send.id.clone();
         let until = Instant::now() + deadline;
-        let run = async move {
+        // On its way before anybody reads: dropping the stream cancels nothing.
+        let sent = tokio::spawn(async move {
             let turn = session.request(deadline, |reply| SessionMsg::Accept(send.clone(), reply)).await?;
-            Ok((session.clone(), turn))
+            Ok((session, turn))
+        });
+        let accepted = async move {
+            sent.await
+                .unwrap_or_else(|error| Err(SessionError::System(format!("the send was lost: {error}"))))
         };
-        let stage = Stage::Accepting(Box::pin(run));
+        let stage = Stage::Accepting(Box::pin(accepted));
         Ok(TurnStream { subscription, id, until, stage, held: VecDeque::new(), turn: None, over: false })
     }
 }
@@ -128,7 +133,12 @@ impl TurnStream {
                 biased;
                 event = self.subscription.next_of_turn() => match event {
                     Some(Ok(event)) => self.hold(event),
-                    Some(Err(error)) => tracing::debug!(%error, "events of a turn could not be read; trying again"),
+                    // The result is known, and what cannot be read now will hardly be read soon.
+                    Some(Err(_)) if matches!(self.stage, Stage::Ended(_)) => self.over = true,
+                    Some(Err(error)) => {
+                        tracing::debug!(%error, "events of a turn could not be read; trying again");
+                        pause().await;
+                    }
                     None => self.over = true,
                 },
                 () = self.stage.step(self.until) => self.after_step(),

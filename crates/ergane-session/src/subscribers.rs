@@ -31,6 +31,7 @@ impl Default for Subscribers {
 
 impl Subscribers {
     pub(crate) fn add(&mut self, sink: mpsc::Sender<Item>) -> watch::Receiver<Seq> {
+        self.list.retain(|subscriber| !subscriber.sink.is_closed());
         self.list.push(Subscriber { sink, lost: 0 });
         self.head.subscribe()
     }

@@ -113,7 +113,7 @@ impl Subscription {
             }
             Item::Live(turn, live) => {
                 match &live {
-                    Live::Content(_) => self.shown = Some(turn),
+                    Live::Content(_) | Live::Thinking(_) => self.shown = Some(turn),
                     Live::StreamReset => self.shown = None,
                     _ => {}
                 }
@@ -135,6 +135,9 @@ impl Subscription {
             // Of a subscription that began in mid-turn.
             Event::ToolFinished { result, .. } => self.turn = Some(result.call.turn),
             _ => {}
+        }
+        if let Event::TurnEnded { turn, .. } = &fact.event {
+            (self.turn, self.shown) = (Some(*turn), None);
         }
         let turn = self.turn;
         self.ready.extend(SessionEvent::of_fact(fact).into_iter().map(|event| (turn, event)));

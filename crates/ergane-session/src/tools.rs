@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{
-    CallId, CallPhase, Effect, Event, OpenCall, Part, Seq, ToolCall, ToolResult, ToolSpec, schedule,
+    CallId, CallPhase, Effect, Event, OpenCall, Seq, ToolCall, ToolResult, ToolSpec, schedule,
 };
 use ergane_otp::Promise;
 use ergane_tool::{
@@ -16,6 +16,7 @@ use ractor::{ActorProcessingErr, SpawnErr};
 use serde_json::{Map, Value};
 
 use crate::actor::{State, tell};
+use crate::drive::fits;
 use crate::message::{Internal, Live};
 
 /// The tools offered in a turn, as the model is told of them.
@@ -68,7 +69,7 @@ impl Running {
         }
     }
 
-    pub(crate) fn kill(self) {
+    pub(crate) fn kill(&self) {
         if let Self::Live(handle) = self {
             handle.cell.kill();
         }
@@ -168,7 +169,13 @@ impl State {
             return Ok(());
         }
         let Some(Gate::Run { tool, effect, arguments }) = self.gate(&open.call) else { return Ok(()) };
-        if effect.needs_start_fact() && open.phase == CallPhase::Fresh {
+        // Whatever the order of those who ask: nothing else may ever be started.
+        let starts = match open.phase {
+            CallPhase::Fresh => true,
+            CallPhase::Again { .. } => false,
+            CallPhase::InFlight | CallPhase::CutOff | CallPhase::Poisoned => return Ok(()),
+        };
+        if starts && effect.needs_start_fact() {
             let key = open.call.id.idempotency_key(&self.name);
             self.facts.record(Event::ToolStarted { call: open.call.id, effect, key })?;
         }
@@ -199,7 +206,7 @@ impl State {
     fn spawn_tool(&self, start: Start) -> Result<ToolHandle, SpawnErr> {
         let Start { call, tool, arguments, .. } = start;
         let id = call.id;
-        let name = format!("{}/tool/{id}", self.full_name);
+        let name = format!("{}#tool/{id}", self.full_name);
         let settings = self.facts.conversation().turn().map(|turn| turn.settings.clone());
         let mut parts = ContextParts::new(self.name.clone(), id, PathBuf::new());
         let mut limit = Duration::from_secs(60);
@@ -231,13 +238,18 @@ impl State {
             .and_then(|turn| turn.batch().find(|(call, done)| call.id == id && !done))
             .map(|(call, _)| call);
         let Some(call) = call else { return Ok(()) }; // its turn was ended without it
-        let event = match outcome {
-            Some(ToolOutcome { content, is_error, ui, synthetic }) => {
+        let interrupted = turn.and_then(|turn| turn.interrupted.as_ref());
+        let event = match (outcome, interrupted) {
+            (Some(ToolOutcome { content, is_error, ui, synthetic }), _) => {
                 let result = ToolResult { call: id, name: call.name.clone(), content, is_error, synthetic };
                 Event::ToolFinished { result: Arc::new(result), denied: false, ui }
             }
-            None => error_result(call, KILLED, false),
+            (None, Some(why)) => {
+                error_result(call, &format!("interrupted before it had a result: {why}"), false)
+            }
+            (None, None) => error_result(call, KILLED, false),
         };
+        let event = if fits(&event) { event } else { error_result(call, TOO_LARGE, false) };
         self.facts.record(event)?;
         Ok(())
     }
@@ -255,11 +267,26 @@ impl State {
         let ergane_tool::ProcessRecord { call, group, leader_started, recorded } = record;
         let runs = self.drive.tools.contains_key(&call)
             && self.facts.conversation().turn().is_some_and(|turn| turn.is_open(call));
-        if runs {
+        // One group a call: recovery knows of the one that is a fact.
+        if runs && self.drive.recorded.insert(call) {
             self.facts.record(Event::ToolProcess { call, group, leader_started })?;
             self.facts.when_durable(move || recorded.keep(()));
         }
         Ok(()) // dropped otherwise, which tells the tool not to run it
+    }
+
+    /// What was left behind is gone; or it is not, and nothing is said of its call until it is.
+    pub(crate) fn on_left_behind(&mut self, call: CallId, gone: bool) {
+        self.drive.being_ended.remove(&call);
+        if gone {
+            self.drive.ended.insert(call);
+            self.drive.held_up = None;
+        } else {
+            let why = format!("a process that an earlier incarnation started for call {call} does not end");
+            self.drive.held_up = Some(why);
+            let me = self.me.clone();
+            self.scope.send_after(Duration::from_secs(5), move || tell(&me, Internal::Nudge));
+        }
     }
 
     /// Ends the process group that an earlier incarnation left to this call. True when there is none, or it is gone.
@@ -269,32 +296,30 @@ impl State {
         if self.drive.ended.contains(&id) {
             return true;
         }
+        if self.drive.held_up.is_some() {
+            return false;
+        }
         if self.drive.being_ended.insert(id) {
             let (me, session) = (self.me.clone(), self.name.clone());
             self.scope.spawn("end a process left behind", async move {
                 let gone = tokio::task::spawn_blocking(move || kill_left_behind(group, started)).await;
-                if !matches!(gone, Ok(true)) {
-                    tracing::error!(%session, call = %id, group, "a process group left behind could not be ended");
+                let gone = matches!(gone, Ok(true));
+                if !gone {
+                    tracing::error!(%session, call = %id, group, "a process group left behind does not end");
                 }
-                tell(&me, Internal::LeftBehindGone(id));
+                tell(&me, Internal::LeftBehindGone { call: id, gone });
             });
         }
         false
     }
 }
 
+const TOO_LARGE: &str = "the result was too large to be kept; ask for less";
+
 fn is_to_run(open: &OpenCall) -> bool {
     matches!(open.phase, CallPhase::Fresh | CallPhase::Again { .. })
 }
 
-/// A result that Ergane makes because there is no real one.
 fn error_result(call: &ToolCall, why: &str, denied: bool) -> Event {
-    let result = ToolResult {
-        call: call.id,
-        name: call.name.clone(),
-        content: vec![Part::text(why)],
-        is_error: true,
-        synthetic: true,
-    };
-    Event::ToolFinished { result: Arc::new(result), denied, ui: None }
+    Event::ToolFinished { result: Arc::new(ToolResult::made(call, why)), denied, ui: None }
 }

@@ -19,15 +19,15 @@ pub(crate) struct Waiters {
 
 impl Waiters {
     pub(crate) fn for_start(&mut self, send: SendId, reply: Reply<TurnId>) {
-        self.accepted.entry(send).or_default().push(reply);
+        add(self.accepted.entry(send).or_default(), reply);
     }
 
     pub(crate) fn for_result(&mut self, send: SendId, reply: Reply<TurnResult>) {
-        self.results.entry(send).or_default().push(reply);
+        add(self.results.entry(send).or_default(), reply);
     }
 
     pub(crate) fn for_turn(&mut self, turn: TurnId, reply: Reply<TurnResult>) {
-        self.by_turn.entry(turn).or_default().push(reply);
+        add(self.by_turn.entry(turn).or_default(), reply);
     }
 
     /// The turn of this send has durably started.
@@ -46,6 +46,18 @@ impl Waiters {
         }
     }
 
+    /// This send, or this turn, will have no result here.
+    pub(crate) fn refuse(&mut self, send: &SendId, turn: Option<TurnId>, error: &SessionError) {
+        for reply in self.accepted.remove(send).into_iter().flatten() {
+            answer(reply, Err(error.clone()));
+        }
+        let by_send = self.results.remove(send).into_iter().flatten();
+        let by_turn = turn.and_then(|turn| self.by_turn.remove(&turn)).into_iter().flatten();
+        for reply in by_send.chain(by_turn) {
+            answer(reply, Err(error.clone()));
+        }
+    }
+
     /// Nobody who waits will get a result here.
     pub(crate) fn refuse_all(&mut self, error: &SessionError) {
         for reply in self.accepted.drain().flat_map(|(_, replies)| replies) {
@@ -57,6 +69,12 @@ impl Waiters {
             answer(reply, Err(error.clone()));
         }
     }
+}
+
+/// Adds a port, and forgets those whose callers have left: somebody may ask again and again.
+fn add<T>(ports: &mut Vec<RpcReplyPort<T>>, port: RpcReplyPort<T>) {
+    ports.retain(|port| !port.is_closed());
+    ports.push(port);
 }
 
 /// Replies. A caller that has gone away (its deadline passed, its future was dropped) is no failure of the session.

@@ -365,6 +365,37 @@ async fn a_session_that_needs_what_is_not_registered_is_listed_and_not_run() {
 }
 
 #[tokio::test]
+async fn opening_a_turn_that_this_process_cannot_run_costs_it_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("j.db");
+    let turn = left_by_a_crash(&path, &["change"], |_| Vec::new());
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
+    for _ in 0..4 {
+        let elsewhere = System::builder()
+            .provider("another", model.clone())
+            .tools(tools.clone())
+            .journal(Sqlite::open(&path).unwrap())
+            .start()
+            .await
+            .unwrap();
+        let alice = elsewhere.whereis("alice").await.unwrap();
+        let error = alice.turn(turn).await.unwrap_err();
+        assert!(matches!(error, SessionError::Unresolved { .. }), "{error}");
+        let status = alice.status().await.unwrap();
+        assert!(matches!(status.activity, Activity::Unresolved { .. }), "{status:?}");
+        crash(elsewhere, alice).await;
+    }
+    let back = open(&path, &model, tools).await;
+    calls.next().await.give("changed");
+    questions.next().await.answer("done");
+    let alice = back.whereis("alice").await.unwrap();
+    assert_eq!(alice.turn(turn).await.unwrap().finish_reason, FinishReason::Stop);
+    let recovered = kinds(&back, &alice).await.into_iter().filter(|kind| kind == "recovered").count();
+    assert_eq!(recovered, 1, "by the process that could run it");
+}
+
+#[tokio::test]
 async fn a_session_owned_by_another_process_is_refused_and_free_once_that_one_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.db");

@@ -135,12 +135,46 @@ async fn a_full_disk_parks_the_session_and_it_goes_on_when_there_is_room() {
     .await;
     until("it tried again", || async { store.failures() >= 3 }).await;
     assert!(calls.is_empty(), "nothing runs whose start is no fact");
-    assert_eq!(alice.messages().await.unwrap().len(), 2, "reads still work");
+    assert_eq!(
+        alice.messages().await.unwrap().len(),
+        1,
+        "reads work, and show nothing that may still be lost"
+    );
+    assert_eq!(alice.subscribe(None).await.unwrap().snapshot().messages.len(), 1);
     store.set(NONE);
     calls.next().await.give("changed");
     questions.next().await.answer("done");
     assert_eq!(&*result(send).await.text, "done");
     assert_eq!(alice.actor_ref().unwrap().get_id(), before, "no restart was spent");
+}
+
+#[tokio::test]
+async fn no_result_is_told_before_the_end_of_its_turn_is_durable() {
+    let store = Faulty::new();
+    let (model, mut questions) = model();
+    let system =
+        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let first = alice.send_message("one").accepted().await.unwrap();
+    let asked = questions.next().await;
+    let second = sending(&alice, "two");
+    until("two waits", || async { alice.status().await.unwrap().queued == 1 }).await;
+    until("two is durable", || async { kinds(&system, &alice).await.len() == 4 }).await;
+    store.set(FULL);
+    asked.answer("done");
+    until("the first end is not written", || async { store.failures() >= 1 }).await;
+    // Both turns have ended now, as far as the session knows; none of it is durable.
+    let stop = {
+        let alice = alice.clone();
+        tokio::spawn(async move { alice.stop().await })
+    };
+    let early = alice.turn(first).deadline(std::time::Duration::from_millis(200)).await.unwrap_err();
+    assert!(matches!(early, SessionError::Deadline), "{early}");
+    assert!(!second.is_finished() && !stop.is_finished());
+    store.set(NONE);
+    soon("the stop ends", stop).await.unwrap().unwrap();
+    assert_eq!(result(second).await.finish_reason, FinishReason::Interrupted);
+    assert_eq!(alice.turn(first).await.unwrap().text.as_ref(), "done");
 }
 
 #[tokio::test]

@@ -400,6 +400,105 @@ async fn bad_input_is_told_at_the_door_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_send_whose_turn_cannot_run_is_refused_and_not_kept_waiting() {
+    let (model, mut questions) = model();
+    let system = system(&model).await;
+    let alice = system.session("alice").start().await.unwrap();
+    let first = sending(&alice, "one");
+    let asked = questions.next().await;
+    let queued = sending(&alice, "two");
+    until("two waits", || async { alice.status().await.unwrap().queued == 1 }).await;
+    system.session("alice").tools(["no-such-tool"]).start().await.unwrap();
+    let error = alice.send_message("three").await.unwrap_err();
+    assert!(matches!(error, SessionError::Unresolved { .. }), "{error}");
+    asked.answer("done");
+    assert_eq!(&*result(first).await.text, "done");
+    let error = soon("two is refused", queued).await.unwrap().unwrap_err();
+    assert!(matches!(error, SessionError::Unresolved { .. }), "{error}");
+    // It was accepted, so it runs once it can.
+    let none: [&str; 0] = [];
+    system.session("alice").tools(none).start().await.unwrap();
+    let asked = questions.next().await;
+    assert_eq!(asked.texts().last().unwrap(), "two");
+    asked.answer("now");
+}
+
+#[tokio::test]
+async fn what_is_larger_than_an_event_is_refused_at_the_door() {
+    let (model, _questions) = model();
+    let system = system(&model).await;
+    let large = "x".repeat(2 * 1024 * 1024);
+    let error = system.session("alice").system_prompt(large.clone()).start().await.unwrap_err();
+    assert!(matches!(error, SessionError::InputTooLarge { .. }), "{error}");
+    let alice = system.session("alice").start().await.unwrap();
+    let error = alice.send_message("hi").key(&large).await.unwrap_err();
+    assert!(matches!(error, SessionError::InputTooLarge { .. }), "{error}");
+    assert_eq!(kinds(&system, &alice).await, ["session_started"]);
+}
+
+#[tokio::test]
+async fn a_session_is_not_taken_for_one_of_another_durability() {
+    let (model, _questions) = model();
+    let system = system(&model).await;
+    let _off = system.session("alice").durability(Durability::Off).start().await.unwrap();
+    let error = system.session("alice").start().await.unwrap_err();
+    assert!(matches!(error, SessionError::OtherDurability { running: Durability::Off, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_turn_ends_when_its_interrupted_tools_are_gone_and_not_before() {
+    struct Stubborn(std::sync::Arc<std::sync::atomic::AtomicBool>);
+    impl Tool for Stubborn {
+        fn name(&self) -> &str {
+            "stubborn"
+        }
+        fn description(&self) -> &str {
+            "it does not listen"
+        }
+        fn parameters(&self) -> serde_json::Value {
+            json!({"type": "object", "properties": {}})
+        }
+        fn effect(&self) -> Effect {
+            Effect::Write
+        }
+        fn call(
+            &self,
+            context: ToolContext,
+            _: serde_json::Map<String, serde_json::Value>,
+        ) -> ergane::provider::BoxFuture<'static, Result<ToolOutput, ergane::tool_support::ToolError>>
+        {
+            struct Gone(std::sync::Arc<std::sync::atomic::AtomicBool>);
+            impl Drop for Gone {
+                fn drop(&mut self) {
+                    self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+                }
+            }
+            let gone = Gone(self.0.clone());
+            Box::pin(async move {
+                context.progress("begun");
+                std::future::pending::<()>().await;
+                drop(gone);
+                Ok(ToolOutput::from("never"))
+            })
+        }
+    }
+
+    let gone = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (model, mut questions) = model();
+    let system =
+        System::builder().provider("test", model).tool(Stubborn(gone.clone())).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let mut events = alice.subscribe(None).await.unwrap();
+    let send = sending(&alice, "go");
+    questions.next().await.call(&[("stubborn", json!({}))]);
+    while !matches!(soon("it begins", events.next()).await, Some(Ok(SessionEvent::ToolProgress { .. }))) {}
+    assert!(alice.interrupt("enough").await.unwrap());
+    let ended = result(send).await;
+    assert!(gone.load(std::sync::atomic::Ordering::SeqCst), "its body was gone before the turn ended");
+    assert_eq!(ended.finish_reason, FinishReason::Interrupted);
+}
+
+#[tokio::test]
 async fn a_call_that_may_not_run_is_an_error_result_with_the_reason() {
     let (model, mut questions) = model();
     let (tools, mut calls) = hand_tools(&[("look", Effect::Read), ("change", Effect::Write)]);

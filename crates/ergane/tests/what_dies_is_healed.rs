@@ -69,7 +69,7 @@ async fn a_killed_loop_is_replaced_and_the_session_stays() {
     let before = alice.actor_ref().unwrap().get_id();
     let turn = alice.send_message("go").key("k").accepted().await.unwrap();
     let mut asked = questions.next().await;
-    raw_actor(&system, &format!("session/alice/turn/{turn}")).await.kill();
+    raw_actor(&system, &format!("session/alice#turn/{turn}")).await.kill();
     asked.given_up().await;
     questions.next().await.answer("done");
     assert_eq!(&*soon("the turn ends", async { alice.turn(turn).await }).await.unwrap().text, "done");
@@ -85,7 +85,7 @@ async fn a_killed_loop_leaves_running_tools_alone() {
     let turn = alice.send_message("go").accepted().await.unwrap();
     questions.next().await.call(&[("change", json!({}))]);
     let call = calls.next().await;
-    let worker = raw_actor(&system, &format!("session/alice/turn/{turn}")).await;
+    let worker = raw_actor(&system, &format!("session/alice#turn/{turn}")).await;
     worker.kill();
     soon("the loop is gone", worker.wait(None)).await.unwrap();
     call.give("changed");
@@ -104,7 +104,7 @@ async fn a_loop_that_keeps_dying_ends_the_turn_and_not_the_session() {
     let turn = alice.send_message("go").accepted().await.unwrap();
     for name in ["", "/restart/1", "/restart/2"] {
         let mut asked = questions.next().await;
-        raw_actor(&system, &format!("session/alice/turn/{turn}{name}")).await.kill();
+        raw_actor(&system, &format!("session/alice#turn/{turn}{name}")).await.kill();
         asked.given_up().await;
     }
     let ended = soon("the turn ends", async { alice.turn(turn).await }).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_killed_tool_is_an_error_result_and_the_turn_goes_on() {
     questions.next().await.call(&[("look", json!({})), ("look", json!({}))]);
     let (one, two) = (calls.next().await, calls.next().await);
     let (id, call) = (one.context.call_id(), one);
-    raw_actor(&system, &format!("session/alice/tool/{id}")).await.kill();
+    raw_actor(&system, &format!("session/alice#tool/{id}")).await.kill();
     call.dropped().await;
     two.give("seen");
     let asked = questions.next().await;
@@ -312,6 +312,10 @@ async fn a_subscriber_that_does_not_read_slows_nobody_and_misses_no_fact() {
     assert!(pieces > 0 && pieces + lost <= 5000, "{pieces} + {lost}");
 }
 
+fn model_of_nobody() -> Model {
+    model().0
+}
+
 #[tokio::test]
 async fn an_anchor_ends_with_its_session_and_its_end_ends_the_session() {
     use ergane::ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -355,6 +359,16 @@ async fn an_anchor_ends_with_its_session_and_its_end_ends_the_session() {
     alice.stop().await.unwrap();
     assert!(soon("the anchor ends", hears.recv()).await.unwrap().starts_with("ended"));
     soon("it is gone", anchor.wait(None)).await.unwrap();
+
+    let budget =
+        System::builder().provider("test", model_of_nobody()).session_budget(0, LONG).start().await.unwrap();
+    let (carol, anchor) = budget.session("carol").start_link(&yours.get_cell()).await.unwrap();
+    carol.actor_ref().unwrap().kill();
+    let told = soon("the anchor ends", hears.recv()).await.unwrap();
+    assert!(told.starts_with("failed"), "{told}");
+    soon("it is gone", anchor.wait(None)).await.unwrap();
+    let status = carol.status().await.unwrap();
+    assert!(matches!(status.activity, Activity::Quarantined { .. }), "its end lifts nothing: {status:?}");
 
     let (bob, anchor) = system.session("bob").start_link(&yours.get_cell()).await.unwrap();
     let monitor = bob.monitor();

@@ -192,6 +192,7 @@ impl Conversation {
                 }
                 let record = TurnRecord {
                     id: open.id,
+                    end: seq,
                     ordinal: u32::try_from(self.turns.len()).unwrap_or(u32::MAX).saturating_add(1),
                     send: open.send.clone(),
                     finish: *finish,

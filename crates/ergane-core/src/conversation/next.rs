@@ -8,7 +8,7 @@ use super::turn::OpenTurn;
 use crate::error::{ErrorKind, TurnError};
 use crate::event::{Event, Timestamp};
 use crate::ids::{SendId, Seq};
-use crate::message::{Part, Role, Text, ToolCall, ToolResult};
+use crate::message::{Role, Text, ToolCall, ToolResult};
 use crate::reason::{FinishReason, StopReason};
 use crate::request::ModelReply;
 use crate::usage::MicroUsd;
@@ -136,16 +136,8 @@ impl Conversation {
     }
 }
 
-/// An error result that Ergane makes because there is no real one.
 fn error_result(call: &ToolCall, why: &str) -> Event {
-    let result = ToolResult {
-        call: call.id,
-        name: call.name.clone(),
-        content: vec![Part::text(why)],
-        is_error: true,
-        synthetic: true,
-    };
-    Event::ToolFinished { result: Arc::new(result), denied: false, ui: None }
+    Event::ToolFinished { result: Arc::new(ToolResult::made(call, why)), denied: false, ui: None }
 }
 
 /// How a turn ends after an answer that asks for no (usable) tool.

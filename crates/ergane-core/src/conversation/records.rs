@@ -12,6 +12,8 @@ use crate::reason::FinishReason;
 pub struct TurnRecord {
     /// Its id.
     pub id: TurnId,
+    /// The position of its `TurnEnded`.
+    pub end: Seq,
     /// Its number in the session, from 1.
     pub ordinal: u32,
     /// The send it answered.

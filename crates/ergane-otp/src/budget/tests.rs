@@ -47,3 +47,47 @@ fn jitter_spreads_between_0_and_1() {
     let mean = draws.iter().sum::<f64>() / 1000.0;
     assert!((0.4..0.6).contains(&mean), "a mean of {mean} is no even spread");
 }
+
+mod model {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Every restart ever admitted, searched anew each time.
+    #[derive(Default)]
+    struct Reference(Vec<Instant>);
+
+    impl Reference {
+        fn admit(&mut self, now: Instant, max_restarts: u32, within: Duration) -> Option<usize> {
+            let before = self.0.iter().filter(|&&at| now - at <= within).count();
+            (before < max_restarts as usize).then(|| {
+                self.0.push(now);
+                before
+            })
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_restart_window_is_always_where_its_reference_is(
+            max_restarts in 0_u32..6,
+            within in 0_u64..50,
+            steps in prop::collection::vec(0_u64..30, 0..60),
+        ) {
+            let (mut window, mut reference) = (RestartWindow::default(), Reference::default());
+            let within = Duration::from_millis(within);
+            let mut now = Instant::now();
+            for step in steps {
+                now += Duration::from_millis(step);
+                prop_assert_eq!(
+                    window.admit(now, max_restarts, within),
+                    reference.admit(now, max_restarts, within)
+                );
+                // It remembers no more than it needs.
+                prop_assert!(window.at.len() <= max_restarts as usize);
+            }
+        }
+    }
+}
