@@ -449,46 +449,6 @@ async fn a_panic_and_an_error_are_told_by_the_same_event() {
     soon(join).await.unwrap();
 }
 
-/// The resident memory of this process in bytes.
-#[cfg(target_os = "linux")]
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn t14_a_held_reference_to_a_dead_actor_pins_kilobytes() {
-    const ACTORS: usize = 4_000;
-    /// Half of what was seen, and far more than the other tests of this process need meanwhile.
-    const MUCH: usize = ACTORS * 2_500;
-    async fn dead() -> ActorCell {
-        let (actor, join) = Actor::spawn(None, Default0, ()).await.unwrap();
-        actor.stop(None);
-        soon(join).await.unwrap();
-        actor.get_cell()
-    }
-    // What the first ones need for good is not to be counted.
-    for _ in 0..ACTORS {
-        drop(dead().await);
-    }
-    let before = resident();
-    for _ in 0..ACTORS {
-        drop(dead().await);
-    }
-    let dropped = resident().saturating_sub(before);
-    let before = resident();
-    let mut held = Vec::with_capacity(ACTORS);
-    for _ in 0..ACTORS {
-        held.push(dead().await);
-    }
-    let pinned = resident().saturating_sub(before);
-    assert!(dropped < MUCH, "{dropped} bytes stayed of {ACTORS} actors that nobody held");
-    assert!(pinned > MUCH, "only {pinned} bytes are pinned by {ACTORS} references");
-    drop(held);
-}
-
 #[tokio::test]
 async fn t15_the_old_output_port_loses_most_of_a_burst_silently() {
     struct Sink(tokio::sync::mpsc::UnboundedSender<usize>);
