@@ -47,6 +47,9 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// The stored sessions
     Sessions(SessionsArgs),
+    /// The live supervision trees of the `ergane` processes that run on the same journal
+    #[cfg(unix)]
+    Top,
 }
 
 #[derive(Debug, Args)]
@@ -126,9 +129,9 @@ pub(crate) struct TurnFlags {
     /// Play this file of JSON lines instead of the built-in conversation (provider scripted)
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) script: Option<PathBuf>,
-    /// Ask the provider for whole answers
-    #[arg(long, help_heading = "Model")]
-    pub(crate) no_stream: bool,
+    /// Ask the provider for whole answers; `--no-stream=false` streams them again
+    #[arg(long, help_heading = "Model", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) no_stream: Option<bool>,
     /// At most N further attempts after the first [default: 4]
     #[arg(long, value_name = "N", help_heading = "Model")]
     pub(crate) retries: Option<u32>,
@@ -225,7 +228,6 @@ mod tests {
             "providers",
             "models",
             "tools",
-            "top",
             "doctor",
             "sessions fork a b",
             "sessions rewind a --to 1",

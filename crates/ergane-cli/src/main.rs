@@ -15,6 +15,8 @@ mod report;
 mod screen;
 mod settings;
 mod signals;
+#[cfg(unix)]
+mod socket;
 mod workshop;
 
 use std::process::ExitCode;

@@ -49,6 +49,12 @@ impl Failure {
         Self::new("not_found", FAILED, message)
     }
 
+    /// What lies beside the journal cannot be used.
+    #[cfg(unix)]
+    pub(crate) fn journal(message: impl Into<String>) -> Self {
+        Self::new("journal", JOURNAL, message)
+    }
+
     /// The deadline of waiting passed.
     pub(crate) fn timeout(message: impl Into<String>) -> Self {
         Self::new("timeout", PROVIDER, message)

@@ -45,6 +45,18 @@ impl ErrorObject {
     }
 }
 
+/// What `--json` prints of a command that runs no turn when nothing came of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failed {
+    error: Option<ErrorObject>,
+}
+
+impl Failed {
+    pub(crate) fn of(failure: &Failure) -> Self {
+        Self { error: ErrorObject::of(failure) }
+    }
+}
+
 impl Report {
     /// Of a turn of a stored session.
     pub(crate) fn of_turn(result: &TurnResult) -> Self {

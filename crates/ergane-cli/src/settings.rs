@@ -23,7 +23,7 @@ pub(crate) fn patch(flags: &TurnFlags, known: &[Text]) -> Result<SettingsPatch, 
         turn_budget: flags.max_budget_usd,
         max_retries: flags.retries,
         idle_timeout_ms: flags.idle_timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-        stream: flags.no_stream.then_some(false),
+        stream: flags.no_stream.map(|whole| !whole),
         ..SettingsPatch::default()
     };
     match flags.tools.as_deref() {

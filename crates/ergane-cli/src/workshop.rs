@@ -11,6 +11,8 @@ use ergane::{Recovery, System};
 
 use crate::outcome::Failure;
 use crate::provider;
+#[cfg(unix)]
+use crate::socket::Server;
 
 /// Where sessions are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,9 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Workshop {
     pub(crate) system: System,
+    /// How other commands on the same journal reach it.
+    #[cfg(unix)]
+    socket: Option<Server>,
 }
 
 impl Workshop {
@@ -87,7 +92,14 @@ impl Workshop {
             let opened = tokio::task::spawn_blocking(move || Sqlite::open(path)).await;
             builder = builder.journal(opened.map_err(|error| Failure::internal(error.to_string()))??);
         }
-        Ok(Self { system: builder.start().await? })
+        #[cfg(unix)]
+        let started = std::time::SystemTime::now();
+        let system = builder.start().await?;
+        Ok(Self {
+            #[cfg(unix)]
+            socket: listen(place, &system, started).await,
+            system,
+        })
     }
 
     /// The names of the tools.
@@ -102,8 +114,23 @@ impl Workshop {
 
     /// Ends it within `deadline`. No fact is written: an open turn stays open.
     pub(crate) async fn close(self, deadline: Duration) {
+        #[cfg(unix)]
+        drop(self.socket);
         if let Err(error) = self.system.shutdown(deadline).await {
             tracing::warn!(%error, "the system did not end in time");
+        }
+    }
+}
+
+/// Without a socket everything works but being seen from outside.
+#[cfg(unix)]
+async fn listen(place: &Place, system: &System, started: std::time::SystemTime) -> Option<Server> {
+    let Place::File(journal) = place else { return None };
+    match Server::open(journal, system, started).await {
+        Ok(server) => Some(server),
+        Err(error) => {
+            tracing::warn!(journal = %journal.display(), %error, "other commands cannot reach this process");
+            None
         }
     }
 }

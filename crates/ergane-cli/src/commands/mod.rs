@@ -4,6 +4,8 @@ mod ask;
 mod resume;
 mod send;
 mod sessions;
+#[cfg(unix)]
+mod top;
 
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ pub(crate) async fn run(cli: Cli) -> u8 {
         Command::Sessions(args) => {
             sessions::run(args.command, place, global.json, Notes::new(global.quiet)).await
         }
+        #[cfg(unix)]
+        Command::Top => top::run(place, global.json, Notes::new(global.quiet)).await,
     }
 }
 

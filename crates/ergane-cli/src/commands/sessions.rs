@@ -10,7 +10,7 @@ use super::session_name;
 use crate::args::SessionsCommand;
 use crate::outcome::{FAILED, Failure, OK};
 use crate::plain;
-use crate::report::ErrorObject;
+use crate::report::Failed;
 use crate::screen::{Notes, Stdout};
 use crate::workshop::Place;
 
@@ -37,18 +37,12 @@ pub(crate) async fn run(
         Ok(()) => OK,
         Err(failure) => {
             if json {
-                stdout.json(&Failed { error: ErrorObject::of(&failure) });
+                stdout.json(&Failed::of(&failure));
             }
             notes.failure(&failure);
             failure.exit
         }
     }
-}
-
-/// What `--json` prints when nothing came of it.
-#[derive(Debug, Serialize)]
-struct Failed {
-    error: Option<ErrorObject>,
 }
 
 fn run_blocking(

@@ -12,3 +12,5 @@ mod providers;
 mod server;
 mod sessions;
 mod signals;
+#[cfg(unix)]
+mod top;

@@ -51,7 +51,7 @@ impl KeySource {
     pub(crate) fn advice(&self) -> String {
         match self {
             Self::None => {
-                "name the environment variable that holds a key for this server (api_key_env)".to_owned()
+                "name the environment variable that holds a key for this server (`--api-key-env`, `api_key_env`)".to_owned()
             }
             Self::UsualEnv(name) => format!("check the key in {name}"),
             Self::Env(name) => format!("check the key in {name}"),

@@ -1,0 +1,285 @@
+//! What `top` shows, as lines. Pure.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::plain;
+use crate::socket::wire::{Node, Process};
+
+/// Longer reasons are cut, also where lines are not.
+const REASON: usize = 200;
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Head,
+    Plain,
+    /// Somebody may want to look at it.
+    Trouble,
+}
+
+impl Tone {
+    fn colour(self) -> &'static str {
+        match self {
+            Self::Head => "\u{1b}[1m",
+            Self::Plain => "",
+            Self::Trouble => "\u{1b}[33m",
+        }
+    }
+}
+
+/// Lines, to be shown on paper or on a screen.
+#[derive(Debug)]
+pub(super) struct Picture {
+    lines: Vec<(Tone, String)>,
+}
+
+/// A row before its columns stand under each other.
+struct Row {
+    tone: Tone,
+    cells: Vec<String>,
+}
+
+impl Picture {
+    pub(super) fn of(processes: &[Process], journal: &str) -> Self {
+        let mut lines = Vec::new();
+        for process in processes {
+            if !lines.is_empty() {
+                lines.push((Tone::Plain, String::new()));
+            }
+            let mut head =
+                format!("process {}", process.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()));
+            for text in [process.system.as_deref(), Some(&*process.journal)].into_iter().flatten() {
+                head.push_str("  ");
+                head.push_str(&plain::on_one_line(text, usize::MAX));
+            }
+            lines.push((Tone::Head, head));
+            if let Some(problem) = &process.error {
+                lines.push((Tone::Trouble, plain::on_one_line(&problem.message, REASON)));
+            }
+            if let Some(tree) = &process.tree {
+                lines.extend(table(tree));
+            }
+        }
+        if lines.is_empty() {
+            let journal = plain::on_one_line(journal, usize::MAX);
+            lines.push((Tone::Plain, format!("no ergane process runs on {journal}")));
+        }
+        Self { lines }
+    }
+
+    /// All of it, with nothing in it that moves a cursor.
+    pub(super) fn plain(&self) -> String {
+        self.lines.iter().map(|(_, line)| format!("{line}\n")).collect()
+    }
+
+    /// As much of it as a screen of that size holds, each line cut, and written over what was there.
+    pub(super) fn on_screen(&self, columns: usize, rows: usize, colour: bool) -> String {
+        let fits = if self.lines.len() <= rows { rows } else { rows.saturating_sub(1) };
+        let mut shown: Vec<(Tone, String)> = self.lines.iter().take(fits).cloned().collect();
+        if shown.len() < self.lines.len() {
+            shown.push((Tone::Plain, format!("… and {} more lines", self.lines.len() - shown.len())));
+        }
+        let mut text = "\u{1b}[H".to_owned();
+        for (nth, (tone, line)) in shown.iter().enumerate() {
+            let start = if nth == 0 { "" } else { "\n" };
+            let line = cut(line, columns);
+            let painted = if colour && !tone.colour().is_empty() {
+                format!("{start}{}{line}\u{1b}[0m\u{1b}[K", tone.colour())
+            } else {
+                format!("{start}{line}\u{1b}[K")
+            };
+            text.push_str(&painted);
+        }
+        text.push_str("\u{1b}[J");
+        text
+    }
+}
+
+fn cut(line: &str, columns: usize) -> String {
+    if line.chars().count() <= columns {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(columns.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+fn table(tree: &Node) -> Vec<(Tone, String)> {
+    let head = ["ID", "PID", "KIND", "RESTARTS", "UPTIME", "STATUS"].map(str::to_owned).to_vec();
+    let mut rows = vec![Row { tone: Tone::Head, cells: head }];
+    add(tree, "", "", &mut rows);
+    let (tones, cells): (Vec<Tone>, Vec<Vec<String>>) =
+        rows.into_iter().map(|row| (row.tone, row.cells)).unzip();
+    let text = plain::table(&cells);
+    tones.into_iter().zip(text.lines().map(str::to_owned)).collect()
+}
+
+/// `branch` leads to the node, `stem` to what is below it.
+fn add(node: &Node, branch: &str, stem: &str, rows: &mut Vec<Row>) {
+    let dash = || "-".to_owned();
+    let one_line = |text: &str| plain::on_one_line(text, REASON);
+    let cells = vec![
+        format!("{branch}{}", one_line(&node.id)),
+        node.pid.as_deref().map_or_else(dash, one_line),
+        one_line(&node.kind),
+        node.restarts.map_or_else(dash, |restarts| restarts.to_string()),
+        node.uptime_ms.map_or_else(dash, uptime),
+        one_line(&status(node)),
+    ];
+    rows.push(Row { tone: tone(node), cells });
+    let last = node.children.len().saturating_sub(1);
+    for (nth, child) in node.children.iter().enumerate() {
+        let (twig, more) = if nth == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        add(child, &format!("{stem}{twig}"), &format!("{stem}{more}"), rows);
+    }
+}
+
+fn state(node: &Node) -> Option<&str> {
+    node.activity.as_ref()?.get("state")?.as_str()
+}
+
+fn tone(node: &Node) -> Tone {
+    match (&*node.status, state(node)) {
+        ("live", Some("retrying" | "parked" | "unresolved" | "quarantined")) => Tone::Trouble,
+        ("live" | "starting" | "stopping", _) => Tone::Plain,
+        _ => Tone::Trouble,
+    }
+}
+
+/// Where it stands; of a session that runs, what it is doing. And why.
+fn status(node: &Node) -> String {
+    let mut text = state(node).filter(|_| node.status == "live").unwrap_or(&node.status).to_owned();
+    let why = |name: &str| node.activity.as_ref().and_then(|activity| activity.get(name));
+    let reason = node.reason.as_deref().or_else(|| why("reason")?.as_str()).map(str::to_owned);
+    let names = |list: &Value| -> Option<String> {
+        let names: Vec<&str> = list.as_array()?.iter().filter_map(Value::as_str).collect();
+        Some(names.join(", "))
+    };
+    let names = || why("calls").and_then(names).or_else(|| why("missing").and_then(names));
+    let mut add = |text_of: std::fmt::Arguments<'_>| text.write_fmt(text_of).unwrap_or_default();
+    if let Some(turn) = node.turn {
+        add(format_args!(", turn {turn}"));
+    }
+    if let Some(queued) = node.queued.filter(|queued| *queued > 0) {
+        add(format_args!(", {queued} queued"));
+    }
+    if let Some(reason) = reason.or_else(names) {
+        add(format_args!(": {reason}"));
+    }
+    text
+}
+
+/// The two largest units.
+fn uptime(millis: u64) -> String {
+    let seconds = millis / 1000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, ..) => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::socket::wire::Problem;
+
+    fn node(id: &str, children: Vec<Node>) -> Node {
+        Node {
+            id: id.into(),
+            pid: Some("0.1".into()),
+            kind: "worker".into(),
+            restarts: Some(0),
+            uptime_ms: Some(61_000),
+            status: "live".into(),
+            reason: None,
+            activity: None,
+            turn: None,
+            queued: None,
+            children,
+        }
+    }
+
+    fn process(tree: Node) -> Process {
+        let system = Some("ergane".to_owned());
+        Process { pid: Some(7), journal: "/j.db".into(), system, tree: Some(tree), error: None }
+    }
+
+    #[test]
+    fn a_tree_is_drawn_with_its_branches() {
+        let mut session = node("session/a", vec![node("tool", vec![])]);
+        session.activity = Some(json!({"state": "running_tools", "calls": ["bash (1)", "read (2)"]}));
+        (session.turn, session.queued) = (Some(2), Some(3));
+        let tree =
+            node("root", vec![node("journal", vec![]), node("sessions", vec![session]), node("z", vec![])]);
+        let expected = "\
+process 7  ergane  /j.db
+ID               PID  KIND    RESTARTS  UPTIME  STATUS
+root             0.1  worker  0         1m01s   live
+├─ journal       0.1  worker  0         1m01s   live
+├─ sessions      0.1  worker  0         1m01s   live
+│  └─ session/a  0.1  worker  0         1m01s   running_tools, turn 2, 3 queued: bash (1), read (2)
+│     └─ tool    0.1  worker  0         1m01s   live
+└─ z             0.1  worker  0         1m01s   live
+";
+        assert_eq!(Picture::of(&[process(tree)], "").plain(), expected);
+    }
+
+    #[test]
+    fn it_says_why_something_waits() {
+        let said = |edit: &dyn Fn(&mut Node)| {
+            let mut node = node("n", vec![]);
+            edit(&mut node);
+            (status(&node), tone(&node))
+        };
+        let activity = |value: Value| said(&move |node| node.activity = Some(value.clone()));
+        assert_eq!(activity(json!({"state": "idle"})), ("idle".into(), Tone::Plain));
+        assert_eq!(
+            activity(json!({"state": "retrying", "reason": "rate limited"})),
+            ("retrying: rate limited".into(), Tone::Trouble)
+        );
+        assert_eq!(
+            activity(json!({"state": "unresolved", "missing": ["tool x"]})),
+            ("unresolved: tool x".into(), Tone::Trouble)
+        );
+        let quarantined = said(&|node| {
+            (node.status, node.reason) = ("quarantined".into(), Some("too often".into()));
+        });
+        assert_eq!(quarantined, ("quarantined: too often".into(), Tone::Trouble));
+    }
+
+    #[test]
+    fn nobody_and_somebody_silent_are_told_apart() {
+        assert_eq!(Picture::of(&[], "j.db").plain(), "no ergane process runs on j.db\n");
+        let mut silent = process(node("root", vec![]));
+        (silent.system, silent.tree) = (None, None);
+        silent.error = Some(Problem::new("timeout", "it did not answer\u{1b}[2J"));
+        assert_eq!(Picture::of(&[silent], "").plain(), "process 7  /j.db\nit did not answer [2J\n");
+    }
+
+    #[test]
+    fn a_small_screen_gets_cut_lines_and_is_told_of_the_rest() {
+        let picture = Picture::of(&[process(node("root", vec![node("journal", vec![])]))], "");
+        assert_eq!(
+            picture.on_screen(10, 3, false),
+            "\u{1b}[Hprocess 7…\u{1b}[K\nID       …\u{1b}[K\n… and 2 m…\u{1b}[K\u{1b}[J"
+        );
+        let whole = picture.on_screen(200, 4, false);
+        assert!(!whole.contains('…') && whole.matches("\n").count() == 3, "{whole:?}");
+        assert!(picture.on_screen(200, 9, true).contains("\u{1b}[1mprocess 7  ergane  /j.db\u{1b}[0m"));
+    }
+
+    #[test]
+    fn an_uptime_has_two_units_at_most() {
+        let table =
+            [(999, "0s"), (59_000, "59s"), (60_000, "1m00s"), (3_660_000, "1h01m"), (90_000_000, "1d01h")];
+        for (millis, text) in table {
+            assert_eq!(uptime(millis), text);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Asking the processes that run on a journal.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::place;
+use super::wire::{self, Ask, Problem, Process};
+
+/// So many are asked at once.
+const AT_ONCE: usize = 32;
+/// No tree is as long as that.
+const LONGEST: u64 = 256 * 1024 * 1024;
+
+/// Every process that runs a system on the journal, by its id; one that does not answer within `deadline` (a stopped one,
+/// say) is there with the reason.
+///
+/// # Errors
+/// The folder beside the journal cannot be read.
+pub(crate) async fn processes(journal: &Path, deadline: Duration) -> io::Result<Vec<Process>> {
+    let journal = journal.to_owned();
+    let looked = tokio::task::spawn_blocking(move || look(&journal)).await;
+    let (journal, sockets) = looked.map_err(io::Error::other)??;
+    let (mut asking, mut processes) = (JoinSet::new(), Vec::new());
+    for socket in sockets {
+        if asking.len() >= AT_ONCE {
+            processes.extend(asking.join_next().await);
+        }
+        asking.spawn(process(socket, journal.clone(), deadline));
+    }
+    while let Some(asked) = asking.join_next().await {
+        processes.push(asked);
+    }
+    let processes: Result<Vec<_>, _> = processes.into_iter().collect();
+    let mut processes: Vec<Process> = processes.map_err(io::Error::other)?.into_iter().flatten().collect();
+    processes.sort_by_key(|process| process.pid);
+    Ok(processes)
+}
+
+/// The journal's full path, and the sockets beside it.
+fn look(journal: &Path) -> io::Result<(PathBuf, Vec<PathBuf>)> {
+    match place::find(journal) {
+        Ok((journal, folder)) => Ok((journal, place::list(&folder)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((journal.to_owned(), Vec::new())),
+        Err(error) => Err(error),
+    }
+}
+
+async fn process(socket: PathBuf, journal: PathBuf, deadline: Duration) -> Option<Process> {
+    ask_tree(&socket, deadline).await.unwrap_or_else(|problem| {
+        Some(Process {
+            pid: place::pid_of(&socket),
+            journal: journal.to_string_lossy().into_owned(),
+            system: None,
+            tree: None,
+            error: Some(problem),
+        })
+    })
+}
+
+/// `None` when its process is dead.
+async fn ask_tree(socket: &Path, deadline: Duration) -> Result<Option<Process>, Problem> {
+    match timeout(deadline, ask(socket, Ask::Tree)).await {
+        Ok(Ok(Some(line))) => wire::parse_process(&line).map(Some),
+        Ok(Ok(None)) => Ok(None),
+        Ok(Err(error)) => Err(Problem::new("transport", format!("it cannot be asked: {error}"))),
+        Err(_) => {
+            let why = format!("it did not answer within {} s", deadline.as_secs());
+            Err(Problem::new("timeout", why))
+        }
+    }
+}
+
+/// Says one line and reads one. `None` when the process is dead, or ends just now without an answer.
+async fn ask(socket: &Path, ask: Ask) -> io::Result<Option<Vec<u8>>> {
+    let Some(mut stream) = place::connect(socket).await? else { return Ok(None) };
+    let mut line = Vec::new();
+    let told = async {
+        stream.write_all(&wire::request(ask)).await?;
+        BufReader::new((&mut stream).take(LONGEST)).read_until(b'\n', &mut line).await
+    };
+    match told.await {
+        Ok(_) if line.is_empty() => Ok(None),
+        Ok(_) => Ok(Some(line)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(None),
+            _ => Err(error),
+        },
+    }
+}

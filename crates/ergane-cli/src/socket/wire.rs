@@ -1,0 +1,181 @@
+//! What goes over the socket: one line of JSON there, one line back. Pure.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version of both lines.
+const VERSION: u32 = 1;
+
+/// What can be asked of a running process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub(crate) enum Ask {
+    /// The supervision tree.
+    Tree,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    Tree(Process),
+}
+
+/// A line of either direction.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line<T> {
+    v: u32,
+    #[serde(flatten)]
+    body: T,
+}
+
+/// Why something that was asked came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    /// A word of the contract of `--json`.
+    pub(crate) kind: String,
+    pub(crate) message: String,
+}
+
+/// A process that runs a system on the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Process {
+    pub(crate) pid: Option<u32>,
+    pub(crate) journal: String,
+    pub(crate) system: Option<String>,
+    pub(crate) tree: Option<Node>,
+    /// Why there is no tree.
+    #[serde(default)]
+    pub(crate) error: Option<Problem>,
+}
+
+/// An actor, and what is below it. What nobody knows is `null`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Node {
+    pub(crate) id: String,
+    /// Within its process; the living incarnation's.
+    pub(crate) pid: Option<String>,
+    pub(crate) kind: String,
+    pub(crate) restarts: Option<u32>,
+    pub(crate) uptime_ms: Option<u64>,
+    pub(crate) status: String,
+    /// Why it waits or does not run.
+    pub(crate) reason: Option<String>,
+    /// Of a session that runs: what it is doing. A value, so that a later version's activities are shown too.
+    pub(crate) activity: Option<Value>,
+    /// Of a session: the open turn, counted from 1.
+    pub(crate) turn: Option<u64>,
+    /// Of a session: how many sends wait for their turn.
+    pub(crate) queued: Option<u64>,
+    pub(crate) children: Vec<Node>,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: &str, message: impl Into<String>) -> Self {
+        Self { kind: kind.to_owned(), message: message.into() }
+    }
+}
+
+/// A request as a line.
+pub(crate) fn request(ask: Ask) -> Vec<u8> {
+    encode(&Line { v: VERSION, body: ask })
+}
+
+/// Reads a request. What is wrong with it is for whoever wrote it.
+pub(crate) fn parse_request(line: &[u8]) -> Result<Ask, Problem> {
+    let wrong = |why: String| Problem::new("bad_request", why);
+    let value: Value =
+        serde_json::from_slice(line).map_err(|error| wrong(format!("not a line of JSON: {error}")))?;
+    match value.get("v").map(Value::as_u64) {
+        Some(Some(version)) if version == u64::from(VERSION) => {}
+        None => return Err(wrong(format!("there is no version: say {{\"v\":{VERSION},\"ask\":…}}"))),
+        _ => return Err(wrong(format!("this process understands version {VERSION} only"))),
+    }
+    let line: Line<Ask> =
+        serde_json::from_value(value).map_err(|error| wrong(format!("this cannot be asked: {error}")))?;
+    Ok(line.body)
+}
+
+/// An answer as a line.
+pub(crate) fn answer(answer: &Result<Answer, Problem>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Error<'a> {
+        error: &'a Problem,
+    }
+    match answer {
+        Ok(answer) => encode(&Line { v: VERSION, body: answer }),
+        Err(error) => encode(&Line { v: VERSION, body: Error { error } }),
+    }
+}
+
+/// Reads an answer to [`Ask::Tree`].
+pub(crate) fn parse_process(line: &[u8]) -> Result<Process, Problem> {
+    let garbled =
+        |error: serde_json::Error| Problem::new("protocol", format!("its answer is garbled: {error}"));
+    let value: Value = serde_json::from_slice(line).map_err(garbled)?;
+    match value.get("error") {
+        None | Some(Value::Null) => serde_json::from_value(value).map_err(garbled),
+        Some(error) => Err(serde_json::from_value(error.clone()).map_err(garbled)?),
+    }
+}
+
+fn encode(line: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec(line).unwrap_or_else(|error| {
+        tracing::error!(%error, "a line for another process cannot be written as JSON");
+        br#"{"v":1,"error":{"kind":"internal","message":"the line cannot be written as JSON"}}"#.to_vec()
+    });
+    text.push(b'\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process() -> Process {
+        let leaf = Node {
+            id: "session/a".into(),
+            pid: Some("0.7".into()),
+            kind: "worker".into(),
+            restarts: Some(2),
+            uptime_ms: Some(1),
+            status: "live".into(),
+            reason: None,
+            activity: Some(serde_json::json!({"state": "of a later version"})),
+            turn: Some(1),
+            queued: Some(0),
+            children: Vec::new(),
+        };
+        let system = Some("ergane".into());
+        Process { pid: Some(1), journal: "/j.db".into(), system, tree: Some(leaf), error: None }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        assert_eq!(request(Ask::Tree), b"{\"v\":1,\"ask\":\"tree\"}\n");
+        assert_eq!(parse_request(&request(Ask::Tree)), Ok(Ask::Tree));
+        assert_eq!(parse_process(&answer(&Ok(Answer::Tree(process())))), Ok(process()));
+        let problem = Problem::new("internal", "m");
+        assert_eq!(parse_process(&answer(&Err(problem.clone()))), Err(problem));
+        assert_eq!(parse_process(b"{}").unwrap_err().kind, "protocol");
+        assert_eq!(parse_process(b"").unwrap_err().kind, "protocol");
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_so() {
+        for (line, why) in [
+            ("", "not a line of JSON"),
+            ("tree", "not a line of JSON"),
+            ("[]", "there is no version"),
+            (r#"{"ask":"tree"}"#, "there is no version"),
+            (r#"{"v":2,"ask":"tree"}"#, "version 1 only"),
+            (r#"{"v":"1","ask":"tree"}"#, "version 1 only"),
+            (r#"{"v":1}"#, "missing field `ask`"),
+            (r#"{"v":1,"ask":"shutdown"}"#, "unknown variant `shutdown`"),
+        ] {
+            let problem = parse_request(line.as_bytes()).unwrap_err();
+            assert_eq!(problem.kind, "bad_request", "{line}");
+            assert!(problem.message.contains(why), "{line}: {problem:?}");
+        }
+    }
+}
