@@ -7,8 +7,11 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use ergane_core::{Durability, SettingsPatch, Text};
-use ergane_session::{Input, Session, SessionBuilder, SessionError, TurnResult, TurnStream};
+use ergane_core::{Durability, SessionName, SettingsPatch, Text};
+use ergane_otp::ChildError;
+use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionError, TurnResult, TurnStream};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::system::System;
@@ -17,6 +20,7 @@ use crate::system::System;
 #[derive(Debug)]
 #[must_use = "nothing is asked until it is awaited or streamed"]
 pub struct OneShot {
+    name: String,
     session: SessionBuilder,
     system: System,
     input: Input,
@@ -25,8 +29,9 @@ pub struct OneShot {
 
 impl OneShot {
     pub(crate) fn new(system: System, input: Input) -> Self {
-        let session = system.session(&format!("once/{}", Uuid::now_v7())).durability(Durability::Off);
-        Self { session, system, input, deadline: None }
+        let name = format!("once/{}", Uuid::now_v7());
+        let session = system.session(&name).durability(Durability::Off);
+        Self { name, session, system, input, deadline: None }
     }
 
     /// The registered name of the provider. Default: the first one registered.
@@ -65,7 +70,8 @@ impl OneShot {
         self
     }
 
-    /// Gives up after `deadline`, and the turn with it. Default: none.
+    /// Gives up `deadline` after it was awaited or streamed, and the turn with it; the start of its session is part of
+    /// that time. Default: none.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
@@ -76,13 +82,22 @@ impl OneShot {
     /// # Errors
     /// As awaiting it.
     pub async fn stream(self) -> Result<OneShotStream, SessionError> {
-        let Self { session, system, input, deadline } = self;
-        let guard = Guard { session: Some(session.start().await?), system };
-        let mut send = guard.session()?.send_message(input);
-        if let Some(deadline) = deadline {
-            send = send.deadline(deadline);
-        }
-        Ok(OneShotStream { stream: send.stream().await?, guard })
+        let Self { name, session, system, input, deadline } = self;
+        let name = SessionName::new(name).map_err(|error| SessionError::BadName(error.to_string()))?;
+        let guard = Guard::new(&system, name)?;
+        // One that is beyond the clock's end is none.
+        let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
+        let begin = async { session.start().await?.send_message(input).stream().await };
+        let stream = within(until, begin).await.ok_or(SessionError::Deadline)??;
+        Ok(OneShotStream { stream, until, guard })
+    }
+}
+
+/// What the future gives, or `None` when that takes longer than until then.
+async fn within<F: Future>(until: Option<Instant>, future: F) -> Option<F::Output> {
+    match until {
+        Some(until) => tokio::time::timeout_at(until, future).await.ok(),
+        None => Some(future.await),
     }
 }
 
@@ -99,13 +114,14 @@ impl IntoFuture for OneShot {
 #[derive(Debug)]
 pub struct OneShotStream {
     stream: TurnStream,
+    until: Option<Instant>,
     guard: Guard,
 }
 
 impl OneShotStream {
-    /// The next event; `None` when the turn is over: [`result`](Self::result) tells.
+    /// The next event; `None` when the turn is over, or the deadline passed: [`result`](Self::result) tells.
     pub async fn next(&mut self) -> Option<ergane_session::SessionEvent> {
-        self.stream.next().await
+        within(self.until, self.stream.next()).await.flatten()
     }
 
     /// Ends the turn: see [`Session::interrupt`].
@@ -113,12 +129,12 @@ impl OneShotStream {
     /// # Errors
     /// As [`Session::interrupt`].
     pub async fn interrupt(&self, reason: &str) -> Result<bool, SessionError> {
-        self.guard.session()?.interrupt(reason).await
+        self.guard.session.interrupt(reason).await
     }
 
     /// The session that the question lives in, for as long as it lasts.
     pub fn session(&self) -> Option<&Session> {
-        self.guard.session.as_ref()
+        Some(&self.guard.session)
     }
 
     /// The result.
@@ -126,45 +142,47 @@ impl OneShotStream {
     /// # Errors
     /// [`SessionError`] when the turn could not be run, or the deadline passed.
     pub async fn result(self) -> Result<TurnResult, SessionError> {
-        let Self { stream, guard } = self;
-        let result = stream.result().await;
+        let Self { stream, until, guard } = self;
+        let result = within(until, stream.result()).await.unwrap_or(Err(SessionError::Deadline));
         drop(guard);
         result
     }
 }
 
-/// Ends the session, and forgets it, however its question ends.
+/// Ends the session, and forgets it, however its question ends. It is made before anything is started, so it bears that
+/// nothing was; and it knows its runtime, so it may be dropped anywhere.
 #[derive(Debug)]
 struct Guard {
-    session: Option<Session>,
-    system: System,
+    session: Session,
+    context: SessionContext,
+    runtime: Handle,
 }
 
 impl Guard {
-    fn session(&self) -> Result<&Session, SessionError> {
-        self.session.as_ref().ok_or_else(|| SessionError::System("the question is over".to_owned()))
+    fn new(system: &System, name: SessionName) -> Result<Self, SessionError> {
+        let runtime = Handle::try_current().map_err(|error| SessionError::System(error.to_string()))?;
+        let context = system.context().clone();
+        let session = Session::new(context.clone(), name, Durability::Off);
+        Ok(Self { session, context, runtime })
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let (Some(session), Ok(runtime)) = (self.session.take(), tokio::runtime::Handle::try_current())
-        else {
-            return; // without a runtime nothing of it lives either
-        };
-        let context = self.system.context().clone();
-        runtime.spawn(async move {
-            let ended =
-                context.sessions().terminate_child(&session.process_name(), Duration::from_secs(30)).await;
-            match ended {
-                Ok(()) => {}
-                // The system is over, and all that it had in memory with it.
-                Err(ergane_otp::ChildError::NoSupervisor) => return,
-                Err(error) => tracing::warn!(%error, "a one-shot session did not end"),
-            }
-            if let Err(error) = context.journal(Durability::Off).delete(session.name()).await {
-                tracing::warn!(%error, "a one-shot session was not forgotten");
-            }
-        });
+        // A runtime that is over runs nothing of it any more, this neither.
+        self.runtime.spawn(end(self.session.clone(), self.context.clone()));
+    }
+}
+
+/// A start that is under way has reached the supervisor before this does, so nothing begins after it.
+async fn end(session: Session, context: SessionContext) {
+    match context.sessions().terminate_child(&session.process_name(), Duration::from_secs(30)).await {
+        Ok(()) | Err(ChildError::NotFound) => {}
+        // The system is over, and all that it had in memory with it.
+        Err(ChildError::NoSupervisor) => return,
+        Err(error) => tracing::warn!(%error, "a one-shot session did not end"),
+    }
+    if let Err(error) = context.journal(Durability::Off).delete(session.name()).await {
+        tracing::warn!(%error, "a one-shot session was not forgotten");
     }
 }

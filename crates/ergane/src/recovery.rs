@@ -1,24 +1,35 @@
 //! Who starts sessions with an open turn again: after a crash of the process, and after one of their supervisor.
 //!
-//! It is an actor of the tree that watches the supervisor of the sessions: whenever that comes up, it starts with no
-//! children, so the sessions that were in the middle of something are started from the journal.
+//! It is an actor of the tree that watches the supervisor of the sessions: whenever that comes up, it has no children,
+//! so the sessions that were in the middle of something are brought up from the journal.
+//!
+//! # Why once for each of them
+//!
+//! What ends while its supervisor lives has ended for a reason: it was quarantined, stopped, or let go by its anchor.
+//! Nobody may undo that by himself. So the open turns are looked for once in a supervisor's life, a session is touched
+//! in a way that lifts no quarantine, and only one that another process owns is touched again.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ergane_core::{Durability, SessionName};
-use ergane_otp::{ChildSpec, Incarnation, StartContext};
+use ergane_journal::JournalError;
+use ergane_otp::{ChildSpec, Incarnation, StartContext, Watch};
 use ergane_session::{Session, SessionContext, SessionError};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
-/// What happens to open turns when a system starts.
+use crate::beside;
+
+/// What happens to open turns when a system starts, and when the supervisor of its sessions was started again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recovery {
     /// Sessions with an open turn, or with sends that wait, are started at once and go on by themselves.
     #[default]
     Eager,
-    /// A session goes on when it is touched.
+    /// When the system starts, a session is left alone until it is touched. When the supervisor of the sessions died
+    /// and came back, those with an open turn go on by themselves that this process owns: those it has touched.
     Lazy,
 }
 
@@ -27,29 +38,28 @@ struct Healer;
 
 struct Never;
 
+/// What a healer knows; it outlives the actor.
+#[derive(Debug, Clone)]
+struct Healing {
+    context: SessionContext,
+    recovery: Recovery,
+    /// The supervisor whose sessions were brought up last; `None` before the first.
+    done: Arc<Mutex<Option<ActorId>>>,
+}
+
 impl Actor for Healer {
     type Msg = Never;
     type State = ();
-    type Arguments = (SessionContext, StartContext);
+    type Arguments = (Healing, StartContext);
 
     async fn pre_start(
         &self,
         _: ActorRef<Never>,
-        (context, start): (SessionContext, StartContext),
+        (healing, start): (Healing, StartContext),
     ) -> Result<(), ActorProcessingErr> {
-        let mut watch = context.namespace().watch(context.sessions().name());
-        start.scope.spawn("start sessions with an open turn", async move {
-            let mut change = watch.next().await;
-            while let Some(seen) = change {
-                change = match seen {
-                    Incarnation::Up { .. } => tokio::select! {
-                        change = watch.next() => change,
-                        () = recover(&context) => watch.next().await,
-                    },
-                    _ => watch.next().await,
-                };
-            }
-        });
+        // Watched from here on: what happens before the task first runs is not to be missed.
+        let watch = healing.context.namespace().watch(healing.context.sessions().name());
+        start.scope.spawn("bring up sessions with an open turn", healing.run(watch));
         Ok(())
     }
 
@@ -64,57 +74,95 @@ impl Actor for Healer {
     }
 }
 
-pub(crate) fn child_spec(context: SessionContext) -> ChildSpec {
-    ChildSpec::actor("recovery", move |start| (Healer, (context.clone(), start)))
+pub(crate) fn child_spec(context: SessionContext, recovery: Recovery) -> ChildSpec {
+    let healing = Healing { context, recovery, done: Arc::default() };
+    ChildSpec::actor("recovery", move |start| (Healer, (healing.clone(), start)))
 }
 
-/// Starts every session with an open turn. What cannot be started yet is tried again: a journal that cannot be read
-/// now, and a session that another process still owns (it may be on its way out, or die).
-async fn recover(context: &SessionContext) {
-    let mut delay = Duration::from_millis(50);
-    let mut done = HashSet::new();
-    loop {
-        match context.journal(Durability::Strict).open_turns().await {
-            Ok(names) => {
-                let left: Vec<_> = names.into_iter().filter(|name| !done.contains(name)).collect();
-                if start_all(context, left, &mut done).await {
-                    return;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "open turns cannot be looked for yet"),
+impl Healing {
+    async fn run(self, mut watch: Watch) {
+        let mut change = watch.next().await;
+        while let Some(seen) = change {
+            change = match seen {
+                Incarnation::Up { pid } => tokio::select! {
+                    biased; // one that needs nothing is done, even when it has ended since
+                    () = self.heal(pid) => watch.next().await,
+                    change = watch.next() => change,
+                },
+                _ => watch.next().await,
+            };
         }
-        tokio::time::sleep(delay).await;
-        delay = delay.saturating_mul(2).min(Duration::from_secs(5));
+    }
+
+    /// Brings up what the supervisor `pid` should have; not again when that was done before this actor's own restart.
+    async fn heal(&self, pid: ActorId) {
+        let before = *self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        match (before, self.recovery) {
+            (Some(done), _) if done == pid => return,
+            (None, Recovery::Lazy) => {}
+            (_, Recovery::Eager) => self.recover(false).await,
+            (Some(_), Recovery::Lazy) => self.recover(true).await,
+        }
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+    }
+
+    /// Brings up every session with an open turn, or only those of this process. A journal that cannot be read is read
+    /// again; so is, for a session that another process owns, whether its turn is still open (that process may be on
+    /// its way out, or die).
+    async fn recover(&self, only_ours: bool) {
+        let mut delay = Duration::from_millis(50);
+        let mut left: Option<HashSet<SessionName>> = None;
+        loop {
+            match self.context.journal(Durability::Strict).open_turns().await {
+                Ok(mut names) => {
+                    names.retain(|name| left.as_ref().is_none_or(|left| left.contains(name)));
+                    let touched = beside::each(names, |name| touch(self.context.clone(), name, only_ours));
+                    let again: HashSet<_> = touched.await.into_iter().flatten().collect();
+                    if again.is_empty() {
+                        return;
+                    }
+                    left = Some(again);
+                }
+                Err(error) => tracing::warn!(%error, "open turns cannot be looked for yet"),
+            }
+            tokio::time::sleep(delay).await;
+            delay = delay.saturating_mul(2).min(Duration::from_secs(5));
+        }
     }
 }
 
-/// Starts these sessions, beside each other, and then sees what became of each. True when none is left to be tried.
-async fn start_all(
+/// Brings one session up, and returns its name when it is to be tried again. Asking for its settings does that: unlike
+/// `start`, it lifts no quarantine.
+async fn touch(context: SessionContext, name: SessionName, only_ours: bool) -> Option<SessionName> {
+    match is_meant(&context, &name, only_ours).await {
+        Ok(true) => {}
+        Ok(false) => return None,
+        Err(error) => {
+            tracing::warn!(session = %name, %error, "whose a session with an open turn is cannot be told yet");
+            return Some(name);
+        }
+    }
+    match Session::new(context, name.clone(), Durability::Strict).settings().await {
+        Ok(_) => None,
+        Err(SessionError::OwnedElsewhere { pid, .. }) => {
+            tracing::debug!(session = %name, pid, "another process owns a session with an open turn");
+            Some(name)
+        }
+        Err(error) => {
+            tracing::warn!(session = %name, %error, "an open turn cannot be gone on with");
+            None
+        }
+    }
+}
+
+async fn is_meant(
     context: &SessionContext,
-    names: Vec<SessionName>,
-    done: &mut HashSet<SessionName>,
-) -> bool {
-    let handle = |name| Session::new(context.clone(), name, Durability::Strict);
-    let sessions: Vec<Session> = names.into_iter().map(handle).collect();
-    for session in &sessions {
-        if let Err(error) = session.start().await {
-            tracing::debug!(session = %session.name(), %error, "a session with an open turn does not start");
-        }
+    name: &SessionName,
+    only_ours: bool,
+) -> Result<bool, JournalError> {
+    if !only_ours {
+        return Ok(true);
     }
-    let mut all = true;
-    for session in sessions {
-        match session.settings().await {
-            Err(SessionError::OwnedElsewhere { pid, .. }) => {
-                tracing::debug!(session = %session.name(), pid, "another process owns a session with an open turn");
-                all = false;
-            }
-            outcome => {
-                if let Err(error) = outcome {
-                    tracing::warn!(session = %session.name(), %error, "an open turn cannot be gone on with");
-                }
-                done.insert(session.name().clone());
-            }
-        }
-    }
-    all
+    let summary = context.journal(Durability::Strict).summary(name).await?;
+    Ok(summary.is_some_and(|summary| summary.owner_pid == Some(std::process::id())))
 }

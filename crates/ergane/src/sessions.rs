@@ -1,8 +1,20 @@
 //! What sessions there are.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use ergane_core::{Cost, SessionName, Timestamp, Usage};
 use ergane_journal::SessionSummary;
+use ergane_otp::{EntryStatus, call};
+use ergane_session::{Activity, SessionContext, SessionMsg, process_name};
+use ractor::{ActorCell, ActorRef};
 use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::beside;
+
+/// How long a list waits for what the live sessions have to say, all together.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A session in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -11,7 +23,7 @@ pub struct SessionInfo {
     /// Its name.
     pub name: SessionName,
     /// In a word: `idle`, `open_turn` (a turn is under way, or was left by a crash), `waiting` (a
-    /// send has no turn yet), `quarantined`.
+    /// send has no turn yet), `quarantined` (it failed too often, or is live and its log is damaged).
     pub status: &'static str,
     /// Why, when it is quarantined.
     pub reason: Option<String>,
@@ -25,6 +37,12 @@ pub struct SessionInfo {
     pub cost: Cost,
 }
 
+impl SessionInfo {
+    fn quarantined(&mut self, reason: String) {
+        (self.status, self.reason) = ("quarantined", Some(reason));
+    }
+}
+
 impl From<SessionSummary> for SessionInfo {
     fn from(summary: SessionSummary) -> Self {
         Self {
@@ -35,6 +53,53 @@ impl From<SessionSummary> for SessionInfo {
             last_activity: summary.last_activity,
             usage: summary.usage,
             cost: summary.cost,
+        }
+    }
+}
+
+/// Tells the quarantined ones: those whose name is held by a quarantine, and the live ones that say so themselves
+/// because their log is damaged. The journal knows of neither.
+pub(crate) async fn mark_quarantined(context: &SessionContext, sessions: &mut [SessionInfo]) {
+    let names = context.namespace();
+    let mut live = Vec::new();
+    for info in sessions.iter_mut() {
+        let id = process_name(&info.name);
+        match names.status(&id) {
+            Some(EntryStatus::Quarantined { reason } | EntryStatus::Stuck { reason }) => {
+                info.quarantined(reason);
+            }
+            Some(EntryStatus::Live) => live.extend(names.whereis(&id).map(|cell| (info.name.clone(), cell))),
+            _ => {}
+        }
+    }
+    let until = Instant::now() + PATIENCE;
+    let damaged =
+        beside::each(
+            live,
+            |(name, cell)| async move { damage(cell, until).await.map(|reason| (name, reason)) },
+        );
+    let mut damaged: HashMap<SessionName, String> = damaged.await.into_iter().flatten().collect();
+    if damaged.is_empty() {
+        return;
+    }
+    for info in sessions {
+        if let Some(reason) = damaged.remove(&info.name) {
+            info.quarantined(reason);
+        }
+    }
+}
+
+/// Why a live session does nothing, when that is so. A session answers this at once, also while it loads.
+async fn damage(cell: ActorCell, until: Instant) -> Option<String> {
+    let left = until.saturating_duration_since(Instant::now());
+    match call(&ActorRef::from(cell), SessionMsg::Status, left).await {
+        Ok(status) => match status.activity {
+            Activity::Quarantined { reason } => Some(reason),
+            _ => None,
+        },
+        Err(error) => {
+            tracing::debug!(%error, "a live session does not tell its status");
+            None
         }
     }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::error::SystemError;
 use crate::one_shot::OneShot;
 use crate::recovery::{self, Recovery};
-use crate::sessions::SessionInfo;
+use crate::sessions::{self, SessionInfo};
 
 /// So many systems of this process took the default name.
 static UNNAMED: AtomicU64 = AtomicU64::new(0);
@@ -82,7 +82,8 @@ impl SystemBuilder {
         self
     }
 
-    /// What happens to open turns at the start. Default: [`Recovery::Eager`].
+    /// What happens to open turns at the start, and when the supervisor of the sessions died. Default:
+    /// [`Recovery::Eager`].
     pub fn recovery(mut self, recovery: Recovery) -> Self {
         self.recovery = recovery;
         self
@@ -120,9 +121,7 @@ impl SystemBuilder {
         children.extend(providers.child_specs());
         let sessions = DynamicOptions::new().budget(self.session_budget);
         children.push(DynamicSupervisor::child_spec("sessions", sessions));
-        if self.recovery == Recovery::Eager {
-            children.push(recovery::child_spec(context.clone()));
-        }
+        children.push(recovery::child_spec(context.clone(), self.recovery));
         let intensity = Intensity { max_restarts: 10, within: Duration::from_secs(60) };
         let root = Supervisor::start(&namespace, "root", intensity, children, None).await?;
         Ok(System(Arc::new(Running { context, root })))
@@ -186,13 +185,13 @@ impl System {
         None
     }
 
-    /// Every stored session, by name; those of [`Durability::Off`] are not stored.
+    /// Every stored session, by name; those of [`Durability::Off`] are not stored. The live ones are asked whether
+    /// their log is damaged; one that does not answer within 2 s is listed as the journal has it.
     ///
     /// # Errors
-    /// [`SystemError::Journal`] when the journal cannot be read, [`SystemError::Call`] when the tree does not answer.
+    /// [`SystemError::Journal`] when the journal cannot be read.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, SystemError> {
         const PAGE: usize = 1000;
-        let quarantined = self.0.context.sessions().quarantined().await?;
         let port = self.0.context.journal(Durability::Strict);
         let mut sessions: Vec<SessionInfo> = Vec::new();
         loop {
@@ -203,12 +202,7 @@ impl System {
                 break;
             }
         }
-        for info in &mut sessions {
-            let id = ergane_session::process_name(&info.name);
-            if let Some((_, reason)) = quarantined.iter().find(|(child, _)| *child == id) {
-                (info.status, info.reason) = ("quarantined", Some(reason.clone()));
-            }
-        }
+        sessions::mark_quarantined(&self.0.context, &mut sessions).await;
         Ok(sessions)
     }
 

@@ -40,7 +40,7 @@ fn sessions(system: &System) -> BTreeSet<SessionName> {
 }
 
 /// Polls `times` times, each time when it is woken; its outcome, if it had one by then.
-async fn polled<F: Future>(future: &mut Pin<&mut F>, times: usize) -> Option<F::Output> {
+async fn polled<F: Future>(mut future: Pin<&mut F>, times: usize) -> Option<F::Output> {
     let mut left = times;
     poll_fn(|task| {
         if left == 0 {
@@ -64,22 +64,17 @@ async fn a_question_given_up_while_it_starts_leaves_nothing_behind() {
     let mut seen = BTreeSet::new();
     // Given up after the first time it waits, after the second, and so on, until it has started.
     for times in 1.. {
-        let started = {
-            let mut start = pin!(system.query("what?").stream());
-            let started = soon("it waits", polled(&mut start, times)).await;
-            seen.extend(sessions(&system));
-            started
-        };
+        let mut start = Box::pin(system.query("what?").stream());
+        let started = soon("it waits", polled(start.as_mut(), times)).await.is_some();
+        seen.extend(sessions(&system));
+        drop(start);
         nothing_is_left(&system, &seen).await;
-        if let Some(stream) = started {
-            let stream = stream.unwrap();
+        if started {
             assert!(times > 3, "a start waits for its supervisor, its settings and its subscription");
-            drop(stream);
             break;
         }
     }
     assert!(!seen.is_empty());
-    nothing_is_left(&system, &seen).await;
 }
 
 #[tokio::test]
@@ -95,11 +90,14 @@ async fn a_question_that_cannot_be_started_leaves_nothing_behind() {
     nothing_is_left(&system, &BTreeSet::new()).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_deadline_of_a_question_covers_its_start() {
     let (model, mut questions) = model();
     let system = system(&model).await;
-    let error = system.query("what?").deadline(Duration::ZERO).stream().await.unwrap_err();
+    let mut start = pin!(system.query("what?").deadline(Duration::from_secs(10)).stream());
+    assert!(polled(start.as_mut(), 1).await.is_none(), "it waits for its session's start");
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let error = start.await.unwrap_err();
     assert!(matches!(error, SessionError::Deadline), "{error}");
     nothing_is_left(&system, &BTreeSet::new()).await;
     assert!(questions.is_empty());
