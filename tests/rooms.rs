@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ergane-session", &["ergane-loop", "ergane-journal"]),
     ("ergane", &["ergane-session", "ergane-tools"]),
     ("ergane-cli", &["ergane"]),
+    ("ergane-bench", &["ergane"]),
     ("ergane-examples", &["ergane"]),
     ("ergane-tests", &["ergane"]),
 ];

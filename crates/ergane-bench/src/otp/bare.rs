@@ -1,0 +1,120 @@
+//! The same operations by hand, on ractor alone.
+
+use std::time::Instant;
+
+use ergane::ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
+use tokio::task::JoinHandle;
+
+use super::{CALLS, Echo, EchoMsg};
+use crate::Outcome;
+use crate::laps::Laps;
+use crate::process::Stopwatch;
+
+/// The parent that children are linked to; it takes no notice of their ends.
+pub(super) struct Parent;
+
+/// It gets none.
+pub(super) struct Never;
+
+impl Actor for Parent {
+    type Msg = Never;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Never>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Never>,
+        _: SupervisionEvent,
+        _: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+type Child = (ActorRef<EchoMsg>, JoinHandle<()>);
+
+/// A parent with children.
+pub(super) struct Bare {
+    parent: ActorRef<Never>,
+    kept: Child,
+    spawned: Vec<Child>,
+    next: usize,
+}
+
+const KEPT: &str = "bare child";
+
+async fn spawn(name: String, parent: &ActorRef<Never>) -> Outcome<Child> {
+    Ok(Actor::spawn_linked(Some(name), Echo, (), parent.get_cell()).await?)
+}
+
+impl Bare {
+    pub(super) async fn start() -> Outcome<Self> {
+        let (parent, _) = Actor::spawn(None, Parent, ()).await?;
+        let kept = spawn(KEPT.to_owned(), &parent).await?;
+        Ok(Self { parent, kept, spawned: Vec::new(), next: 0 })
+    }
+
+    pub(super) async fn spawn(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
+        let first = self.next;
+        self.next += count;
+        let names: Vec<String> = (first..self.next).map(|number| format!("bare child {number}")).collect();
+        self.spawned = Vec::with_capacity(count);
+        let watch = Stopwatch::start();
+        for name in names {
+            let start = Instant::now();
+            let child = spawn(name, &self.parent).await?;
+            laps.lap(start.elapsed());
+            self.spawned.push(child);
+        }
+        laps.add_cpu(watch.cpu());
+        Ok(())
+    }
+
+    pub(super) async fn stop(&mut self, laps: &mut Laps) -> Outcome<()> {
+        let watch = Stopwatch::start();
+        for (child, join) in std::mem::take(&mut self.spawned) {
+            let start = Instant::now();
+            child.stop(None);
+            join.await?;
+            laps.lap(start.elapsed());
+        }
+        laps.add_cpu(watch.cpu());
+        Ok(())
+    }
+
+    pub(super) async fn restart(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
+        let watch = Stopwatch::start();
+        for _ in 0..count {
+            let start = Instant::now();
+            self.kept.0.kill();
+            (&mut self.kept.1).await?;
+            self.kept = spawn(KEPT.to_owned(), &self.parent).await?;
+            laps.lap(start.elapsed());
+        }
+        laps.add_cpu(watch.cpu());
+        Ok(())
+    }
+
+    pub(super) async fn call(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
+        let echo = &self.kept.0;
+        let watch = Stopwatch::start();
+        for _ in 0..count.div_ceil(CALLS) {
+            let start = Instant::now();
+            for _ in 0..CALLS {
+                call_t!(echo, EchoMsg::Ask, 60_000)?;
+            }
+            laps.lap(start.elapsed());
+        }
+        laps.add_cpu(watch.cpu());
+        Ok(())
+    }
+}
+
+/// A parent for children that are started elsewhere.
+pub(super) async fn parent() -> Outcome<ActorRef<Never>> {
+    Ok(Actor::spawn(None, Parent, ()).await?.0)
+}

@@ -1,0 +1,90 @@
+//! A system to measure in, and the folder of its store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ergane::System;
+use ergane::journal::Sqlite;
+use ergane::session::Session;
+use tokio::task::JoinSet;
+
+use super::model;
+use crate::Outcome;
+use crate::args::JournalKind;
+use crate::otp::children::shares;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// So many tasks start sessions at once.
+const STARTERS: usize = 64;
+
+/// A running system.
+pub(crate) struct House {
+    pub(crate) system: System,
+    pub(crate) store: Option<Arc<Sqlite>>,
+    _folder: Option<Folder>,
+}
+
+impl House {
+    /// With a model that answers after `latency_ms`. Its sessions may be killed as often as one likes.
+    pub(crate) async fn open(journal: JournalKind, dir: Option<&Path>, latency_ms: u64) -> Outcome<Self> {
+        let mut builder = System::builder()
+            .provider("scripted", model::provider(latency_ms))
+            .tool(model::add)
+            // No two kills meet in so short a window: what is measured is restarts, and not back-offs.
+            .session_budget(u32::MAX, Duration::from_nanos(1));
+        let (mut store, mut folder) = (None, None);
+        if journal == JournalKind::Sqlite {
+            let made = Folder::make(dir)?;
+            let sqlite = Arc::new(Sqlite::open(made.0.join("journal.db"))?);
+            builder = builder.shared_journal(sqlite.clone());
+            (store, folder) = (Some(sqlite), Some(made));
+        }
+        Ok(Self { system: builder.start().await?, store, _folder: folder })
+    }
+
+    /// Starts so many sessions, several at a time.
+    pub(crate) async fn sessions(&self, prefix: &str, count: usize) -> Outcome<Vec<Session>> {
+        let mut starters: JoinSet<Outcome<Vec<Session>>> = JoinSet::new();
+        for share in shares(count, STARTERS) {
+            let (system, prefix) = (self.system.clone(), prefix.to_owned());
+            starters.spawn(async move {
+                let mut started = Vec::with_capacity(share.len());
+                for number in share {
+                    started.push(system.session(&format!("{prefix}/{number}")).start().await?);
+                }
+                Ok(started)
+            });
+        }
+        let mut sessions = Vec::with_capacity(count);
+        while let Some(started) = starters.join_next().await {
+            sessions.extend(started??);
+        }
+        Ok(sessions)
+    }
+
+    pub(crate) async fn close(self) -> Outcome<()> {
+        Ok(self.system.shutdown(PATIENCE).await?)
+    }
+}
+
+/// A folder of its own, removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn make(dir: Option<&Path>) -> Outcome<Self> {
+        let dir = dir.map_or_else(std::env::temp_dir, Path::to_owned);
+        let folder = dir.join(format!("ergane-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("ergane-bench: {} could not be removed: {error}", self.0.display());
+        }
+    }
+}
