@@ -123,7 +123,11 @@ fn settings_are_kept_and_an_equal_one_writes_nothing() {
     assert_eq!(changes(), 0, "an equal setting is no fact");
     assert_eq!(send(&["--tools", "all", "--max-iterations", "8"])["limits"]["max_iterations"], 8);
     assert_eq!(changes(), 1);
-    assert_eq!(send(&["--no-stream=false"])["stream"], true, "what was switched off can be switched on again");
+    assert_eq!(
+        send(&["--no-stream=false"])["stream"],
+        true,
+        "what was switched off can be switched on again"
+    );
     // A session keeps its provider, whatever there is in the environment.
     let mut command = home.command(&["send", "a", "hi", "--script", &script, "--json"]);
     command.env("OPENAI_API_KEY", "k");
