@@ -259,15 +259,15 @@ impl State {
         self.subscribers.set_head(conversation.seq());
         self.facts = Facts::loaded(conversation, epoch);
         self.phase = Phase::Live;
-        // A turn that this process cannot run is not recovered: opening it costs no budget.
-        if self.facts.conversation().turn().is_some() && !self.is_unresolved() {
-            let cause = if self.incarnation > 1 {
-                "the session's actor was restarted"
-            } else {
-                "the session was opened"
-            };
-            let seq = self.facts.record(Event::Recovered { cause: cause.into() })?;
-            self.drive.act_after(seq);
+        if self.facts.conversation().turn().is_some() {
+            let restarted = self.incarnation > 1;
+            let cause =
+                if restarted { "the session's actor was restarted" } else { "the session was opened" };
+            self.drive.unrecovered = Some(cause.into());
+            // A turn that cannot go on here is not recovered: opening it costs no budget.
+            if !self.is_unresolved() {
+                self.recover_at_last()?;
+            }
         }
         for message in std::mem::take(&mut self.stash) {
             self.receive(message)?;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::anchor::{Anchor, AnchorRef};
 use crate::context::SessionContext;
 use crate::error::SessionError;
-use crate::handle::{QUICK, Session};
+use crate::handle::{Missing, QUICK, Session};
 use crate::message::SessionMsg;
 
 /// A session to be got, started or recovered. What is set here and differs from what the session has is changed, in
@@ -140,7 +140,7 @@ impl SessionBuilder {
         let mut initial: Settings = context.defaults().ok_or(SessionError::NoProvider)?;
         initial.durability = durability;
         let initial = std::sync::Arc::new(initial);
-        session.bring_up(Instant::now() + QUICK).await?;
+        session.bring_up(Instant::now() + QUICK, Missing::IsFine).await?;
         let configure = |reply| SessionMsg::Configure {
             initial: initial.clone(),
             patch: patch.clone(),

@@ -17,13 +17,16 @@ use crate::actor::{Phase, State, tell};
 use crate::facts::now;
 use crate::message::{Grace, Internal, Live};
 use crate::status::Activity;
-use crate::tools::{Running, Specs};
+use crate::tools::{Running, STILL_RUNS, Specs, error_result};
 
 /// After so many deaths of the loop with no new fact between them the turn ends.
 const LOOP_DEATHS: u32 = 3;
 
 /// How long running tools have after an interrupt before they are killed, and then to be gone.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// So often is it tried to end a process that was left behind, before a turn ends without that.
+const END_TRIES: u32 = 2;
 
 /// How much of an answer under way is kept for a turn that is interrupted.
 const PARTIAL_LIMIT: usize = 1024 * 1024;
@@ -50,6 +53,10 @@ pub(crate) struct Drive {
     pub(crate) recorded: HashSet<CallId>,
     /// What an earlier incarnation left behind and does not end.
     pub(crate) held_up: Option<String>,
+    /// How often that was tried in vain, call by call.
+    pub(crate) in_vain: HashMap<CallId, u32>,
+    /// Why an open turn was found whose recovery was put off, because it cannot go on here.
+    pub(crate) unrecovered: Option<Text>,
 }
 
 /// The loop actor of the open turn.
@@ -118,6 +125,7 @@ impl Drive {
         self.ended.clear();
         self.recorded.clear();
         self.held_up = None;
+        self.in_vain.clear();
         self.grace = None;
         self.deaths = 0;
     }
@@ -134,12 +142,13 @@ impl State {
     pub(crate) async fn advance(&mut self) -> Result<(), ActorProcessingErr> {
         loop {
             self.interrupt_when_stopping()?;
-            if self.is_unresolved_cheaply() {
-                self.refuse_unresolved();
-                return Ok(());
-            }
             let progressed = match self.facts.conversation().next() {
                 Next::Idle => false,
+                // Only these need what is registered; an end needs nothing.
+                Next::CallModel { .. } | Next::RunTools { .. } if self.specs().is_none() => {
+                    self.refuse_unresolved();
+                    false
+                }
                 Next::StartTurn { .. } if self.next_cannot_run() => {
                     self.refuse_unresolved();
                     false
@@ -155,10 +164,13 @@ impl State {
         }
     }
 
-    /// Whether the open turn needs what is not registered here. Asked before every step, so it is looked up once.
-    fn is_unresolved_cheaply(&mut self) -> bool {
-        self.facts.conversation().turn().is_some_and(|turn| turn.interrupted.is_none())
-            && self.specs().is_none()
+    /// The fact that an open turn was found, where it was put off: a turn that cannot go on here is not recovered, but one
+    /// that is ended here is. True when it is a fact now.
+    pub(crate) fn recover_at_last(&mut self) -> Result<bool, ActorProcessingErr> {
+        let Some(cause) = self.drive.unrecovered.take() else { return Ok(false) };
+        let seq = self.facts.record(Event::Recovered { cause })?;
+        self.drive.act_after(seq);
+        Ok(true)
     }
 
     /// A turn is not begun that could not run here; unless all is to be ended, which needs nothing.
@@ -328,6 +340,7 @@ impl State {
     /// Asks for the end of the open turn: the model call is dropped, running tools are told and have their grace.
     pub(crate) fn interrupt(&mut self, by: Text, reason: Text) -> Result<(), ActorProcessingErr> {
         let Some(turn) = self.facts.conversation().turn().map(|turn| turn.id) else { return Ok(()) };
+        self.recover_at_last()?;
         self.facts.record(Event::InterruptRequested { by, reason })?;
         self.drive.drop_model_call();
         // What waited for its start never runs.
@@ -367,10 +380,24 @@ impl State {
         if interrupted.is_some() && !self.drive.tools.is_empty() {
             return Ok(false); // what runs is told, then killed, and gone before the turn is over
         }
+        if self.recover_at_last()? {
+            return Ok(true);
+        }
         let open: Vec<OpenCall> =
             self.facts.conversation().turn().map(OpenTurn::open_calls).unwrap_or_default();
-        let ended: Vec<bool> = open.iter().map(|call| self.end_left_behind(call)).collect();
-        if ended.contains(&false) {
+        let mut waits = false;
+        for call in &open {
+            if self.end_left_behind(call) {
+                continue;
+            }
+            // A turn that is to end does end: what cannot be ended is said.
+            if self.drive.in_vain.get(&call.call.id).is_some_and(|tries| *tries >= END_TRIES) {
+                self.facts.record(error_result(&call.call, STILL_RUNS, false))?;
+            } else {
+                waits = true;
+            }
+        }
+        if waits {
             return Ok(false);
         }
         let why = match (&interrupted, &error) {

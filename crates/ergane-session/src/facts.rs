@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ergane_core::{
-    Conversation, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, History, Seq, SessionName, Timestamp,
-    TurnId,
+    Conversation, Cost, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, History, Seq, SessionName,
+    Timestamp, TurnId, Usage,
 };
 use ergane_journal::Append;
 
@@ -32,6 +32,8 @@ pub(crate) struct View {
     pub(crate) messages: History,
     pub(crate) turn: Option<TurnId>,
     pub(crate) turns: usize,
+    pub(crate) usage: Usage,
+    pub(crate) cost: Cost,
 }
 
 impl View {
@@ -40,6 +42,8 @@ impl View {
             messages: conversation.messages(),
             turn: conversation.turn().map(|turn| turn.id),
             turns: conversation.turns().len(),
+            usage: conversation.usage(),
+            cost: conversation.cost(),
         }
     }
 }

@@ -33,6 +33,15 @@ pub struct Session {
     durability: Durability,
 }
 
+/// What it means that there is no log of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Somebody asks something of it.
+    IsAnError,
+    /// Somebody begins it.
+    IsFine,
+}
+
 /// What a user says: text, or parts (text and images).
 #[derive(Debug, Clone)]
 pub struct Input(pub(crate) Vec<Part>);
@@ -121,8 +130,11 @@ impl Session {
                 Err(_) => continue, // it ended meanwhile; how, the next look tells
                 Ok(cell) => match call(&ActorRef::from(cell), SessionMsg::Status, left).await {
                     // While it has no facts of its own to tell, the journal's summary does.
-                    Ok(status) if status.durable == Seq(0) => {
-                        return self.stored_status(status.activity).await;
+                    Ok(status)
+                        if status.durable == Seq(0)
+                            && !matches!(status.activity, Activity::Parked { .. }) =>
+                    {
+                        return Ok(self.stored_status(status.activity.clone()).await.unwrap_or(status));
                     }
                     Ok(status) => return Ok(status),
                     Err(CallError::Timeout) => return Err(SessionError::Deadline),
@@ -272,15 +284,15 @@ impl Session {
         if let Some(cell) = names.whereis(&id) {
             return Ok(cell.into());
         }
-        let gone = matches!(names.status(&id), None | Some(EntryStatus::Ended { .. }));
-        if gone && self.port().position(&self.name).await?.is_none() {
-            return Err(SessionError::NotFound(self.name.clone()));
-        }
-        self.bring_up(until).await
+        self.bring_up(until, Missing::IsAnError).await
     }
 
     /// Starts the session's actor, whether or not there is a log, or waits for the one that is on its way.
-    pub(crate) async fn bring_up(&self, until: Instant) -> Result<ActorRef<SessionMsg>, SessionError> {
+    pub(crate) async fn bring_up(
+        &self,
+        until: Instant,
+        missing: Missing,
+    ) -> Result<ActorRef<SessionMsg>, SessionError> {
         let (names, id) = (self.context.namespace(), self.process_name());
         loop {
             match names.status(&id) {
@@ -293,6 +305,10 @@ impl Session {
                     return Err(SessionError::System(why));
                 }
                 None | Some(EntryStatus::Ended { .. }) => {
+                    // It may have been deleted while this waited for its last incarnation to be gone.
+                    if missing == Missing::IsAnError && self.port().position(&self.name).await?.is_none() {
+                        return Err(SessionError::NotFound(self.name.clone()));
+                    }
                     let spec = self.context.spec(&self.name, self.durability);
                     match self.context.sessions().start_child(spec, left(until)).await {
                         Ok(cell) | Err(StartError::AlreadyStarted(cell)) => return Ok(cell.into()),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ergane_core::{Digest, Event, FinishReason, OpenTurn, SendId, Settings, SettingsPatch, Text, TurnId};
+use ergane_core::{
+    Digest, Event, FinishReason, Next, OpenTurn, SendId, Settings, SettingsPatch, Text, TurnId,
+};
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_tool::RegistryError;
 use ractor::ActorProcessingErr;
@@ -124,12 +126,19 @@ impl State {
         let session = || self.name.clone();
         if let Some(known) = conversation.send(&send.id) {
             let ended = known.turn.is_some_and(|turn| conversation.ended(turn).is_some());
-            return Ok(match self.missing() {
-                _ if known.hash != hash => Err(SessionError::KeyReused(send.id.clone())),
-                missing if !ended && !missing.is_empty() => {
-                    Err(SessionError::Unresolved { session: session(), missing })
-                }
-                _ => Ok(()),
+            let missing = match known.turn {
+                _ if ended => Vec::new(),
+                Some(_) if !self.is_unresolved() => Vec::new(),
+                Some(_) => self.missing(),
+                None if self.is_unresolved() => self.missing(),
+                None => self.missing_next(),
+            };
+            return Ok(if known.hash != hash {
+                Err(SessionError::KeyReused(send.id.clone()))
+            } else if missing.is_empty() {
+                Ok(())
+            } else {
+                Err(SessionError::Unresolved { session: session(), missing })
             });
         }
         let queued = conversation.queue().len();
@@ -149,7 +158,8 @@ impl State {
         } else if queued >= QUEUE_LIMIT || (busy && send.when_busy == WhenBusy::Reject) {
             Some(SessionError::Busy { session: session(), queued })
         } else {
-            let missing = self.missing_next();
+            // A send behind a turn that cannot go on would wait for nothing.
+            let missing = if self.is_unresolved() { self.missing() } else { self.missing_next() };
             (!missing.is_empty()).then(|| SessionError::Unresolved { session: session(), missing })
         };
         if let Some(refusal) = refusal {
@@ -180,7 +190,7 @@ impl State {
         let is_open = conversation.turn().is_some_and(|open| open.id == turn);
         if self.is_durably_ended(turn) {
             self.answer_ended(turn, reply);
-        } else if is_open && !self.missing().is_empty() {
+        } else if is_open && self.is_unresolved() {
             let missing = self.missing();
             answer(reply, Err(SessionError::Unresolved { session: self.name.clone(), missing }));
         } else if is_open || conversation.ended(turn).is_some() {
@@ -219,7 +229,8 @@ impl State {
         match open {
             None => {
                 let ended = turn.and_then(|turn| conversation.ended(turn));
-                answer(reply, Ok(ended.is_some_and(|record| record.finish == FinishReason::Interrupted)));
+                let interrupted = ended.is_some_and(|record| record.finish == FinishReason::Interrupted);
+                self.facts.when_durable(move || answer(reply, Ok(interrupted)));
             }
             Some(already) => {
                 if !already {
@@ -231,10 +242,11 @@ impl State {
         Ok(())
     }
 
-    /// Whether the open turn needs what this process has not. One that is being interrupted needs nothing more.
+    /// Whether the open turn cannot go on here: what must happen next needs what this process has not.
     pub(crate) fn is_unresolved(&self) -> bool {
-        let turn = self.facts.conversation().turn();
-        turn.is_some_and(|turn| turn.interrupted.is_none() && !self.missing_of(&turn.settings).is_empty())
+        let conversation = self.facts.conversation();
+        let goes_on = matches!(conversation.next(), Next::CallModel { .. } | Next::RunTools { .. });
+        goes_on && conversation.turn().is_some_and(|turn| !self.missing_of(&turn.settings).is_empty())
     }
 
     /// What the next turn needs and this process has not.
@@ -289,8 +301,8 @@ impl State {
             durability: self.durability,
             provider: settings.map(|settings| settings.provider.clone()),
             model: settings.map(|settings| settings.model.clone()),
-            usage: conversation.usage(),
-            cost: conversation.cost(),
+            usage: self.facts.view().usage,
+            cost: self.facts.view().cost,
         }
     }
 
@@ -307,13 +319,17 @@ impl State {
         if let Some(reason) = self.facts.parked() {
             return Activity::Parked { reason: reason.to_owned() };
         }
-        let Some(turn) = self.facts.conversation().turn() else { return Activity::Idle };
+        let Some(turn) = self.facts.conversation().turn() else {
+            return if self.facts.view().turn.is_none() { Activity::Idle } else { Activity::Committing };
+        };
         if turn.interrupted.is_some() {
             return Activity::Interrupting;
         }
-        let missing = self.missing();
-        if !missing.is_empty() {
-            return Activity::Unresolved { missing };
+        if self.is_unresolved() {
+            return Activity::Unresolved { missing: self.missing() };
+        }
+        if self.facts.durable().0 < turn.id.0 {
+            return Activity::Committing;
         }
         self.drive.activity(turn)
     }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use ergane_core::{Part, SendId, TurnId};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::error::SessionError;
@@ -78,12 +79,22 @@ impl SendMessage {
             let turn = session.request(deadline, |reply| SessionMsg::Accept(send.clone(), reply)).await?;
             Ok((session, turn))
         });
+        let sending = sent.abort_handle();
         let accepted = async move {
             sent.await
                 .unwrap_or_else(|error| Err(SessionError::System(format!("the send was lost: {error}"))))
         };
         let stage = Stage::Accepting(Box::pin(accepted));
-        Ok(TurnStream { subscription, id, until, stage, held: VecDeque::new(), turn: None, over: false })
+        Ok(TurnStream {
+            subscription,
+            id,
+            until,
+            stage,
+            held: VecDeque::new(),
+            turn: None,
+            over: false,
+            sending,
+        })
     }
 }
 
@@ -109,6 +120,7 @@ pub struct TurnStream {
     held: VecDeque<(Option<TurnId>, SessionEvent)>,
     turn: Option<TurnId>,
     over: bool,
+    sending: AbortHandle,
 }
 
 enum Stage {
@@ -118,6 +130,12 @@ enum Stage {
 }
 
 impl TurnStream {
+    /// Ends the send if it is not accepted yet: for a session that is to be forgotten with its question.
+    #[doc(hidden)]
+    pub fn sending(&self) -> AbortHandle {
+        self.sending.clone()
+    }
+
     /// The next event of this turn; `None` after its `Done`, or when there is none to come: the
     /// [`result`](Self::result) tells.
     pub async fn next(&mut self) -> Option<SessionEvent> {

@@ -12,6 +12,8 @@ pub enum Activity {
     Starting,
     /// No turn is open.
     Idle,
+    /// What has just happened is on its way to the store.
+    Committing,
     /// A model is being asked.
     CallingModel,
     /// A model call failed and is made again after a pause.

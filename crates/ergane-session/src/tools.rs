@@ -284,6 +284,7 @@ impl State {
         } else {
             let why = format!("a process that an earlier incarnation started for call {call} does not end");
             self.drive.held_up = Some(why);
+            *self.drive.in_vain.entry(call).or_default() += 1;
             let me = self.me.clone();
             self.scope.send_after(Duration::from_secs(5), move || tell(&me, Internal::Nudge));
         }
@@ -314,12 +315,15 @@ impl State {
     }
 }
 
+pub(crate) const STILL_RUNS: &str = "a process that an earlier incarnation started for this call still runs and could \
+    not be ended; what it does is unknown";
+
 const TOO_LARGE: &str = "the result was too large to be kept; ask for less";
 
 fn is_to_run(open: &OpenCall) -> bool {
     matches!(open.phase, CallPhase::Fresh | CallPhase::Again { .. })
 }
 
-fn error_result(call: &ToolCall, why: &str, denied: bool) -> Event {
+pub(crate) fn error_result(call: &ToolCall, why: &str, denied: bool) -> Event {
     Event::ToolFinished { result: Arc::new(ToolResult::made(call, why)), denied, ui: None }
 }

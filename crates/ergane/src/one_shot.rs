@@ -11,6 +11,7 @@ use ergane_core::{Durability, SessionName, SettingsPatch, Text};
 use ergane_otp::ChildError;
 use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionError, TurnResult, TurnStream};
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -84,11 +85,12 @@ impl OneShot {
     pub async fn stream(self) -> Result<OneShotStream, SessionError> {
         let Self { name, session, system, input, deadline } = self;
         let name = SessionName::new(name).map_err(|error| SessionError::BadName(error.to_string()))?;
-        let guard = Guard::new(&system, name)?;
+        let mut guard = Guard::new(&system, name)?;
         // One that is beyond the clock's end is none.
         let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let begin = async { session.start().await?.send_message(input).stream().await };
         let stream = within(until, begin).await.ok_or(SessionError::Deadline)??;
+        guard.sending = Some(stream.sending());
         Ok(OneShotStream { stream, until, guard })
     }
 }
@@ -156,6 +158,8 @@ struct Guard {
     session: Session,
     context: SessionContext,
     runtime: Handle,
+    /// The send, as long as it is not accepted: nobody waits for it any more.
+    sending: Option<AbortHandle>,
 }
 
 impl Guard {
@@ -163,12 +167,15 @@ impl Guard {
         let runtime = Handle::try_current().map_err(|error| SessionError::System(error.to_string()))?;
         let context = system.context().clone();
         let session = Session::new(context.clone(), name, Durability::Off);
-        Ok(Self { session, context, runtime })
+        Ok(Self { session, context, runtime, sending: None })
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if let Some(sending) = &self.sending {
+            sending.abort();
+        }
         // A runtime that is over runs nothing of it any more, this neither.
         self.runtime.spawn(end(self.session.clone(), self.context.clone()));
     }

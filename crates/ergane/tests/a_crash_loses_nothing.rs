@@ -395,6 +395,55 @@ async fn opening_a_turn_that_this_process_cannot_run_costs_it_nothing() {
     assert_eq!(recovered, 1, "by the process that could run it");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_interrupt_of_a_turn_that_cannot_go_on_here_ends_what_it_had_left_behind() {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("j.db");
+    let mut shell = std::process::Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+    let group = i32::try_from(shell.id()).unwrap();
+    let leader_started = ergane::tool_support::process_started(group).unwrap();
+    let turn = left_by_a_crash(&path, &["change"], |ids| {
+        vec![started(ids[0], Effect::Write), Event::ToolProcess { call: ids[0], group, leader_started }]
+    });
+    let (model, _questions) = model();
+    let system = System::builder()
+        .provider("another", model)
+        .journal(Sqlite::open(&path).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let alice = system.whereis("alice").await.unwrap();
+    let error = alice.send_message("hello").await.unwrap_err();
+    assert!(matches!(error, SessionError::Unresolved { .. }), "{error}");
+    assert!(alice.interrupt("it cannot go on").await.unwrap());
+    let ended = soon("the turn ends", async { alice.turn(turn).await }).await.unwrap();
+    assert_eq!(ended.finish_reason, FinishReason::Interrupted);
+    let status = shell.try_wait().unwrap().expect("it had ended before the turn did");
+    assert_eq!(status.signal(), Some(9));
+    let queued = kinds(&system, &alice).await.into_iter().filter(|kind| kind == "queued").count();
+    assert_eq!(queued, 1, "what was refused is no fact");
+}
+
+#[tokio::test]
+async fn an_unresolved_turn_that_only_has_to_be_ended_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("j.db");
+    let turn = left_by_a_crash(&path, &[], |_| Vec::new());
+    let (model, _questions) = model();
+    let system = System::builder()
+        .provider("another", model)
+        .journal(Sqlite::open(&path).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let alice = system.whereis("alice").await.unwrap();
+    let ended = soon("the turn ends", async { alice.turn(turn).await }).await.unwrap();
+    assert_eq!(ended.finish_reason, FinishReason::Stop);
+}
+
 #[tokio::test]
 async fn a_session_owned_by_another_process_is_refused_and_free_once_that_one_is_gone() {
     let folder = tempfile::tempdir().unwrap();
