@@ -14,6 +14,8 @@ pub(crate) struct Assembly {
     pub(crate) call: CallInfo,
     api: &'static str,
     pub(crate) response_id: Option<String>,
+    /// What is whole, in its order. What is still being written comes after it.
+    parts: Vec<Part>,
     text: String,
     refusal: String,
     reasoning: String,
@@ -42,6 +44,7 @@ impl Assembly {
             call,
             api,
             response_id: None,
+            parts: Vec::new(),
             text: String::new(),
             refusal: String::new(),
             reasoning: String::new(),
@@ -61,7 +64,39 @@ impl Assembly {
 
     /// Whether anything of an answer has come.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.shown && self.slots.is_empty()
+        !self.shown && self.slots.is_empty() && self.parts.is_empty()
+    }
+
+    /// What has been written so far is whole: what comes next begins parts of its own. For formats whose replies are
+    /// lists of parts that go back in the same order.
+    pub(crate) fn seal(&mut self) {
+        if !self.reasoning.is_empty() || !self.reasoning_data.is_empty() {
+            self.parts.push(Part::Reasoning(Reasoning {
+                text: std::mem::take(&mut self.reasoning).into(),
+                field: self.reasoning_field.take().map(Into::into),
+                data: std::mem::take(&mut self.reasoning_data),
+            }));
+        }
+        if !self.text.is_empty() {
+            self.parts.push(Part::text(std::mem::take(&mut self.text)));
+        }
+        if !self.refusal.is_empty() {
+            self.parts.push(Part::Refusal { text: std::mem::take(&mut self.refusal).into() });
+        }
+    }
+
+    /// A part that came whole. A call says by its `complete` whether it did.
+    #[expect(dead_code, reason = "for the formats that come next")]
+    pub(crate) fn part(&mut self, part: Part) {
+        self.seal();
+        self.parts.push(part);
+    }
+
+    /// The part that came last, when nothing is being written after it.
+    #[expect(dead_code, reason = "for the formats that come next")]
+    pub(crate) fn last_part(&self) -> Option<&Part> {
+        let writing = !self.reasoning.is_empty() || !self.text.is_empty() || !self.refusal.is_empty();
+        self.parts.last().filter(|_| !writing)
     }
 
     pub(crate) fn text(&mut self, text: &str, events: &mut Vec<StreamEvent>) {
@@ -107,10 +142,14 @@ impl Assembly {
         if self.over {
             return;
         }
-        let calls_complete = calls_complete && self.refusal.is_empty();
+        self.seal();
+        let refused = self.parts.iter().any(|part| matches!(part, Part::Refusal { .. }));
+        let calls_complete = calls_complete && !refused;
+        let is_call = |part: &Part| matches!(part, Part::ToolCall(call) if call.complete);
+        let has_calls = !self.slots.is_empty() || self.parts.iter().any(is_call);
         let stop = match stop {
-            _ if !self.refusal.is_empty() => StopReason::Refusal,
-            _ if calls_complete && !self.slots.is_empty() => StopReason::ToolCalls,
+            _ if refused => StopReason::Refusal,
+            _ if calls_complete && has_calls => StopReason::ToolCalls,
             StopReason::ToolCalls => {
                 tracing::warn!(provider = %self.call.provider, "the model stopped for tool calls but made none");
                 StopReason::Stop
@@ -134,19 +173,12 @@ impl Assembly {
     }
 
     fn message(&mut self, stop: StopReason, calls_complete: bool) -> Message {
-        let mut parts = Vec::new();
-        if !self.reasoning.is_empty() || !self.reasoning_data.is_empty() {
-            parts.push(Part::Reasoning(Reasoning {
-                text: std::mem::take(&mut self.reasoning).into(),
-                field: self.reasoning_field.map(Into::into),
-                data: std::mem::take(&mut self.reasoning_data),
-            }));
-        }
-        if !self.text.is_empty() {
-            parts.push(Part::text(std::mem::take(&mut self.text)));
-        }
-        if !self.refusal.is_empty() {
-            parts.push(Part::Refusal { text: std::mem::take(&mut self.refusal).into() });
+        self.seal();
+        let mut parts = std::mem::take(&mut self.parts);
+        for part in &mut parts {
+            if let Part::ToolCall(call) = part {
+                call.complete &= calls_complete;
+            }
         }
         for slot in std::mem::take(&mut self.slots) {
             let empty = slot.arguments.trim().is_empty();

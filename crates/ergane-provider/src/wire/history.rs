@@ -21,7 +21,14 @@ pub(crate) enum Turn<'a> {
         text: String,
         /// To be replayed; empty for another model's.
         reasoning: Vec<&'a Reasoning>,
+        /// The complete calls of the message, in its order.
         calls: Vec<WireCall<'a>>,
+        /// For formats that replay parts in their order.
+        #[expect(dead_code, reason = "for the formats that come next")]
+        message: &'a Message,
+        /// Whether it is this model's own, so that what is opaque in it goes back.
+        #[expect(dead_code, reason = "for the formats that come next")]
+        own: bool,
     },
     /// One for every call of the assistant turn before, in its order.
     Results(Vec<WireResult<'a>>),
@@ -34,16 +41,33 @@ pub(crate) struct WireCall<'a> {
     pub(crate) call: &'a ToolCall,
     /// Whether the call's opaque fields go back with it.
     pub(crate) own: bool,
+    /// Whether the id is the provider's own. Some do not want to see any other.
+    pub(crate) given: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct WireResult<'a> {
     pub(crate) id: String,
     pub(crate) name: Cow<'a, str>,
+    /// Whether the id is the provider's own.
+    #[expect(dead_code, reason = "for the formats that come next")]
+    pub(crate) given: bool,
     /// With `Error: ` before it when the call failed.
     pub(crate) text: String,
+    pub(crate) is_error: bool,
     /// Formats whose results are text only put them into a user's turn after the results.
     pub(crate) images: Vec<&'a Part>,
+}
+
+/// Before the text of a failed call, for formats that have no other way to say so.
+const FAILED: &str = "Error: ";
+
+impl WireResult<'_> {
+    /// The text alone, for formats that say beside it whether the call failed.
+    #[expect(dead_code, reason = "for the formats that come next")]
+    pub(crate) fn bare_text(&self) -> &str {
+        if self.is_error { self.text.strip_prefix(FAILED).unwrap_or(&self.text) } else { &self.text }
+    }
 }
 
 /// The turns of `request` for the provider registered as `provider`, which speaks `api`.
@@ -62,11 +86,10 @@ pub(crate) fn turns<'a>(request: &'a ModelRequest, provider: &str, api: &str) ->
                 let calls: Vec<WireCall> = message
                     .calls()
                     .filter(|call| call.complete)
-                    .map(|call| WireCall {
-                        id: wire_id(call, own, &mut used),
-                        name: legal_name(&call.name),
-                        call,
-                        own: same_model,
+                    .map(|call| {
+                        let id = wire_id(call, own, &mut used);
+                        let given = own && call.wire_id.as_deref() == Some(&id);
+                        WireCall { id, name: legal_name(&call.name), call, own: same_model, given }
                     })
                     .collect();
                 let mut answers: HashMap<CallId, VecDeque<&ToolResult>> = HashMap::new();
@@ -83,6 +106,8 @@ pub(crate) fn turns<'a>(request: &'a ModelRequest, provider: &str, api: &str) ->
                     text: message.text(),
                     reasoning: if same_model { reasoning(message).collect() } else { Vec::new() },
                     calls,
+                    message,
+                    own: same_model,
                 });
                 if !results.is_empty() {
                     turns.push(Turn::Results(results));
@@ -101,15 +126,20 @@ fn reasoning(message: &Message) -> impl Iterator<Item = &Reasoning> {
 }
 
 fn answer<'a>(call: &WireCall<'a>, result: Option<&'a ToolResult>) -> WireResult<'a> {
-    let (text, images) = match result {
-        Some(result) => {
-            let text = result.text();
-            let images = result.content.iter().filter(|part| matches!(part, Part::Image { .. })).collect();
-            (if result.is_error { format!("Error: {text}") } else { text }, images)
-        }
-        None => ("Error: no result was recorded for this call".to_owned(), Vec::new()),
+    let (id, name, given) = (call.id.clone(), call.name.clone(), call.given);
+    let Some(result) = result else {
+        let text = format!("{FAILED}no result was recorded for this call");
+        return WireResult { id, name, given, text, is_error: true, images: Vec::new() };
     };
-    WireResult { id: call.id.clone(), name: call.name.clone(), text, images }
+    let text = result.text();
+    WireResult {
+        id,
+        name,
+        given,
+        text: if result.is_error { format!("{FAILED}{text}") } else { text },
+        is_error: result.is_error,
+        images: result.content.iter().filter(|part| matches!(part, Part::Image { .. })).collect(),
+    }
 }
 
 /// The provider's own id when it can be used again, else one made of ours. Ids that a server gave twice, left out, or

@@ -15,6 +15,7 @@ mod loose;
 pub mod ollama;
 pub mod openai;
 mod redact;
+mod sse;
 #[cfg(test)]
 pub(crate) mod testing;
 

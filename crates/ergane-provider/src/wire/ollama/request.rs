@@ -32,7 +32,9 @@ pub fn request(request: &ModelRequest, provider: &str, num_ctx: u32) -> Result<H
     for turn in &turns {
         match turn {
             Turn::User(message) => messages.push(user(message)?),
-            Turn::Assistant { text, reasoning, calls } => messages.push(assistant(text, reasoning, calls)),
+            Turn::Assistant { text, reasoning, calls, .. } => {
+                messages.push(assistant(text, reasoning, calls))
+            }
             Turn::Results(results) => push_results(results, &mut messages)?,
         }
     }

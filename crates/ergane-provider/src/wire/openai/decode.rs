@@ -6,18 +6,14 @@ use serde_json::{Map, Value};
 use super::API;
 use super::chunk::{CallDelta, Chunk, Delta};
 use crate::wire::assembly::{Assembly, Slot};
-use crate::wire::body::{Body, Plan};
 use crate::wire::classify::{WireError, protocol, stream_cut, stream_error};
-use crate::wire::frame::{SseDecoder, SseItem};
 use crate::wire::loose;
+use crate::wire::sse::{Format, SseReply};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer, streamed or whole: what it is, is seen from the answer and not from what was asked for.
 #[derive(Debug)]
-pub struct Decoder {
-    body: Body<SseDecoder>,
-    state: State,
-}
+pub struct Decoder(SseReply<State>);
 
 #[derive(Debug)]
 struct State {
@@ -28,70 +24,28 @@ struct State {
 impl Decoder {
     /// A decoder for the answer that begins with `head`.
     pub fn new(call: CallInfo, head: Head) -> Self {
-        let plan = match head.media_type().as_str() {
-            "text/event-stream" => Plan::Stream,
-            _ => Plan::Sniff,
-        };
-        let body = Body::new(&call, head, plan, SseDecoder::new);
-        Self { body, state: State { reply: Assembly::new(call, API), finish: None } }
-    }
-
-    fn take(&mut self, items: Vec<SseItem>, events: &mut Vec<StreamEvent>) {
-        for item in items {
-            if self.state.reply.is_over() {
-                return;
-            }
-            self.state.item(item, events);
-        }
+        let state = State { reply: Assembly::new(call.clone(), API), finish: None };
+        Self(SseReply::new(&call, head, state))
     }
 }
 
 impl crate::wire::Decoder for Decoder {
     fn feed(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) {
-        if self.state.reply.is_over() {
-            return;
-        }
-        let mut items = Vec::new();
-        let fed = self.body.feed(bytes, |decoder, bytes| decoder.feed(bytes, &mut items));
-        self.take(items, events);
-        if let Err(error) = fed {
-            self.state.reply.fail(error, events);
-        }
+        self.0.feed(bytes, events);
     }
 
     fn end(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
-        if self.state.reply.is_over() {
-            return;
-        }
-        let mut items = Vec::new();
-        match self.body.end(&broken, |decoder| {
-            decoder.end(&mut items);
-            Ok(())
-        }) {
-            Err(error) => self.state.reply.fail(error, events),
-            Ok(Some(whole)) => self.state.whole(&whole, broken, events),
-            Ok(None) => {
-                self.take(items, events);
-                self.state.end_of_stream(broken, events);
-            }
-        }
+        self.0.end(broken, events);
     }
 }
 
-impl State {
-    fn item(&mut self, item: SseItem, events: &mut Vec<StreamEvent>) {
-        let (name, data) = match item {
-            SseItem::Event { name, data } => (name, data),
-            SseItem::Residue(text) => {
-                if let Some(error) = serde_json::from_str(&text).ok().as_ref().and_then(WireError::in_json) {
-                    self.reply.fail(stream_error(&self.reply.call, &error), events);
-                }
-                return;
-            }
-        };
-        let data = data.trim();
+impl Format for State {
+    fn reply(&mut self) -> &mut Assembly {
+        &mut self.reply
+    }
+
+    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) {
         match data {
-            "" => {}
             "[DONE]" if self.finish.is_some() => self.finish(events),
             "[DONE]" => {
                 let error = stream_cut(
@@ -114,6 +68,37 @@ impl State {
         }
     }
 
+    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error> {
+        let chunk = match serde_json::from_slice::<Chunk>(body) {
+            Ok(chunk) => chunk,
+            // Not the shape of a completion, but perhaps that of an error, such as a list that holds one.
+            Err(error) if error.is_data() => Chunk::default(),
+            Err(error) => return Err(error),
+        };
+        let has_choice = chunk.choices.as_ref().is_some_and(|choices| !choices.is_empty());
+        if let Some(error) = error_of(&chunk, !has_choice, body) {
+            self.reply.fail(stream_error(&self.reply.call, &error), events);
+        } else if has_choice {
+            self.take(chunk, true, events);
+            // The body is complete, and that is proof enough.
+            self.finish.get_or_insert_default();
+            self.finish(events);
+        } else {
+            let what = "it is JSON, but no completion with `choices`";
+            self.reply.fail(protocol(&self.reply.call, what), events);
+        }
+        Ok(())
+    }
+
+    fn end_of_stream(&mut self, events: &mut Vec<StreamEvent>) {
+        // An empty word is the end only when `[DONE]` says so: some send it with every chunk.
+        if self.finish.as_deref().is_some_and(|reason| !reason.is_empty()) {
+            self.finish(events);
+        }
+    }
+}
+
+impl State {
     fn chunk(&mut self, chunk: Chunk, is_error: bool, data: &str, events: &mut Vec<StreamEvent>) {
         if let Some(error) = error_of(&chunk, is_error, data) {
             self.reply.fail(stream_error(&self.reply.call, &error), events);
@@ -194,54 +179,6 @@ impl State {
             _ => (StopReason::Unknown(word.into()), false),
         };
         self.reply.finish(stop, calls_complete, events);
-    }
-
-    fn end_of_stream(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
-        if self.reply.is_over() {
-            return;
-        }
-        // An empty word is the end only when `[DONE]` says so: some send it with every chunk.
-        if self.finish.as_deref().is_some_and(|reason| !reason.is_empty()) {
-            return self.finish(events);
-        }
-        let how = if self.reply.is_empty() {
-            "it ended without any output (some servers do so when the prompt exceeds the context window)"
-        } else {
-            "the connection ended before the server said why it stopped"
-        };
-        let error = broken.unwrap_or_else(|| stream_cut(&self.reply.call, how));
-        self.reply.fail(error, events);
-    }
-
-    fn whole(&mut self, body: &[u8], broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
-        let chunk = match serde_json::from_slice::<Chunk>(body) {
-            Ok(chunk) => chunk,
-            // Not the shape of a completion, but perhaps that of an error, such as a list that holds one.
-            Err(error) if error.is_data() => Chunk::default(),
-            Err(error) => {
-                let error = match broken {
-                    Some(broken) => broken,
-                    None if error.is_eof() => {
-                        stream_cut(&self.reply.call, "the JSON of the answer is not complete")
-                    }
-                    None => protocol(&self.reply.call, &format!("it is not JSON ({error})")),
-                };
-                return self.reply.fail(error, events);
-            }
-        };
-        let has_choice = chunk.choices.as_ref().is_some_and(|choices| !choices.is_empty());
-        if let Some(error) = error_of(&chunk, !has_choice, body) {
-            return self.reply.fail(stream_error(&self.reply.call, &error), events);
-        }
-        if !has_choice {
-            return self
-                .reply
-                .fail(protocol(&self.reply.call, "it is JSON, but no completion with `choices`"), events);
-        }
-        self.take(chunk, true, events);
-        // The body is complete, and that is proof enough.
-        self.finish.get_or_insert_default();
-        self.finish(events);
     }
 }
 

@@ -29,7 +29,9 @@ pub fn request(request: &ModelRequest, provider: &str, flavor: Flavor) -> HttpRe
     for turn in &turns {
         match turn {
             Turn::User(message) => messages.push(user(message)),
-            Turn::Assistant { text, reasoning, calls } => messages.push(assistant(text, reasoning, calls)),
+            Turn::Assistant { text, reasoning, calls, .. } => {
+                messages.push(assistant(text, reasoning, calls))
+            }
             Turn::Results(results) => push_results(results, &mut messages),
         }
     }
