@@ -17,10 +17,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ergane-loop", &["ergane-provider", "ergane-tool"]),
     ("ergane-session", &["ergane-loop", "ergane-journal"]),
     ("ergane", &["ergane-session", "ergane-tools"]),
+    ("ergane-testkit", &["ergane-provider", "ergane-journal", "ergane-tool"]),
     ("ergane-cli", &["ergane"]),
-    ("ergane-bench", &["ergane"]),
-    ("ergane-examples", &["ergane"]),
-    ("ergane-tests", &["ergane"]),
+    ("ergane-bench", &["ergane", "ergane-testkit"]),
+    ("ergane-examples", &["ergane", "ergane-testkit"]),
+    ("ergane-tests", &["ergane", "ergane-testkit"]),
 ];
 
 /// What the lowest rooms may use of others.

@@ -109,7 +109,7 @@ async fn an_unknown_provider_is_told_with_those_there_are() {
 
 #[tokio::test]
 async fn dropping_the_handle_closes_the_connection_and_no_event_follows() {
-    let mut server =
+    let server =
         TestServer::always(vec![send(head("200 OK", &[SSE])), send(text_event("x")), Act::Stall]).await;
     let tree = Tree::start(Providers::builder().register("o", OpenAi::new(&server.url))).await;
     let mut call = tree.call("o", "hi");
@@ -124,7 +124,7 @@ async fn dropping_the_handle_closes_the_connection_and_no_event_follows() {
 
 #[tokio::test]
 async fn a_killed_request_is_done_with_a_retryable_error_and_its_connection_is_closed() {
-    let mut server =
+    let server =
         TestServer::always(vec![send(head("200 OK", &[SSE])), send(text_event("x")), Act::Stall]).await;
     let tree = Tree::start(Providers::builder().register("o", OpenAi::new(&server.url))).await;
     let mut call = tree.call("o", "hi");

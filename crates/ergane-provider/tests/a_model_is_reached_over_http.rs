@@ -7,14 +7,12 @@ use base64::prelude::BASE64_STANDARD;
 use common::*;
 use ergane_core::ErrorKind;
 use ergane_provider::{CallEvent, Delta, Endpoint, Ollama, OpenAi, Provider, Providers};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 #[tokio::test]
 async fn a_streamed_answer_arrives_piece_by_piece() {
-    let (first, second) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let mut server = TestServer::always(vec![
+    let (first, second) = (Gate::new(), Gate::new());
+    let server = TestServer::always(vec![
         send(head("200 OK", &[SSE, "transfer-encoding: chunked"])),
         send(chunk(": ping\n\n")),
         send(chunk(&text_event("one "))),
@@ -33,14 +31,14 @@ async fn a_streamed_answer_arrives_piece_by_piece() {
         matches!(call.next().await, CallEvent::Delta(d) if d == delta("one ")),
         "before the rest was even sent"
     );
-    first.notify_one();
+    first.open();
     assert!(matches!(call.next().await, CallEvent::Delta(d) if d == delta("two")));
-    second.notify_one();
+    second.open();
     let reply = call.done().await.unwrap();
     assert_eq!(reply.message.text(), "one two");
     let received = server.next_request().await;
     assert_eq!(received.path(), "/v1/chat/completions");
-    assert_eq!(received.body["messages"][0]["content"], "hi");
+    assert_eq!(received.json()["messages"][0]["content"], "hi");
     assert_eq!(received.header("content-type"), Some("application/json"));
     tree.shutdown().await;
 }
@@ -48,12 +46,12 @@ async fn a_streamed_answer_arrives_piece_by_piece() {
 #[tokio::test]
 async fn a_whole_answer_is_asked_for_when_nothing_is_to_be_streamed() {
     let body = r#"{"choices":[{"message":{"content":"whole"},"finish_reason":"stop"}]}"#;
-    let mut server = TestServer::always(vec![answer("200 OK", &[JSON], body)]).await;
+    let server = TestServer::always(vec![answer("200 OK", &[JSON], body)]).await;
     let mut request = request("hi");
     request.stream = false;
     let reply = ask(&OpenAi::new(&server.url), request).await.unwrap();
     assert_eq!(reply.message.text(), "whole");
-    assert_eq!(server.next_request().await.body["stream"], false);
+    assert_eq!(server.next_request().await.json()["stream"], false);
 }
 
 #[tokio::test]
@@ -87,7 +85,7 @@ async fn a_broken_framing_is_a_protocol_error() {
 
 #[tokio::test]
 async fn a_connection_that_is_reset_in_mid_stream_is_a_cut_stream() {
-    let told = Arc::new(Notify::new());
+    let told = Gate::new();
     let server = TestServer::always(vec![
         send(head("200 OK", &[SSE])),
         send(text_event("shown")),
@@ -99,7 +97,7 @@ async fn a_connection_that_is_reset_in_mid_stream_is_a_cut_stream() {
     let mut call = tree.call("openai", "hi");
     call.started().await;
     assert!(matches!(call.next().await, CallEvent::Delta(_)));
-    told.notify_one();
+    told.open();
     let error = call.done().await.unwrap_err();
     assert_eq!((error.kind, error.after_output), (ErrorKind::StreamCut, true), "{error}");
     tree.shutdown().await;
@@ -123,7 +121,7 @@ async fn a_server_that_falls_silent_is_a_timeout_before_and_after_its_head() {
         vec![send(head("200 OK", &[SSE])), Act::Stall],
         vec![send(head("200 OK", &[SSE])), send(text_event("x")), Act::Stall],
     ] {
-        let mut server = TestServer::always(acts).await;
+        let server = TestServer::always(acts).await;
         let idle = Duration::from_millis(100);
         let error = ask_patiently(&OpenAi::new(&server.url), request("hi"), idle).await.unwrap_err();
         assert_eq!((error.kind, error.retryable), (ErrorKind::Timeout, true), "{error}");
@@ -152,7 +150,7 @@ async fn a_key_goes_where_it_should_and_is_in_no_error_although_the_server_echoe
     std::fs::write(file.path(), "sk-planted-key\n").unwrap();
     let body =
         r#"{"error":{"message":"Incorrect API key provided: sk-planted-key","code":"invalid_api_key"}}"#;
-    let mut server = TestServer::always(vec![answer("401 Unauthorized", &[JSON], body)]).await;
+    let server = TestServer::always(vec![answer("401 Unauthorized", &[JSON], body)]).await;
     let provider = OpenAi::new(&server.url).api_key_file(file.path());
     let error = ask(&provider, request("hi")).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Auth);
@@ -164,7 +162,6 @@ async fn a_key_goes_where_it_should_and_is_in_no_error_although_the_server_echoe
     assert_eq!(server.next_request().await.header("authorization"), Some("Bearer sk-planted-key"));
     let elsewhere = TestServer::always(vec![answer("401 Unauthorized", &[JSON], "{}")]).await;
     let endpoint = Endpoint { base_url: Some(elsewhere.url.as_str().into()), api_key_env: None };
-    let mut elsewhere = elsewhere;
     ask(&*provider.with_endpoint(&endpoint).unwrap(), request("hi")).await.unwrap_err();
     assert_eq!(
         elsewhere.next_request().await.header("authorization").filter(|key| key.contains("planted")),
@@ -225,9 +222,9 @@ async fn a_web_page_with_a_success_status_is_told_as_such() {
 
 #[tokio::test]
 async fn an_endless_error_is_read_to_its_limit_only() {
-    let mut server = TestServer::always(vec![
+    let server = TestServer::always(vec![
         send(head("500 Internal Server Error", &["content-type: text/plain"])),
-        Act::SendForever(vec![b'x'; 8192]),
+        Act::SendForever(vec![b'x'; 8192].into()),
     ])
     .await;
     let error = ask(&OpenAi::new(&server.url), request("hi")).await.unwrap_err();
@@ -238,14 +235,14 @@ async fn an_endless_error_is_read_to_its_limit_only() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_says_where_it_leads() {
-    let mut server =
+    let server =
         TestServer::always(vec![answer("307 Temporary Redirect", &["location: /elsewhere/v1?key=1"], "")])
             .await;
     let error = ask(&OpenAi::new(&server.url), request("hi")).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidRequest);
     assert!(error.message.contains("/elsewhere/v1") && !error.message.contains("key=1"), "{error}");
     server.next_request().await;
-    assert!(server.received.try_recv().is_err(), "sent once");
+    assert!(server.requests() == 1, "sent once");
 }
 
 /// `text_event("zipped")` and the end, made with gzip.
@@ -276,7 +273,7 @@ async fn a_compressed_answer_is_read_in_pieces_and_a_cut_one_is_a_cut_stream() {
 #[tokio::test]
 async fn ollama_is_asked_once_for_a_model_when_none_is_named() {
     let line = r#"{"message":{"content":"hi"},"done":true,"done_reason":"stop","eval_count":1}"#;
-    let mut server = TestServer::start(move |request| match request.path() {
+    let server = TestServer::start(move |request| match request.path() {
         "/api/tags" => {
             vec![answer("200 OK", &[JSON], r#"{"models":[{"name":"newest:1b"},{"name":"older:1b"}]}"#)]
         }
@@ -295,7 +292,7 @@ async fn ollama_is_asked_once_for_a_model_when_none_is_named() {
             assert_eq!(server.next_request().await.path(), "/api/tags");
         }
         let chat = server.next_request().await;
-        assert_eq!((chat.path(), &chat.body["model"]), ("/api/chat", &"newest:1b".into()));
+        assert_eq!((chat.path(), &chat.json()["model"]), ("/api/chat", &"newest:1b".into()));
     }
     let names: Vec<_> =
         provider.models().await.unwrap().into_iter().map(|model| model.name.to_string()).collect();
@@ -316,7 +313,11 @@ async fn an_ollama_without_models_and_a_server_with_several_say_what_to_do() {
     let one = TestServer::start(|request| match request.path() {
         "/v1/models" => vec![answer("200 OK", &[JSON], r#"{"data":[{"id":"only"}]}"#)],
         _ => {
-            vec![answer("200 OK", &[SSE], text_event(request.body["model"].as_str().unwrap()) + STOP_EVENTS)]
+            vec![answer(
+                "200 OK",
+                &[SSE],
+                text_event(request.json()["model"].as_str().unwrap()) + STOP_EVENTS,
+            )]
         }
     })
     .await;

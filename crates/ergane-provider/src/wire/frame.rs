@@ -185,9 +185,15 @@ impl LineDecoder {
         self.lines.feed(bytes, |line| push_line(line, out))
     }
 
-    /// At the end of the body: the last line needs no line end.
+    /// At the end of the body: the last line needs no line end. Of a character that was cut in two nothing is kept.
     pub(crate) fn end(&mut self, out: &mut Vec<String>) -> Result<(), FrameError> {
-        push_line(&std::mem::take(&mut self.lines.partial), out)
+        let mut last = std::mem::take(&mut self.lines.partial);
+        if let Err(error) = std::str::from_utf8(&last)
+            && error.error_len().is_none()
+        {
+            last.truncate(error.valid_up_to());
+        }
+        push_line(&last, out)
     }
 }
 

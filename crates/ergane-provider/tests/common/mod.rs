@@ -1,6 +1,6 @@
-//! A scripted HTTP/1.1 server on a real socket, and a small tree with providers in it.
+//! The testkit's scripted server as these tests want it, and a small tree with providers in it.
 
-#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "every test file uses a part of it")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,9 +19,8 @@ use ergane_otp::{Intensity, Namespace, Supervisor, SupervisorRef};
 use ergane_provider::{
     Call, CallEvent, CallHandle, DeltaSink, Endpoint, Provider, ProviderCall, Providers, ProvidersBuilder,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc};
+pub(crate) use ergane_testkit::{Act, FaultServer, Gate, Received};
+use tokio::sync::mpsc;
 
 /// Nothing that is waited for here takes long; this only keeps a broken test from hanging.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -30,29 +29,15 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
 }
 
-/// What the server does with a connection, one after the other; at the end it closes it.
-#[derive(Clone)]
-pub(crate) enum Act {
-    Send(Vec<u8>),
-    /// Until the test says so.
-    Wait(Arc<Notify>),
-    /// Sends these bytes again and again until the client has gone.
-    SendForever(Vec<u8>),
-    /// Until the client has gone.
-    Stall,
-    /// Ends the connection as a crash does.
-    Reset,
-}
-
 pub(crate) fn send(bytes: impl Into<Vec<u8>>) -> Act {
-    Act::Send(bytes.into())
+    Act::Send(bytes.into().into())
 }
 
 /// A whole answer, whose end is the end of the connection.
 pub(crate) fn answer(status: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Act {
     let mut bytes = head(status, headers);
     bytes.extend_from_slice(body.as_ref());
-    Act::Send(bytes)
+    send(bytes)
 }
 
 pub(crate) fn head(status: &str, headers: &[&str]) -> Vec<u8> {
@@ -81,31 +66,10 @@ pub(crate) fn text_event(text: &str) -> String {
 pub(crate) const STOP_EVENTS: &str =
     "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 
-/// A request as it came.
-#[derive(Debug)]
-pub(crate) struct Received {
-    /// Request line and headers, in lower case but for the values.
-    pub(crate) head: String,
-    pub(crate) body: serde_json::Value,
-}
-
-impl Received {
-    pub(crate) fn path(&self) -> &str {
-        self.head.split(' ').nth(1).unwrap()
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-        })
-    }
-}
-
+/// The testkit's server, with the tests' own opinion of what fails: nothing of it may.
 pub(crate) struct TestServer {
     pub(crate) url: String,
-    pub(crate) received: mpsc::UnboundedReceiver<Received>,
-    /// One for every connection that ended.
-    pub(crate) ended: mpsc::UnboundedReceiver<()>,
+    server: FaultServer,
 }
 
 impl TestServer {
@@ -116,82 +80,20 @@ impl TestServer {
 
     /// A server that asks `script` what to do with a request.
     pub(crate) async fn start(script: impl Fn(&Received) -> Vec<Act> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (tell_received, received) = mpsc::unbounded_channel();
-        let (tell_ended, ended) = mpsc::unbounded_channel();
-        let script = Arc::new(script);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (script, received, ended) = (script.clone(), tell_received.clone(), tell_ended.clone());
-                tokio::spawn(async move {
-                    serve(stream, &*script, &received).await;
-                    ended.send(()).ok();
-                });
-            }
-        });
-        Self { url, received, ended }
+        let server = FaultServer::start(move |_, request| script(request).into()).await.unwrap();
+        Self { url: server.url().to_owned(), server }
     }
 
-    pub(crate) async fn next_request(&mut self) -> Received {
-        within("a request", self.received.recv()).await.unwrap()
+    pub(crate) async fn next_request(&self) -> Received {
+        self.server.next_request().await.unwrap()
     }
 
-    pub(crate) async fn connection_ended(&mut self) {
-        within("the end of a connection", self.ended.recv()).await.unwrap();
+    pub(crate) async fn connection_ended(&self) {
+        self.server.connection_ended().await.unwrap();
     }
-}
 
-async fn serve(
-    mut stream: TcpStream,
-    script: &(impl Fn(&Received) -> Vec<Act> + Send + Sync),
-    received: &mpsc::UnboundedSender<Received>,
-) {
-    let Some(request) = read_request(&mut stream).await else { return };
-    let acts = script(&request);
-    received.send(request).ok();
-    for act in acts {
-        match act {
-            Act::Send(bytes) => {
-                if stream.write_all(&bytes).await.is_err() {
-                    return;
-                }
-            }
-            Act::SendForever(bytes) => while stream.write_all(&bytes).await.is_ok() {},
-            Act::Wait(told) => told.notified().await,
-            Act::Stall => {
-                let mut rest = Vec::new();
-                stream.read_to_end(&mut rest).await.ok();
-                return;
-            }
-            Act::Reset => {
-                stream.set_zero_linger().unwrap();
-                return;
-            }
-        }
-    }
-    stream.shutdown().await.ok();
-}
-
-async fn read_request(stream: &mut TcpStream) -> Option<Received> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-            let mut request = Received { head, body: serde_json::Value::Null };
-            let length: usize = request.header("content-length").map_or(0, |length| length.parse().unwrap());
-            if bytes.len() >= end + 4 + length {
-                if length > 0 {
-                    request.body = serde_json::from_slice(&bytes[end + 4..end + 4 + length]).unwrap();
-                }
-                return Some(request);
-            }
-        }
-        match stream.read(&mut buffer).await {
-            Ok(n @ 1..) => bytes.extend_from_slice(&buffer[..n]),
-            _ => return None,
-        }
+    pub(crate) fn requests(&self) -> usize {
+        self.server.requests().len()
     }
 }
 

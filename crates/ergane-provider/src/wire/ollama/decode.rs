@@ -136,6 +136,12 @@ impl Decoder {
     }
 }
 
+/// Whether the last line, which nothing ended, is the beginning of one whose rest did not come: no nonsense of the server,
+/// but a cut. Where the connection is known to be `broken`, what cannot be read is that beginning too.
+fn broke_off_within(line: &str, broken: bool) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(line).is_err_and(|error| error.is_eof() || broken)
+}
+
 /// The server leaves counts out when they are zero, and that of the prompt also when the prompt was cached; so only an
 /// answer that counts its own tokens counts at all.
 fn usage(prompt: Option<i64>, answer: Option<i64>) -> Option<Usage> {
@@ -169,12 +175,15 @@ impl crate::wire::Decoder for Decoder {
         if let Err(error) = self.body.end(&broken, |decoder| decoder.end(&mut lines)) {
             return self.reply.fail(error, events);
         }
+        if self.pretty.is_empty() {
+            lines.retain(|line| !broke_off_within(line, broken.is_some()));
+        }
         self.take(lines, events);
         let pretty = std::mem::take(&mut self.pretty);
         if !pretty.is_empty() {
             match serde_json::from_str::<Line>(&pretty) {
                 Ok(line) => self.line(line, &pretty, events),
-                Err(error) if !error.is_eof() => {
+                Err(error) if !error.is_eof() && broken.is_none() => {
                     let what = format!("it is not JSON ({error})");
                     self.reply.fail(protocol(&self.reply.call, &what), events);
                 }

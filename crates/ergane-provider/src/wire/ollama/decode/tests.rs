@@ -111,10 +111,10 @@ fn an_end_without_done_is_a_cut_and_the_last_line_needs_no_line_end() {
     assert!(!failure(&decode(&lines[..3].join("\n"))).1.calls().next().unwrap().complete);
     assert_eq!(reply(&decode(STREAM.trim_end())).message.calls().count(), 1);
     assert_eq!(failure(&decode("")).0.kind, ErrorKind::StreamCut);
-    assert_eq!(
-        failure(&decode("{\"message\":{\"content\":\"x\"},\"done\":false}\n{\"mess")).0.kind,
-        ErrorKind::Protocol
-    );
+    for (last, kind) in [("{\"mess", ErrorKind::StreamCut), ("no JSON", ErrorKind::Protocol)] {
+        let answer = format!("{{\"message\":{{\"content\":\"x\"}},\"done\":false}}\n{last}");
+        assert_eq!(failure(&decode(&answer)).0.kind, kind, "{last}");
+    }
 }
 
 #[test]
