@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use ergane_core::{Message, ModelReply, ModelRequest, ProviderError};
 use ergane_otp::{Intensity, Namespace, Supervisor};
-use ergane_provider::{
-    Call, CallEvent, Delta, Endpoint, Ollama, OpenAi, Provider, Providers, ProvidersBuilder,
-};
+use ergane_provider::{Call, CallEvent, Delta, Endpoint, Ollama, OpenAi, Providers, ProvidersBuilder};
 use serde_json::json;
 use tokio::sync::mpsc;
 
