@@ -19,4 +19,25 @@ pub enum TestkitError {
         /// What had come instead.
         seen: String,
     },
+    /// A cassette cannot be read or written.
+    #[error("the cassette {place} cannot be used: {reason}")]
+    Cassette {
+        /// The file, with the line.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What is to be recorded cannot be reached.
+    #[error("{url:?} cannot be recorded: {reason}")]
+    Upstream {
+        /// The URL.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// What was asked is not what was recorded.
+    #[error(
+        "the requests are not those of the cassette (record it again if they are as they should be):\n{0}"
+    )]
+    Mismatch(String),
 }

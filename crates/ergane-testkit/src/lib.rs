@@ -3,9 +3,11 @@
 //! Everything here is the real thing with one part replaced: a real socket with a server that misbehaves, a real store
 //! that fails at the third write, a real tool that is killed half-way. So what is tested is what runs in production.
 
+pub mod cassette;
 mod error;
 mod server;
 
+pub use cassette::{Cassette, Pace, Recorder, Replay, ReplayOptions};
 pub use ergane_provider::{Scripted, ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
 pub use error::TestkitError;
 pub use server::{Act, FaultServer, Gate, Received, Reply, gzip};
