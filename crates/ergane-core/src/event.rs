@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::{ApprovalCause, Decision};
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::error::TurnError;
@@ -109,6 +110,27 @@ pub enum Event {
         /// How many attempts it took.
         attempts: u32,
     },
+    /// A call waits for somebody to decide about it.
+    ApprovalRequested {
+        /// Which.
+        call: CallId,
+        /// The fingerprint of its arguments: a decision holds for these and no others.
+        arguments: Digest,
+        /// What is to be decided.
+        #[serde(default, skip_serializing_if = "ApprovalCause::is_permission")]
+        cause: ApprovalCause,
+        /// Why somebody must decide.
+        why: Text,
+    },
+    /// Somebody decided about a call that waited.
+    ApprovalDecided {
+        /// Which.
+        call: CallId,
+        /// What was decided.
+        decision: Decision,
+        /// By whom.
+        by: Text,
+    },
     /// A call of effect `Idempotent` or `Write` is about to run.
     ToolStarted {
         /// Which.
@@ -184,6 +206,8 @@ pub enum EventKind {
     Recovered = 9,
     TurnEnded = 10,
     ToolProcess = 11,
+    ApprovalRequested = 12,
+    ApprovalDecided = 13,
 }
 
 impl Event {
@@ -195,6 +219,8 @@ impl Event {
             Self::Queued { .. } => EventKind::Queued,
             Self::TurnStarted { .. } => EventKind::TurnStarted,
             Self::ModelReplied { .. } => EventKind::ModelReplied,
+            Self::ApprovalRequested { .. } => EventKind::ApprovalRequested,
+            Self::ApprovalDecided { .. } => EventKind::ApprovalDecided,
             Self::ToolStarted { .. } => EventKind::ToolStarted,
             Self::ToolProcess { .. } => EventKind::ToolProcess,
             Self::ToolFinished { .. } => EventKind::ToolFinished,

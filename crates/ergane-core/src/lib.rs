@@ -14,6 +14,7 @@
 //! assert_eq!(conversation.next(), Next::Idle);
 //! ```
 
+mod approval;
 mod conversation;
 mod digest;
 mod effect;
@@ -26,9 +27,10 @@ mod request;
 mod settings;
 mod usage;
 
+pub use approval::{ApprovalCause, Decided, Decision, PendingApproval};
 pub use conversation::{
-    CALL_RECOVERY_LIMIT, CallPhase, Conversation, FoldError, History, Next, OpenCall, OpenTurn, QueuedSend,
-    RECOVERY_LIMIT, RECOVERY_WINDOW_MS, SendRecord, TurnRecord, schedule,
+    CALL_RECOVERY_LIMIT, CallPhase, CallState, Conversation, FoldError, History, Next, OpenCall, OpenTurn,
+    QueuedSend, RECOVERY_LIMIT, RECOVERY_WINDOW_MS, SendRecord, TurnRecord, schedule,
 };
 pub use digest::Digest;
 pub use effect::Effect;

@@ -28,19 +28,24 @@ pub enum PermissionMode {
     Default,
     /// Only `Read`.
     Plan,
+    /// `Read` that stays off the network and tools that only edit files are free, and so is what was granted; a shell,
+    /// the network and all else ask.
+    AcceptEdits,
     /// Everything, except what is on the deny list or off the allow list.
     Bypass,
 }
 
-/// What happens in mode `default` to a call that nothing granted and nobody can be asked about.
+/// What happens to a call that nothing granted and no callback decides about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ungranted {
     /// It runs: the library's default, where the program that registered the tools stands for them.
     #[default]
     Allow,
-    /// It is denied with a reason that says how to allow it: the command line's default.
+    /// It is denied with a reason that says how to allow it.
     Deny,
+    /// It waits until somebody approves it, for as long as that takes: the command line's default.
+    Ask,
 }
 
 /// The permissions of a session.
@@ -49,9 +54,13 @@ pub struct Permissions {
     /// The mode. Default: `default`.
     #[serde(default)]
     pub mode: PermissionMode,
-    /// When set, a tool that is not on it is denied, in every mode.
+    /// When set, a tool that is not on it is denied, in every mode; one that is on it is granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<Text>>,
+    /// Tools that were granted, beside those on the allow list: "always" said to a question. Unlike the allow list it
+    /// denies nothing to the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub granted: Vec<Text>,
     /// A tool on it is denied, whatever else is set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<Text>,
@@ -199,6 +208,9 @@ pub struct SettingsPatch {
     /// See [`Permissions::allow`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<Text>>,
+    /// See [`Permissions::granted`]: the whole list. What is granted in mid-turn holds for that turn too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Vec<Text>>,
     /// See [`Permissions::deny`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deny: Option<Vec<Text>>,
@@ -271,6 +283,7 @@ impl Settings {
         set(&mut new.mode, &patch.mode);
         set(&mut new.permissions.mode, &patch.permission_mode);
         set_some(&mut new.permissions.allow, &patch.allow);
+        set(&mut new.permissions.granted, &patch.granted);
         set(&mut new.permissions.deny, &patch.deny);
         set(&mut new.permissions.ungranted, &patch.ungranted);
         set(&mut new.limits.max_iterations, &patch.max_iterations);

@@ -26,7 +26,7 @@ struct Sample {
     body: Box<RawValue>,
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "01_session_started",
     "02_settings_changed",
     "03_queued",
@@ -38,6 +38,8 @@ const NAMES: [&str; 11] = [
     "09_recovered",
     "10_turn_ended",
     "11_tool_process",
+    "12_approval_requested",
+    "13_approval_decided",
 ];
 
 fn folder(version: u32) -> PathBuf {

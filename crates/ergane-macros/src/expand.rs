@@ -27,7 +27,7 @@ pub(crate) fn tool(attribute: TokenStream, item: TokenStream) -> Result<TokenStr
         return Err(Error::new(second.span(), "the context can be asked for once only"));
     }
 
-    let Options { krate, effect, timeout, name } = &options;
+    let Options { krate, effect, reach, timeout, name } = &options;
     let ident = &function.sig.ident;
     let name = match name {
         Some(name) => name.clone(),
@@ -37,6 +37,13 @@ pub(crate) fn tool(attribute: TokenStream, item: TokenStream) -> Result<TokenStr
         quote! {
             fn timeout(&self) -> ::core::option::Option<::core::time::Duration> {
                 ::core::option::Option::Some(#timeout)
+            }
+        }
+    });
+    let reach = reach.as_ref().map(|reach| {
+        quote! {
+            fn reach(&self) -> #krate::Reach {
+                #krate::Reach::#reach
             }
         }
     });
@@ -86,6 +93,8 @@ pub(crate) fn tool(attribute: TokenStream, item: TokenStream) -> Result<TokenStr
                 fn effect(&self) -> #krate::Effect {
                     #krate::Effect::#effect
                 }
+
+                #reach
 
                 #timeout
 
@@ -291,9 +300,10 @@ mod tests {
     fn a_wrong_option_is_refused_in_words() {
         let item = "/// D\n async fn f() {}";
         for (attribute, words) in [
-            ("effects = \"read\"", "knows `effect`, `timeout`, `name` and `crate`"),
+            ("effects = \"read\"", "knows `effect`, `reach`, `timeout`, `name` and `crate`"),
             ("effect = \"safe\"", "\"read\", \"idempotent\" or \"write\""),
             ("effect = \"read\", effect = \"read\"", "twice"),
+            ("reach = \"disk\"", "\"files\", \"network\" or \"anything\""),
             ("effect = 1", "expected string literal"),
             ("timeout = \"soon\"", "such as \"30s\""),
             ("timeout = \"0s\"", "above 0"),

@@ -29,6 +29,7 @@
 //! | attribute | meaning | default |
 //! |---|---|---|
 //! | `effect = "read" \| "idempotent" \| "write"` | what it does to the world | `"write"`, the careful one |
+//! | `reach = "files" \| "network" \| "anything"` | what it gets its hands on, for permission mode `accept_edits`: files in the session's roots and nothing else, the network, or anything | `"anything"` |
 //! | `timeout = "30s"` (`ms`, `s`, `m`) | how long a call may take | the session's limit |
 //! | `name = "…"` | the name the model calls it by | the function's |
 //! | `crate = "path"` | where the library is | `::ergane::tool_support` |
@@ -44,7 +45,8 @@ use proc_macro::TokenStream;
 /// `serde` or `schemars` attributes as on a field; an `Option` may be left out; `ctx: &ToolContext` may stand anywhere. The
 /// function returns anything that is `Into<ToolOutput>`, or a `Result` of that and an error that can be shown.
 ///
-/// Attributes: `effect = "read" | "idempotent" | "write"` (default `"write"`), `timeout = "30s"`, `name = "…"`,
+/// Attributes: `effect = "read" | "idempotent" | "write"` (default `"write"`), `reach = "files" | "network" | "anything"`
+/// (default `"anything"`), `timeout = "30s"`, `name = "…"`,
 /// `crate = "path"`. An argument that the function does not have is an error result for the model, as is one of another type,
 /// with the path of the field.
 #[proc_macro_attribute]

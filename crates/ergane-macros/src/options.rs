@@ -9,6 +9,7 @@ use syn::{Error, LitStr, Path, Result};
 pub(crate) struct Options {
     pub(crate) krate: Path,
     pub(crate) effect: TokenStream,
+    pub(crate) reach: Option<TokenStream>,
     pub(crate) timeout: Option<TokenStream>,
     pub(crate) name: Option<LitStr>,
 }
@@ -17,6 +18,7 @@ impl Options {
     pub(crate) fn parse(attribute: TokenStream) -> Result<Self> {
         let mut krate = None;
         let mut effect = None;
+        let mut reach = None;
         let mut timeout = None;
         let mut name = None;
         let parser = syn::meta::parser(|meta| {
@@ -24,14 +26,16 @@ impl Options {
                 &mut krate
             } else if meta.path.is_ident("effect") {
                 &mut effect
+            } else if meta.path.is_ident("reach") {
+                &mut reach
             } else if meta.path.is_ident("timeout") {
                 &mut timeout
             } else if meta.path.is_ident("name") {
                 &mut name
             } else {
-                return Err(
-                    meta.error("unknown option; #[tool] knows `effect`, `timeout`, `name` and `crate`")
-                );
+                return Err(meta.error(
+                    "unknown option; #[tool] knows `effect`, `reach`, `timeout`, `name` and `crate`",
+                ));
             };
             if slot.is_some() {
                 return Err(meta.error("this option is given twice"));
@@ -46,6 +50,7 @@ impl Options {
                 None => syn::parse_str("::ergane::tool_support")?,
             },
             effect: variant(effect.as_ref())?,
+            reach: reach.as_ref().map(reach_of).transpose()?,
             timeout: timeout.as_ref().map(duration).transpose()?,
             name: name.map(checked_name).transpose()?,
         })
@@ -66,6 +71,15 @@ fn variant(effect: Option<&LitStr>) -> Result<TokenStream> {
     };
     let name = format_ident!("{name}");
     Ok(quote!(#name))
+}
+
+fn reach_of(reach: &LitStr) -> Result<TokenStream> {
+    match reach.value().as_str() {
+        "files" => Ok(quote!(Files)),
+        "network" => Ok(quote!(Network)),
+        "anything" => Ok(quote!(Anything)),
+        _ => Err(Error::new(reach.span(), "the reach is \"files\", \"network\" or \"anything\"")),
+    }
 }
 
 fn duration(literal: &LitStr) -> Result<TokenStream> {

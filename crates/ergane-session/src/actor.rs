@@ -193,6 +193,7 @@ impl State {
             }
             Internal::ReadBack(position) => self.on_read_back(position),
             Internal::Loop(report) => self.on_report(report),
+            Internal::Consulted(call, answer) => self.on_consulted(call, answer),
             Internal::ToolDone(call, outcome) => self.on_tool_done(call, outcome),
             Internal::ToolProgress(progress) => {
                 self.on_tool_progress(progress);
@@ -451,7 +452,11 @@ pub(crate) fn tell(me: &ActorRef<SessionMsg>, internal: Internal) {
 /// Answers a request with an error.
 fn refuse(message: SessionMsg, error: SessionError) {
     match message {
-        SessionMsg::Configure { reply, .. } | SessionMsg::Stop(reply) => answer(reply, Err(error)),
+        SessionMsg::Configure { reply, .. }
+        | SessionMsg::Approve { reply, .. }
+        | SessionMsg::Grant { reply, .. }
+        | SessionMsg::Stop(reply) => answer(reply, Err(error)),
+        SessionMsg::Approvals(reply) => answer(reply, Err(error)),
         SessionMsg::Send(_, reply) | SessionMsg::Await(_, reply) => answer(reply, Err(error)),
         SessionMsg::Accept(_, reply) => answer(reply, Err(error)),
         SessionMsg::Messages(reply) => answer(reply, Err(error)),

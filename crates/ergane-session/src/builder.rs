@@ -99,7 +99,14 @@ impl SessionBuilder {
         self
     }
 
-    /// What happens in mode `default` to a call that nothing granted. Default: it runs.
+    /// These tools are granted, and nothing is denied to others: unlike [`allow`](Self::allow). Default: none.
+    pub fn grant<T: Into<Text>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        self.patch.granted = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// What happens to a call that nothing granted and no callback decides about. Default: it runs; in mode
+    /// `accept_edits` it is asked about at least.
     pub fn ungranted(mut self, ungranted: Ungranted) -> Self {
         self.patch.ungranted = Some(ungranted);
         self

@@ -7,7 +7,7 @@ use ergane_core::{Durability, SessionName, Settings};
 use ergane_journal::JournalPort;
 use ergane_otp::{ChildSpec, DynamicSupervisorRef, Namespace, Restart};
 use ergane_provider::Providers;
-use ergane_tool::ToolRegistry;
+use ergane_tool::{CanUseTool, ToolRegistry};
 use tokio::sync::Semaphore;
 
 use crate::actor::{SessionActor, SessionArgs};
@@ -28,6 +28,15 @@ struct Shared {
     tools: ToolRegistry,
     sessions: DynamicSupervisorRef,
     loading: Semaphore,
+    options: SessionOptions,
+}
+
+/// What a system may set for all its sessions, beside its parts.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct SessionOptions {
+    /// Decides about calls that no list and no mode has decided. Default: none.
+    pub can_use_tool: Option<CanUseTool>,
 }
 
 impl SessionContext {
@@ -40,9 +49,21 @@ impl SessionContext {
         providers: Providers,
         tools: ToolRegistry,
     ) -> Self {
+        Self::with_options(namespace, journal, memory, providers, tools, SessionOptions::default())
+    }
+
+    /// The same, with options.
+    pub fn with_options(
+        namespace: Namespace,
+        journal: JournalPort,
+        memory: JournalPort,
+        providers: Providers,
+        tools: ToolRegistry,
+        options: SessionOptions,
+    ) -> Self {
         let sessions = DynamicSupervisorRef::new(&namespace, "sessions");
         let loading = Semaphore::new(LOADING_AT_ONCE);
-        Self(Arc::new(Shared { namespace, journal, memory, providers, tools, sessions, loading }))
+        Self(Arc::new(Shared { namespace, journal, memory, providers, tools, sessions, loading, options }))
     }
 
     /// The names of the system.
@@ -71,6 +92,10 @@ impl SessionContext {
     /// The supervisor of the sessions.
     pub fn sessions(&self) -> &DynamicSupervisorRef {
         &self.0.sessions
+    }
+
+    pub(crate) fn options(&self) -> &SessionOptions {
+        &self.0.options
     }
 
     pub(crate) fn loading(&self) -> &Semaphore {

@@ -9,11 +9,13 @@ use ergane_core::{
 };
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_loop::{LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId};
+use ergane_otp::TaskHandle;
 use ergane_provider::retry::RetryPolicy;
 use ergane_provider::{Delta, Endpoint};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 
 use crate::actor::{Phase, State, tell};
+use crate::approvals::Passed;
 use crate::facts::now;
 use crate::message::{Grace, Internal, Live};
 use crate::status::Activity;
@@ -47,6 +49,10 @@ pub(crate) struct Drive {
     grace: Option<Grace>,
     pub(crate) specs: Option<(TurnId, Specs)>,
     pub(crate) tools: HashMap<CallId, Running>,
+    /// The calls that may run and have not begun.
+    passed: HashMap<CallId, Passed>,
+    /// The calls that the callback is asked about.
+    consulting: HashMap<CallId, (Passed, TaskHandle)>,
     pub(crate) being_ended: HashSet<CallId>,
     pub(crate) ended: HashSet<CallId>,
     /// The calls whose process group is a fact: one each.
@@ -96,12 +102,54 @@ impl Drive {
         if let Some(reason) = &self.retrying {
             return Activity::Retrying { reason: reason.clone() };
         }
+        let approvals = turn.approvals();
+        if !approvals.is_empty() && self.tools.is_empty() && self.consulting.is_empty() {
+            let calls = approvals.iter().map(|pending| format!("{} ({})", pending.tool, pending.call));
+            return Activity::AwaitingApproval { calls: calls.collect() };
+        }
+        let waits = |call: CallId| approvals.iter().any(|pending| pending.call == call);
         let calls: Vec<String> = turn
             .batch()
-            .filter(|(_, done)| !done)
+            .filter(|(call, done)| !done && !waits(call.id))
             .map(|(call, _)| format!("{} ({})", call.name, call.id))
             .collect();
         if calls.is_empty() { Activity::CallingModel } else { Activity::RunningTools { calls } }
+    }
+
+    /// Whether nothing more is to be asked before the call begins.
+    pub(crate) fn is_past_the_gate(&self, call: CallId) -> bool {
+        self.tools.contains_key(&call)
+            || self.passed.contains_key(&call)
+            || self.consulting.contains_key(&call)
+    }
+
+    /// Whether the callback is asked about the call.
+    pub(crate) fn is_held(&self, call: CallId) -> bool {
+        self.consulting.contains_key(&call)
+    }
+
+    pub(crate) fn pass(&mut self, call: CallId, passed: Passed) {
+        self.passed.insert(call, passed);
+    }
+
+    pub(crate) fn take_passed(&mut self, call: CallId) -> Option<Passed> {
+        self.passed.remove(&call)
+    }
+
+    pub(crate) fn consult(&mut self, call: CallId, passed: Passed, task: TaskHandle) {
+        self.consulting.insert(call, (passed, task));
+    }
+
+    /// The callback has answered about this call: what would run.
+    pub(crate) fn consulted(&mut self, call: CallId) -> Option<Passed> {
+        self.consulting.remove(&call).map(|(passed, _)| passed)
+    }
+
+    /// The callback's word is not waited for any more.
+    fn drop_consultations(&mut self) {
+        for (_, (_, task)) in self.consulting.drain() {
+            task.abort();
+        }
     }
 
     /// The model call under way is given up, and the loop with it.
@@ -119,6 +167,8 @@ impl Drive {
         for (_, running) in self.tools.drain() {
             running.kill();
         }
+        self.drop_consultations();
+        self.passed.clear();
         self.forget_shown();
         self.specs = None;
         self.being_ended.clear();
@@ -156,6 +206,11 @@ impl State {
                 Next::StartTurn { send } => self.start_turn(send)?,
                 Next::CallModel { .. } => self.call_model().await?,
                 Next::RunTools { calls } => self.run_tools(&calls)?,
+                Next::AwaitApproval { .. } => {
+                    // It may take days: nothing is held meanwhile.
+                    self.drive.drop_model_call();
+                    false
+                }
                 Next::Finish { reason, error } => self.finish(reason, error)?,
             };
             if !progressed {
@@ -343,6 +398,7 @@ impl State {
         self.recover_at_last()?;
         self.facts.record(Event::InterruptRequested { by, reason })?;
         self.drive.drop_model_call();
+        self.drive.drop_consultations();
         // What waited for its start never runs.
         self.drive.tools.retain(|_, running| running.cancel());
         if !self.drive.tools.is_empty() {

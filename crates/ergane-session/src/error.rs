@@ -1,6 +1,6 @@
 //! Why a turn could not be run or awaited. (A turn that ran is `Ok`, whatever its finish reason.)
 
-use ergane_core::{Durability, SendId, SessionName};
+use ergane_core::{CallId, Decided, Durability, SendId, SessionName};
 use ergane_journal::JournalError;
 
 /// Why something asked of a session could not be done.
@@ -93,6 +93,34 @@ pub enum SessionError {
         /// Which turn.
         turn: u64,
     },
+    /// Another decision about the call was made before.
+    #[error(
+        "call {call} of session {session} was decided before: {} by {}", .first.decision.as_str(), .first.by
+    )]
+    AlreadyDecided {
+        /// Which session.
+        session: SessionName,
+        /// Which call.
+        call: CallId,
+        /// The first decision, which holds.
+        first: Decided,
+    },
+    /// The call does not wait for a decision.
+    #[error("call {call} of session {session} does not wait for a decision: look at the pending approvals")]
+    NotPending {
+        /// Which session.
+        session: SessionName,
+        /// Which call.
+        call: CallId,
+    },
+    /// The decision was about other arguments than the call has.
+    #[error("call {call} of session {session} has other arguments than were decided about: look at it again")]
+    OtherArguments {
+        /// Which session.
+        session: SessionName,
+        /// Which call.
+        call: CallId,
+    },
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(std::sync::Arc<JournalError>),
@@ -111,11 +139,14 @@ impl SessionError {
     /// The kind, in the words of the command line's contract.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotFound(_) | Self::NoSuchTurn { .. } => "not_found",
+            Self::NotFound(_) | Self::NoSuchTurn { .. } | Self::NotPending { .. } => "not_found",
             Self::BadName(_) | Self::NoProvider => "config",
-            Self::EmptyPrompt | Self::NotSpeech | Self::InputTooLarge { .. } | Self::KeyReused(_) => {
-                "bad_request"
-            }
+            Self::EmptyPrompt
+            | Self::NotSpeech
+            | Self::InputTooLarge { .. }
+            | Self::KeyReused(_)
+            | Self::AlreadyDecided { .. }
+            | Self::OtherArguments { .. } => "bad_request",
             Self::Busy { .. } | Self::OwnedElsewhere { .. } => "busy",
             Self::Deadline => "timeout",
             Self::Unresolved { .. } | Self::OtherDurability { .. } => "config",

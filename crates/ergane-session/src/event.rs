@@ -1,8 +1,8 @@
 //! What subscribers see.
 
 use ergane_core::{
-    CallId, Effect, Envelope, Event, FinishReason, MicroUsd, Part, Seq, Text, ToolCall, TurnError, TurnId,
-    Usage,
+    ApprovalCause, CallId, Decision, Digest, Effect, Envelope, Event, FinishReason, MicroUsd, Part, Seq,
+    Text, ToolCall, TurnError, TurnId, Usage,
 };
 use serde::Serialize;
 
@@ -55,6 +55,30 @@ pub enum SessionEvent {
         name: Text,
         /// Its arguments, as the model wrote them.
         arguments: Text,
+    },
+    /// A call waits for somebody's decision: see [`Session::approvals`](crate::Session::approvals).
+    ApprovalRequested {
+        /// Its position.
+        seq: Seq,
+        /// The call.
+        call: CallId,
+        /// The fingerprint of its arguments, which a decision may name.
+        arguments: Digest,
+        /// What is to be decided.
+        cause: ApprovalCause,
+        /// Why somebody must decide.
+        why: Text,
+    },
+    /// Somebody decided about a call that waited.
+    ApprovalDecided {
+        /// Its position.
+        seq: Seq,
+        /// The call.
+        call: CallId,
+        /// What was decided.
+        decision: Decision,
+        /// By whom.
+        by: Text,
     },
     /// A call that may change something begins.
     ToolStarted {
@@ -170,6 +194,17 @@ impl SessionEvent {
                 events.extend(message.calls().map(|call| Self::of_call(seq, call)));
                 events.push(Self::Usage { seq, usage: *usage, cost: *cost });
                 events
+            }
+            Event::ApprovalRequested { call, arguments, cause, why } => vec![Self::ApprovalRequested {
+                seq,
+                call: *call,
+                arguments: *arguments,
+                cause: *cause,
+                why: why.clone(),
+            }],
+            Event::ApprovalDecided { call, decision, by } => {
+                let (decision, by) = (decision.clone(), by.clone());
+                vec![Self::ApprovalDecided { seq, call: *call, decision, by }]
             }
             Event::ToolStarted { call, effect, .. } => {
                 vec![Self::ToolStarted { seq, call: *call, effect: *effect }]

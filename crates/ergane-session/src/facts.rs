@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ergane_core::{
-    Conversation, Cost, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, History, Seq, SessionName,
-    Timestamp, TurnId, Usage,
+    Conversation, Cost, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, History, OpenTurn,
+    PendingApproval, Seq, SessionName, Timestamp, TurnId, Usage,
 };
 use ergane_journal::Append;
 
@@ -31,6 +31,7 @@ type Action = Box<dyn FnOnce() + Send>;
 pub(crate) struct View {
     pub(crate) messages: History,
     pub(crate) turn: Option<TurnId>,
+    pub(crate) approvals: Vec<PendingApproval>,
     pub(crate) turns: usize,
     pub(crate) usage: Usage,
     pub(crate) cost: Cost,
@@ -41,6 +42,7 @@ impl View {
         Self {
             messages: conversation.messages(),
             turn: conversation.turn().map(|turn| turn.id),
+            approvals: conversation.turn().map(OpenTurn::approvals).unwrap_or_default(),
             turns: conversation.turns().len(),
             usage: conversation.usage(),
             cost: conversation.cost(),

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{Cost, Durability, Message, Part, SendId, Seq, SessionName, Settings, Text, TurnId, Usage};
+use ergane_core::{
+    CallId, Cost, Decision, Durability, Message, Part, PendingApproval, SendId, Seq, SessionName, Settings,
+    Text, TurnId, Usage,
+};
 use ergane_journal::JournalPort;
 use ergane_otp::{CallError, ChildError, EntryStatus, Monitor, StartError, Watch, call};
 use ractor::{ActorCell, ActorRef};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::approve::Approve;
 use crate::awaiting::{Stop, Turn};
 use crate::context::{SessionContext, process_name};
 use crate::error::SessionError;
@@ -191,6 +195,30 @@ impl Session {
         let interrupt =
             |reply| SessionMsg::Interrupt { by: "user".into(), reason: reason.clone(), turn, reply };
         self.request(QUICK, interrupt).await
+    }
+
+    /// The calls that wait for somebody's decision, in call order. A stored session is brought back to be asked.
+    ///
+    /// # Errors
+    /// As [`messages`](Self::messages).
+    pub async fn approvals(&self) -> Result<Vec<PendingApproval>, SessionError> {
+        self.request(QUICK, SessionMsg::Approvals).await
+    }
+
+    /// Decides about a call that waits: awaited, the decision is durable. Deciding the same twice changes nothing; to
+    /// decide otherwise afterwards is [`SessionError::AlreadyDecided`], which tells the first decision.
+    pub fn approve(&self, call: CallId, decision: Decision) -> Approve {
+        Approve::new(self.clone(), call, decision)
+    }
+
+    /// Grants a tool for good ("always"): calls of it that wait for permission are allowed, and later ones need none,
+    /// in the open turn too. Nothing is denied to other tools by that. A deny list and mode `plan` still win.
+    ///
+    /// # Errors
+    /// As [`messages`](Self::messages).
+    pub async fn grant(&self, tool: impl Into<Text>) -> Result<(), SessionError> {
+        let tool = tool.into();
+        self.request(QUICK, |reply| SessionMsg::Grant { tool: tool.clone(), by: "user".into(), reply }).await
     }
 
     /// Ends the session's process: an open turn is interrupted, sends that wait end with it, everything is durable, and

@@ -9,11 +9,13 @@
 //!
 //! # Rooms
 //!
-//! `actor` receives, `requests` answers programs, `facts` keeps the two heads, `drive` hands out the model's work and
-//! `tools` the tools'; `handle`, `send`, `awaiting` and `subscription` are what programs hold.
+//! `actor` receives, `requests` answers programs, `facts` keeps the two heads, `drive` hands out the model's work,
+//! `tools` the tools', `approvals` what waits for a decision; `handle`, `approve`, `send`, `awaiting` and `subscription` are what programs hold.
 
 mod actor;
 mod anchor;
+mod approvals;
+mod approve;
 mod awaiting;
 mod builder;
 mod context;
@@ -34,9 +36,10 @@ mod waiters;
 
 pub use actor::{SessionActor, SessionArgs, State};
 pub use anchor::{Anchor, AnchorMsg, AnchorRef, AnchorState};
+pub use approve::Approve;
 pub use awaiting::{Stop, Turn};
 pub use builder::SessionBuilder;
-pub use context::{SessionContext, process_name};
+pub use context::{SessionContext, SessionOptions, process_name};
 pub use error::SessionError;
 pub use event::SessionEvent;
 pub use handle::{Input, Session};

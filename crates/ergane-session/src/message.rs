@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    CallId, Conversation, Durability, Epoch, History, Part, SendId, Seq, Settings, SettingsPatch, Text,
-    TurnId,
+    CallId, Conversation, Decision, Digest, Durability, Epoch, History, Part, PendingApproval, SendId, Seq,
+    Settings, SettingsPatch, Text, TurnId,
 };
 use ergane_journal::{AppendError, JournalError, Position};
 use ergane_loop::LoopReport;
-use ergane_tool::{ProcessRecord, Progress, ToolOutcome};
+use ergane_tool::{Permission, ProcessRecord, Progress, ToolOutcome};
 use ractor::RpcReplyPort;
 use tokio::sync::{mpsc, watch};
 
@@ -96,6 +96,30 @@ pub enum SessionMsg {
         turn: Option<TurnId>,
         /// The answer.
         reply: Reply<bool>,
+    },
+    /// The calls that wait for a decision.
+    Approvals(Reply<Vec<PendingApproval>>),
+    /// Decide about a call that waits; answered when that is durable.
+    Approve {
+        /// Which.
+        call: CallId,
+        /// The fingerprint of the arguments that were decided about, when the caller saw them.
+        arguments: Option<Digest>,
+        /// What was decided.
+        decision: Decision,
+        /// By whom.
+        by: Text,
+        /// The answer.
+        reply: Reply<()>,
+    },
+    /// Grant a tool, from now on; calls of it that wait for permission are allowed. Answered when that is durable.
+    Grant {
+        /// The tool's name.
+        tool: Text,
+        /// By whom.
+        by: Text,
+        /// The answer.
+        reply: Reply<()>,
     },
     /// End the open turn and every waiting send, then end. Answered before the end.
     Stop(Reply<()>),
@@ -189,6 +213,8 @@ pub enum Internal {
     ReadBack(Result<Option<Position>, JournalError>),
     /// The loop reports.
     Loop(LoopReport),
+    /// The callback has said what it says of a call, or why it has not.
+    Consulted(CallId, Result<Permission, &'static str>),
     /// A tool call has its outcome; `None` when its actor died first.
     ToolDone(CallId, Option<ToolOutcome>),
     /// A tool tells how far it is.

@@ -64,6 +64,11 @@ impl State {
             SessionMsg::Interrupt { by, reason, turn, reply } => {
                 self.on_interrupt(by, reason, turn, reply)?
             }
+            SessionMsg::Approvals(reply) => answer(reply, Ok(self.facts.view().approvals.clone())),
+            SessionMsg::Approve { call, arguments, decision, by, reply } => {
+                self.on_approve(call, arguments, decision, by, reply)?
+            }
+            SessionMsg::Grant { tool, by, reply } => self.on_grant(tool, by, reply)?,
             SessionMsg::Stop(reply) => self.phase = Phase::Stopping(vec![reply]),
             SessionMsg::Subscribe { sink, reply } => {
                 let snapshot = Snapshot {
@@ -335,7 +340,7 @@ impl State {
     }
 }
 
-fn shortened(reason: Text) -> Text {
+pub(crate) fn shortened(reason: Text) -> Text {
     match reason.char_indices().nth(REASON_LIMIT) {
         Some((end, _)) => reason.get(..end).unwrap_or_default().into(),
         None => reason,

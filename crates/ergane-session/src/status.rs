@@ -26,6 +26,11 @@ pub enum Activity {
         /// The calls, as `name (id)`.
         calls: Vec<String>,
     },
+    /// Somebody must decide about calls before the turn goes on; it waits for as long as that takes.
+    AwaitingApproval {
+        /// The calls, as `name (id)`.
+        calls: Vec<String>,
+    },
     /// The open turn is being brought to its end.
     Interrupting,
     /// The store cannot take facts now; the turn goes on when it can.

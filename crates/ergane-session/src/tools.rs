@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{
-    CallId, CallPhase, Effect, Event, OpenCall, Seq, ToolCall, ToolResult, ToolSpec, schedule,
+    CallId, CallPhase, CallState, Effect, Event, OpenCall, Seq, ToolCall, ToolResult, ToolSpec, schedule,
 };
 use ergane_otp::Promise;
 use ergane_tool::{
-    ContextParts, Gate, ProcessSink, Progress, ProgressSink, Tool, ToolActor, ToolContext, ToolHandle,
-    ToolOutcome, ToolRun, gate, kill_left_behind,
+    ContextParts, ProcessSink, Progress, ProgressSink, Tool, ToolActor, ToolContext, ToolHandle, ToolOutcome,
+    ToolRun, kill_left_behind,
 };
 use ractor::{ActorProcessingErr, SpawnErr};
 use serde_json::{Map, Value};
 
 use crate::actor::{State, tell};
+use crate::approvals::Passed;
 use crate::drive::fits;
 use crate::message::{Internal, Live};
 
@@ -95,8 +96,7 @@ impl State {
         if self.specs().is_none() || self.facts.durable() < self.drive.barrier() {
             return Ok(false);
         }
-        let settled =
-            self.settle_cut_off(calls)? || self.refuse_ungranted(calls)? || self.start_due(calls)?;
+        let settled = self.settle_cut_off(calls)? || self.pass_gate(calls)? || self.start_due(calls)?;
         if !settled {
             self.start_durable();
         }
@@ -115,36 +115,29 @@ impl State {
         Ok(settled)
     }
 
-    /// Error results for calls that the gate refuses: unknown tools, bad arguments, no permission.
-    fn refuse_ungranted(&mut self, calls: &[OpenCall]) -> Result<bool, ActorProcessingErr> {
-        let mut settled = false;
-        for open in calls.iter().filter(|open| is_to_run(open)) {
-            if self.drive.tools.contains_key(&open.call.id) {
-                continue;
-            }
-            if let Some(Gate::Refuse { reason, denied }) = self.gate(&open.call) {
-                self.facts.record(error_result(&open.call, &reason, denied))?;
-                settled = true;
-            }
-        }
-        Ok(settled)
-    }
-
-    fn gate(&self, call: &ToolCall) -> Option<Gate> {
-        let settings = &self.facts.conversation().turn()?.settings;
-        Some(gate(self.context.tools(), settings.tools.as_deref(), &settings.permissions, call))
-    }
-
     /// Starts the calls whose turn it is, by the kernel's order. A poisoned one gets its error result then and not
     /// before: while it waited for another, nothing had let it run. True when one did.
     fn start_due(&mut self, calls: &[OpenCall]) -> Result<bool, ActorProcessingErr> {
         let Some(turn) = self.facts.conversation().turn() else { return Ok(false) };
         let limit = turn.settings.limits.max_concurrency;
-        let batch: Vec<(CallId, (Effect, bool, bool))> = turn
+        let state = |id: CallId, done: bool| match done {
+            true => CallState::Done,
+            false if self.drive.tools.contains_key(&id) => CallState::Running,
+            false if self.drive.is_held(id) => CallState::Held,
+            false
+                if calls
+                    .iter()
+                    .any(|open| open.call.id == id && open.phase == CallPhase::AwaitingApproval) =>
+            {
+                CallState::Held
+            }
+            false => CallState::Due,
+        };
+        let batch: Vec<(CallId, (Effect, CallState))> = turn
             .batch()
             .map(|(call, done)| {
                 let effect = self.context.tools().get(&call.name).map_or(Effect::Read, |tool| tool.effect());
-                (call.id, (effect, self.drive.tools.contains_key(&call.id), done))
+                (call.id, (effect, state(call.id, done)))
             })
             .collect();
         let states: Vec<_> = batch.iter().map(|(_, state)| *state).collect();
@@ -168,13 +161,15 @@ impl State {
         if !self.end_left_behind(open) {
             return Ok(());
         }
-        let Some(Gate::Run { tool, effect, arguments }) = self.gate(&open.call) else { return Ok(()) };
         // Whatever the order of those who ask: nothing else may ever be started.
         let starts = match open.phase {
             CallPhase::Fresh => true,
             CallPhase::Again { .. } => false,
-            CallPhase::InFlight | CallPhase::CutOff | CallPhase::Poisoned => return Ok(()),
+            _ => return Ok(()),
         };
+        // Only what has passed the gate begins.
+        let Some(Passed { tool, arguments }) = self.drive.take_passed(open.call.id) else { return Ok(()) };
+        let effect = tool.effect();
         if starts && effect.needs_start_fact() {
             let key = open.call.id.idempotency_key(&self.name);
             self.facts.record(Event::ToolStarted { call: open.call.id, effect, key })?;
@@ -320,7 +315,7 @@ pub(crate) const STILL_RUNS: &str = "a process that an earlier incarnation start
 
 const TOO_LARGE: &str = "the result was too large to be kept; ask for less";
 
-fn is_to_run(open: &OpenCall) -> bool {
+pub(crate) fn is_to_run(open: &OpenCall) -> bool {
     matches!(open.phase, CallPhase::Fresh | CallPhase::Again { .. })
 }
 

@@ -6,7 +6,7 @@ use ergane_core::{Effect, Permissions, Text, ToolCall};
 use serde_json::{Map, Value};
 
 use crate::nearest::nearest;
-use crate::permissions::{Verdict, decide};
+use crate::permissions::{Reach, Subject, Verdict, decide};
 use crate::registry::ToolRegistry;
 use crate::tool::Tool;
 
@@ -22,6 +22,22 @@ pub enum Gate {
         /// With these arguments.
         arguments: Map<String, Value>,
     },
+    /// It is run if the system's callback allows it: see [`CanUseTool`](crate::CanUseTool).
+    Consult {
+        /// By this tool.
+        tool: Arc<dyn Tool>,
+        /// With these arguments.
+        arguments: Map<String, Value>,
+    },
+    /// It is run if somebody approves it.
+    Ask {
+        /// By this tool.
+        tool: Arc<dyn Tool>,
+        /// With these arguments.
+        arguments: Map<String, Value>,
+        /// Why somebody must be asked.
+        why: String,
+    },
     /// It is answered with an error result.
     Refuse {
         /// Why, for the model.
@@ -33,11 +49,12 @@ pub enum Gate {
 
 /// Decides what becomes of `call`, when the tools named in `offered` (or all) were offered. In this order: a call whose
 /// reply was cut is never run; the tool must be there and offered; the arguments must be a JSON object; the permissions
-/// must allow it. Whether the arguments fit the tool's schema is found out by the tool.
+/// must allow it, with a callback to consult when there is one. Whether the arguments fit the tool's schema is found out by the tool.
 pub fn gate(
     registry: &ToolRegistry,
     offered: Option<&[Text]>,
     permissions: &Permissions,
+    consults: bool,
     call: &ToolCall,
 ) -> Gate {
     if !call.complete {
@@ -53,9 +70,11 @@ pub fn gate(
         Ok(arguments) => arguments,
         Err(error) => return refuse(error.to_string()),
     };
-    let effect = tool.effect();
-    match decide(permissions, tool.name(), effect) {
+    let (effect, reach): (_, Reach) = (tool.effect(), tool.reach());
+    match decide(permissions, Subject { tool: tool.name(), effect, reach }, consults) {
         Verdict::Allow => Gate::Run { tool, effect, arguments },
+        Verdict::Consult => Gate::Consult { tool, arguments },
+        Verdict::Ask { why } => Gate::Ask { tool, arguments, why },
         Verdict::Deny { reason } => Gate::Refuse { reason, denied: true },
     }
 }

@@ -58,7 +58,7 @@ pub use gate::{Gate, gate};
 pub use nearest::nearest;
 pub use outcome::{MAX_TEXT, ToolOutcome};
 pub use output::{IntoToolResult, Json, ToolOutput};
-pub use permissions::{Verdict, decide};
+pub use permissions::{CanUseTool, Permission, PermissionRequest, Reach, Subject, Verdict, decide};
 pub use process::{
     GROUP_VARIABLE, GroupEnd, ProcessGroup, group_identity, kill_left_behind, process_started,
 };

@@ -1,6 +1,38 @@
 //! Whether a call may run, as a function of the settings.
 
-use ergane_core::{Effect, PermissionMode, Permissions, Ungranted};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ergane_core::{CallId, Effect, PermissionMode, Permissions, SessionName, Text, TurnId, Ungranted};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// What a tool gets its hands on: what an [`Effect`] does not tell, and permission mode `accept_edits` asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reach {
+    /// Not said: anything.
+    #[default]
+    Anything,
+    /// It changes files inside the session's roots, and does nothing else.
+    Files,
+    /// It talks to the network.
+    Network,
+}
+
+/// What is known of a tool when a call of it is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Its name.
+    pub tool: &'a str,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// What it gets its hands on.
+    pub reach: Reach,
+}
 
 /// Whether a call may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,52 +44,183 @@ pub enum Verdict {
         /// Why, and what would allow it; the model and the user both read it.
         reason: String,
     },
+    /// The callback of the system decides: see [`CanUseTool`](crate::CanUseTool).
+    Consult,
+    /// Somebody must be asked.
+    Ask {
+        /// Why, for who is asked.
+        why: String,
+    },
 }
 
-/// Decides whether the tool named `tool`, with this effect, may run. The first rule that decides wins: the deny list
-/// (it beats everything, `bypass` too); the allow list (when it is set, what is not on it is denied); the mode; and what is
-/// left goes by [`Permissions::ungranted`].
+/// Decides whether a call of this tool may run. The first rule that decides wins: the deny list (it beats everything,
+/// `bypass` too); the allow list (when it is set, what is not on it is denied, and what is on it is granted); the mode;
+/// the callback, when there is one (`consults`); and what is left goes by [`Permissions::ungranted`], in mode
+/// `accept_edits` never by less than a question.
 ///
 /// ```
 /// use ergane_core::{Effect, Permissions, Ungranted};
-/// use ergane_tool::{Verdict, decide};
+/// use ergane_tool::{Reach, Subject, Verdict, decide};
 ///
-/// let careful = Permissions { ungranted: Ungranted::Deny, ..Permissions::default() };
-/// assert_eq!(decide(&careful, "read", Effect::Read), Verdict::Allow);
-/// assert!(matches!(decide(&careful, "bash", Effect::Write), Verdict::Deny { .. }));
+/// let careful = Permissions { ungranted: Ungranted::Ask, ..Permissions::default() };
+/// let read = Subject { tool: "read", effect: Effect::Read, reach: Reach::Anything };
+/// let bash = Subject { tool: "bash", effect: Effect::Write, reach: Reach::Anything };
+/// assert_eq!(decide(&careful, read, false), Verdict::Allow);
+/// assert!(matches!(decide(&careful, bash, false), Verdict::Ask { .. }));
+/// assert_eq!(decide(&careful, bash, true), Verdict::Consult);
 /// ```
-pub fn decide(permissions: &Permissions, tool: &str, effect: Effect) -> Verdict {
-    let on = |list: &[ergane_core::Text]| list.iter().any(|name| name.as_ref() == tool);
+pub fn decide(permissions: &Permissions, subject: Subject<'_>, consults: bool) -> Verdict {
+    let Subject { tool, effect, reach } = subject;
+    let on = |list: &[Text]| list.iter().any(|name| name.as_ref() == tool);
     if on(&permissions.deny) {
         return deny(format!("`{tool}` is on the session's deny list"));
     }
-    let granted = match &permissions.allow {
-        Some(allow) if !on(allow) => {
+    let mut granted = on(&permissions.granted);
+    if let Some(allow) = &permissions.allow {
+        if !on(allow) {
             let allowed = if allow.is_empty() { "empty".to_owned() } else { allow.join(", ") };
             return deny(format!(
                 "`{tool}` is not on the session's allow list ({allowed}); add it with --allow"
             ));
         }
-        Some(_) => true,
-        None => false,
-    };
+        granted = true;
+    }
+    let reads = effect == Effect::Read;
     match permissions.mode {
         PermissionMode::Bypass => Verdict::Allow,
-        PermissionMode::Plan if effect == Effect::Read => Verdict::Allow,
+        PermissionMode::Plan if reads => Verdict::Allow,
         PermissionMode::Plan => deny(format!(
             "the session is in permission mode `plan`, in which only tools that read may run, and `{tool}` does more; \
              describe what you would do instead"
         )),
-        PermissionMode::Default if effect == Effect::Read || granted => Verdict::Allow,
+        PermissionMode::Default if reads || granted => Verdict::Allow,
+        PermissionMode::AcceptEdits if granted || reach == Reach::Files => Verdict::Allow,
+        PermissionMode::AcceptEdits if reads && reach != Reach::Network => Verdict::Allow,
+        PermissionMode::Default | PermissionMode::AcceptEdits if consults => Verdict::Consult,
         PermissionMode::Default => match permissions.ungranted {
             Ungranted::Allow => Verdict::Allow,
-            Ungranted::Deny => deny(format!(
-                "`{tool}` changes things and nobody granted it; the user can allow it with --allow {tool} or \
-                 --permissions bypass"
-            )),
+            Ungranted::Ask => Verdict::Ask { why: format!("`{tool}` {}", what_it_does(subject)) },
+            Ungranted::Deny => deny_ungranted(subject),
+        },
+        PermissionMode::AcceptEdits => match permissions.ungranted {
+            Ungranted::Deny => deny_ungranted(subject),
+            Ungranted::Allow | Ungranted::Ask => {
+                let why =
+                    format!("`{tool}` {}; edits of files are accepted, this is more", what_it_does(subject));
+                Verdict::Ask { why }
+            }
         },
         // A mode that this build does not know was meant to restrict something.
         other => deny(format!("this build does not know the permission mode {other:?}")),
+    }
+}
+
+fn what_it_does(subject: Subject<'_>) -> &'static str {
+    match (subject.reach, subject.effect) {
+        (Reach::Network, _) => "goes to the network",
+        (Reach::Files, _) => "changes files",
+        (_, Effect::Read) => "reads",
+        (_, Effect::Idempotent | Effect::Write) => "changes things",
+    }
+}
+
+fn deny_ungranted(subject: Subject<'_>) -> Verdict {
+    let tool = subject.tool;
+    deny(format!(
+        "`{tool}` {} and nobody granted it; the user can allow it with --allow {tool} or --permissions bypass",
+        what_it_does(subject)
+    ))
+}
+
+/// A call that the system's callback decides about.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PermissionRequest {
+    /// The session.
+    pub session: SessionName,
+    /// Its turn.
+    pub turn: TurnId,
+    /// The call.
+    pub call: CallId,
+    /// The tool.
+    pub tool: Text,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// What it gets its hands on.
+    pub reach: Reach,
+    /// The arguments it would run with.
+    pub arguments: Map<String, Value>,
+    /// The folder that relative paths start from.
+    pub cwd: Text,
+}
+
+impl PermissionRequest {
+    /// What is asked of a call of this session.
+    pub fn new(
+        session: SessionName,
+        call: CallId,
+        subject: Subject<'_>,
+        arguments: Map<String, Value>,
+    ) -> Self {
+        let Subject { tool, effect, reach } = subject;
+        let cwd = Text::default();
+        Self { session, turn: call.turn, call, tool: tool.into(), effect, reach, arguments, cwd }
+    }
+
+    /// The same, with this folder.
+    pub fn cwd(mut self, cwd: Text) -> Self {
+        self.cwd = cwd;
+        self
+    }
+}
+
+/// What a callback says of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permission {
+    /// It runs.
+    Allow,
+    /// It does not run; the model is told why.
+    Deny {
+        /// Why.
+        reason: String,
+    },
+    /// Somebody must be asked: the call waits until approved, for as long as that takes.
+    Ask,
+}
+
+impl Permission {
+    /// A denial.
+    pub fn deny(reason: impl Into<String>) -> Self {
+        Self::Deny { reason: reason.into() }
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Permission> + Send>>;
+
+/// The callback of a system that decides about calls which no list and no mode has decided. Cheap to clone.
+#[derive(Clone)]
+pub struct CanUseTool(Arc<dyn Fn(PermissionRequest) -> Answer + Send + Sync>);
+
+impl CanUseTool {
+    /// Asks `callback`. It is called in a task of the session, at least once for each call that it decides about (and
+    /// again after a crash), and has 30 s; one that panics or takes longer denies.
+    pub fn new<F, A>(callback: F) -> Self
+    where
+        F: Fn(PermissionRequest) -> A + Send + Sync + 'static,
+        A: Future<Output = Permission> + Send + 'static,
+    {
+        Self(Arc::new(move |request| Box::pin(callback(request))))
+    }
+
+    /// What it says. May panic, or never return: call it where that hurts nobody.
+    pub async fn ask(&self, request: PermissionRequest) -> Permission {
+        (self.0)(request).await
+    }
+}
+
+impl fmt::Debug for CanUseTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CanUseTool")
     }
 }
 
@@ -66,63 +229,4 @@ fn deny(reason: String) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EFFECTS: [Effect; 3] = [Effect::Read, Effect::Idempotent, Effect::Write];
-    const MODES: [PermissionMode; 3] =
-        [PermissionMode::Default, PermissionMode::Plan, PermissionMode::Bypass];
-
-    /// The rules once more, as a table: every list state, mode, effect and leftover rule.
-    #[test]
-    fn the_first_rule_that_decides_wins_over_every_combination() {
-        let allows =
-            [None, Some(vec![]), Some(vec!["tool".into()]), Some(vec!["other".into(), "tool".into()])];
-        let mut seen = 0;
-        for denied in [false, true] {
-            for (index, allow) in allows.iter().enumerate() {
-                for mode in MODES {
-                    for effect in EFFECTS {
-                        for ungranted in [Ungranted::Allow, Ungranted::Deny] {
-                            let deny = if denied { vec!["tool".into()] } else { vec!["other".into()] };
-                            let permissions = Permissions { mode, allow: allow.clone(), deny, ungranted };
-                            let expected = match (denied, index, mode, effect, ungranted) {
-                                (true, ..) => false,
-                                (_, 1, ..) => false,
-                                (_, _, PermissionMode::Bypass, ..) => true,
-                                (_, _, _, Effect::Read, _) => true,
-                                (_, _, PermissionMode::Plan, ..) => false,
-                                (_, 2 | 3, ..) => true,
-                                (_, _, _, _, ungranted) => ungranted == Ungranted::Allow,
-                            };
-                            let verdict = decide(&permissions, "tool", effect);
-                            assert_eq!(verdict == Verdict::Allow, expected, "{permissions:?} {effect:?}");
-                            seen += 1;
-                        }
-                    }
-                }
-            }
-        }
-        assert_eq!(seen, 2 * 4 * 3 * 3 * 2);
-    }
-
-    fn reason(permissions: &Permissions, effect: Effect) -> String {
-        match decide(permissions, "bash", effect) {
-            Verdict::Deny { reason } => reason,
-            Verdict::Allow => panic!("allowed"),
-        }
-    }
-
-    #[test]
-    fn each_denial_says_which_rule_and_what_to_do() {
-        let mut permissions = Permissions { ungranted: Ungranted::Deny, ..Default::default() };
-        let text = reason(&permissions, Effect::Write);
-        assert!(text.contains("--allow bash or --permissions bypass"), "{text}");
-        permissions.mode = PermissionMode::Plan;
-        assert!(reason(&permissions, Effect::Write).contains("`plan`"));
-        permissions.allow = Some(vec!["read".into()]);
-        assert!(reason(&permissions, Effect::Read).contains("allow list (read)"));
-        permissions.deny = vec!["bash".into()];
-        assert!(reason(&permissions, Effect::Read).contains("deny list"));
-    }
-}
+mod tests;

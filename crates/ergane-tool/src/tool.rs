@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::context::ToolContext;
 use crate::error::ToolError;
 use crate::output::ToolOutput;
+use crate::permissions::Reach;
 
 /// The running body of a tool call.
 pub type ToolFuture = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
@@ -53,6 +54,11 @@ pub trait Tool: Send + Sync + 'static {
 
     /// What it does to the world.
     fn effect(&self) -> Effect;
+
+    /// What it gets its hands on, for permission mode `accept_edits`. Default: anything.
+    fn reach(&self) -> Reach {
+        Reach::Anything
+    }
 
     /// How long a call may take. `None` (default) is the session's limit.
     fn timeout(&self) -> Option<Duration> {

@@ -98,15 +98,15 @@ fn call(name: &str, arguments: &str) -> ToolCall {
 }
 
 fn refusal(offered: Option<&[Text]>, permissions: &Permissions, call: &ToolCall) -> (String, bool) {
-    match gate(&registry(), offered, permissions, call) {
+    match gate(&registry(), offered, permissions, false, call) {
         Gate::Refuse { reason, denied } => (reason, denied),
-        Gate::Run { .. } => panic!("it runs"),
+        other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn a_call_that_may_run_comes_with_its_tool_effect_and_arguments() {
-    let gated = gate(&registry(), None, &Permissions::default(), &call("bash", r#"{"command":"ls"}"#));
+    let gated = gate(&registry(), None, &Permissions::default(), false, &call("bash", r#"{"command":"ls"}"#));
     let Gate::Run { tool, effect, arguments } = gated else { panic!("{gated:?}") };
     assert_eq!((tool.name(), effect), ("bash", Effect::Write));
     assert_eq!(arguments["command"], "ls");
@@ -145,6 +145,20 @@ fn a_denial_comes_last_and_is_marked_as_one() {
     // What is wrong with the call itself is said first: nobody needs permission for what cannot be run.
     assert!(!refusal(None, &plan, &call("bash", "[]")).1);
     assert!(!refusal(None, &plan, &call("bsh", "{}")).1);
+}
+
+#[test]
+fn a_call_that_needs_a_yes_comes_with_what_it_would_run_with() {
+    let careful = Permissions { ungranted: ergane_core::Ungranted::Ask, ..Default::default() };
+    let call = call("bash", r#"{"command":"ls"}"#);
+    match gate(&registry(), None, &careful, false, &call) {
+        Gate::Ask { tool, arguments, why } => {
+            assert_eq!((tool.name(), arguments["command"].as_str()), ("bash", Some("ls")));
+            assert_eq!(why, "`bash` changes things");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(gate(&registry(), None, &careful, true, &call), Gate::Consult { .. }));
 }
 
 #[test]

@@ -26,8 +26,8 @@ pub use system::{System, SystemBuilder};
 /// Everything that most programs need.
 pub mod prelude {
     pub use ergane_core::{
-        Durability, Effect, FinishReason, Message, ModelRequest, Part, PermissionMode, Role, SessionName,
-        TurnId, Ungranted,
+        CallId, Decision, Durability, Effect, FinishReason, Message, ModelRequest, Part, PendingApproval,
+        PermissionMode, Role, SessionName, TurnId, Ungranted,
     };
     pub use ergane_journal::{Memory, Sqlite};
     pub use ergane_otp::{Down, ExitReason, Incarnation};
@@ -36,7 +36,7 @@ pub mod prelude {
         Activity, Session, SessionBuilder, SessionError, SessionEvent, SessionMsg, Status, TurnResult,
         WhenBusy,
     };
-    pub use ergane_tool::{Tool, ToolContext, ToolOutput, tool};
+    pub use ergane_tool::{Permission, PermissionRequest, Reach, Tool, ToolContext, ToolOutput, tool};
     pub use ergane_tools::Tools;
 
     pub use crate::{Recovery, System, SystemError};

@@ -11,8 +11,8 @@ use ergane_otp::{
     SupervisorRef, TreeNode, tree,
 };
 use ergane_provider::{Provider, Providers, ProvidersBuilder};
-use ergane_session::{Input, Session, SessionBuilder, SessionContext};
-use ergane_tool::{Tool, ToolRegistry};
+use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionOptions};
+use ergane_tool::{CanUseTool, Permission, PermissionRequest, Tool, ToolRegistry};
 use uuid::Uuid;
 
 use crate::error::SystemError;
@@ -43,6 +43,7 @@ pub struct SystemBuilder {
     journal: Option<Arc<dyn Journal>>,
     recovery: Recovery,
     session_budget: RestartBudget,
+    options: SessionOptions,
 }
 
 impl SystemBuilder {
@@ -68,6 +69,18 @@ impl SystemBuilder {
     /// Registers tools: `Tools::all()` are the builtin ones.
     pub fn tools(mut self, tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Self {
         self.tools.extend(tools);
+        self
+    }
+
+    /// Decides about calls that no list and no permission mode has decided. It is asked in a task, once for each such
+    /// call (and again after a crash), has 30 s, and denies when it panics or takes longer. To ask a human, it says
+    /// [`Permission::Ask`]: the call then waits as an approval, for as long as that takes.
+    pub fn can_use_tool<F, A>(mut self, callback: F) -> Self
+    where
+        F: Fn(PermissionRequest) -> A + Send + Sync + 'static,
+        A: Future<Output = Permission> + Send + 'static,
+    {
+        self.options.can_use_tool = Some(CanUseTool::new(callback));
         self
     }
 
@@ -112,8 +125,14 @@ impl SystemBuilder {
         // Sessions that keep nothing have a store of their own, so that nothing of them meets the disk.
         let memory = JournalPort::new(Arc::new(Memory::new()));
         let providers = self.providers.build(&namespace);
-        let context =
-            SessionContext::new(namespace.clone(), journal.clone(), memory.clone(), providers.clone(), tools);
+        let context = SessionContext::with_options(
+            namespace.clone(),
+            journal.clone(),
+            memory.clone(),
+            providers.clone(),
+            tools,
+            self.options,
+        );
 
         let mut volatile = memory.child_spec();
         volatile.id = "journal/volatile".to_owned();
@@ -142,6 +161,7 @@ impl System {
                 within: Duration::from_secs(60),
                 backoff: Backoff { base: Duration::from_millis(100), max: Duration::from_secs(5) },
             },
+            options: SessionOptions::default(),
         }
     }
 

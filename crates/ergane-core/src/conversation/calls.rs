@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::approval::{ApprovalCause, Decision, PendingApproval};
+use crate::digest::Digest;
 use crate::effect::Effect;
+use crate::event::Timestamp;
 use crate::message::{Text, ToolCall, ToolResult};
 
 /// So many `Recovered` since the fact that let a call run make it poison.
@@ -20,14 +23,37 @@ pub(super) struct Call {
     /// The `Recovered` since the fact that let it run.
     pub(super) recoveries: u32,
     pub(super) result: Option<Arc<ToolResult>>,
+    pub(super) approval: Option<Approval>,
+}
+
+/// What somebody was asked about a call, last.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Approval {
+    pub(super) arguments: Digest,
+    pub(super) cause: ApprovalCause,
+    pub(super) why: Text,
+    pub(super) since: Timestamp,
+    pub(super) decision: Option<Decision>,
 }
 
 /// Where a call without a result stands, judged when it is its turn to run: of a call that still waits behind
 /// others nothing is said, for the result of one before it makes it fresh again.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallPhase {
-    /// Nothing says that it ever ran: it runs now.
+    /// Nothing says that it ever ran: it runs now, if it may.
     Fresh,
+    /// Somebody must decide about it first.
+    AwaitingApproval,
+    /// Somebody denied it: it does not run.
+    Denied {
+        /// Why.
+        reason: Text,
+    },
+    /// Somebody says that it was done otherwise: it does not run.
+    DoneOtherwise {
+        /// Its result.
+        result: Text,
+    },
     /// Its start is a fact of this incarnation: it runs, or is about to.
     InFlight,
     /// An earlier incarnation started it, and doing it again with this key is doing it once: it runs again.
@@ -49,6 +75,8 @@ pub struct OpenCall {
     pub call: ToolCall,
     /// Where it stands.
     pub phase: CallPhase,
+    /// The fingerprint of the arguments with which somebody allowed it to run: with others it must be asked again.
+    pub approved: Option<Digest>,
     /// The process group that an earlier incarnation left to it, and when its leader started: ended before anything
     /// is said of the call. Never one of this incarnation.
     pub left_behind: Option<(i32, u64)>,
@@ -56,24 +84,75 @@ pub struct OpenCall {
 
 impl Call {
     pub(super) fn new(call: ToolCall) -> Self {
-        Self { call, started: None, process: None, orphaned: false, recoveries: 0, result: None }
+        Self {
+            call,
+            started: None,
+            process: None,
+            orphaned: false,
+            recoveries: 0,
+            result: None,
+            approval: None,
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
         self.result.is_none()
     }
 
+    /// Whether somebody must decide before anything is done with it.
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.is_open() && self.approval.as_ref().is_some_and(|approval| approval.decision.is_none())
+    }
+
+    pub(super) fn pending(&self) -> Option<PendingApproval> {
+        let approval = self.approval.as_ref().filter(|_| self.is_awaiting())?;
+        Some(PendingApproval {
+            call: self.call.id,
+            tool: self.call.name.clone(),
+            arguments: self.call.arguments.clone(),
+            digest: approval.arguments,
+            cause: approval.cause,
+            why: approval.why.clone(),
+            since: approval.since,
+        })
+    }
+
     pub(super) fn recover(&mut self) {
-        self.recoveries = self.recoveries.saturating_add(1);
+        // While it waits for a decision nothing lets it run, so no death is its doing.
+        if !self.is_awaiting() {
+            self.recoveries = self.recoveries.saturating_add(1);
+        }
         self.orphaned = self.process.is_some();
+    }
+
+    /// Takes a decision in. One that was cut off and is allowed is as if it had never begun.
+    pub(super) fn decide(&mut self, decision: Decision) {
+        let Some(approval) = &mut self.approval else { return };
+        if decision == Decision::Allow {
+            self.recoveries = 0;
+            if approval.cause == ApprovalCause::CutOff {
+                (self.started, self.process, self.orphaned) = (None, None, false);
+            }
+        }
+        approval.decision = Some(decision);
     }
 
     pub(super) fn opened(&self) -> OpenCall {
         let left_behind = self.process.filter(|_| self.orphaned);
-        OpenCall { call: self.call.clone(), phase: self.phase(), left_behind }
+        let approval = self.approval.as_ref();
+        let approved = approval.filter(|a| a.decision == Some(Decision::Allow)).map(|a| a.arguments);
+        OpenCall { call: self.call.clone(), phase: self.phase(), approved, left_behind }
     }
 
     fn phase(&self) -> CallPhase {
+        match self.approval.as_ref().map(|approval| &approval.decision) {
+            Some(None) => return CallPhase::AwaitingApproval,
+            Some(Some(Decision::Deny { reason })) => return CallPhase::Denied { reason: reason.clone() },
+            Some(Some(Decision::Done { result })) => {
+                return CallPhase::DoneOtherwise { result: result.clone() };
+            }
+            Some(Some(Decision::Allow)) | None => {}
+        }
         match &self.started {
             Some(_) if self.recoveries == 0 => CallPhase::InFlight,
             Some((Effect::Write, _)) => CallPhase::CutOff,

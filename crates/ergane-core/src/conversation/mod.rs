@@ -20,11 +20,12 @@ pub use calls::{CALL_RECOVERY_LIMIT, CallPhase, OpenCall};
 pub use history::History;
 pub use next::Next;
 pub use records::{QueuedSend, SendRecord, TurnRecord};
-pub use schedule::schedule;
+pub use schedule::{CallState, schedule};
 pub use turn::{OpenTurn, RECOVERY_LIMIT, RECOVERY_WINDOW_MS};
 
+use crate::approval::Decided;
 use crate::event::{Envelope, Event, Timestamp};
-use crate::ids::{Epoch, SendId, Seq, TurnId};
+use crate::ids::{CallId, Epoch, SendId, Seq, TurnId};
 use crate::message::{Message, Part, Role};
 use crate::settings::Settings;
 use crate::usage::{Cost, Usage};
@@ -73,6 +74,7 @@ pub struct Conversation {
     turn: Option<OpenTurn>,
     sends: HashMap<SendId, SendRecord>,
     turns: Vec<TurnRecord>,
+    decided: HashMap<CallId, Decided>,
     usage: Usage,
     cost: Cost,
 }
@@ -125,6 +127,10 @@ impl Conversation {
             Event::SettingsChanged { patch } => {
                 let settings = self.begun("settings_changed")?;
                 self.settings = Some(Arc::new(settings.patched(patch)));
+                // Who grants a tool means the call before his eyes too; all else waits for the next turn.
+                if let (Some(granted), Some(turn)) = (&patch.granted, &mut self.turn) {
+                    Arc::make_mut(&mut turn.settings).permissions.granted.clone_from(granted);
+                }
             }
             Event::Queued { send, input, hash } => {
                 self.begun("queued")?;
@@ -159,6 +165,17 @@ impl Conversation {
                 self.usage += usage.unwrap_or_default();
                 self.cost.add_call(*cost);
                 self.say(Arc::clone(message));
+            }
+            Event::ApprovalRequested { call, arguments, cause, why } => {
+                let turn = open(&mut self.turn, "approval_requested")?;
+                turn.request_approval(*call, *arguments, *cause, why.clone(), at)?;
+                turn.progress();
+            }
+            Event::ApprovalDecided { call, decision, by } => {
+                let turn = open(&mut self.turn, "approval_decided")?;
+                turn.decide(*call, decision)?;
+                turn.progress();
+                self.decided.insert(*call, Decided { decision: decision.clone(), by: by.clone() });
             }
             Event::ToolStarted { call, effect, key } => {
                 let turn = open(&mut self.turn, "tool_started")?;

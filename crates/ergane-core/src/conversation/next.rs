@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Conversation;
-use super::calls::OpenCall;
+use super::calls::{CallPhase, OpenCall};
 use super::turn::OpenTurn;
 use crate::error::{ErrorKind, TurnError};
 use crate::event::{Event, Timestamp};
@@ -30,7 +30,12 @@ pub enum Next {
     },
     /// Run these calls, as [`schedule`](super::schedule) orders them.
     RunTools {
-        /// The calls without a result, in call order.
+        /// The calls without a result, in call order; those that [wait](CallPhase::AwaitingApproval) too.
+        calls: Vec<OpenCall>,
+    },
+    /// Wait: about every call without a result somebody must decide first. It takes as long as it takes.
+    AwaitApproval {
+        /// The calls, in call order.
         calls: Vec<OpenCall>,
     },
     /// End the turn: end what its open calls [left behind](OpenCall::left_behind), close them, write `TurnEnded`.
@@ -63,7 +68,8 @@ impl Conversation {
         }
         let calls = turn.open_calls();
         if !calls.is_empty() {
-            return Next::RunTools { calls };
+            let all_wait = calls.iter().all(|call| call.phase == CallPhase::AwaitingApproval);
+            return if all_wait { Next::AwaitApproval { calls } } else { Next::RunTools { calls } };
         }
         if let Some((reason, error)) = self.final_answer() {
             return Next::Finish { reason, error };

@@ -2,35 +2,50 @@
 
 use crate::effect::Effect;
 
+/// Where a call of a batch stands, as far as its neighbours must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallState {
+    /// It may start when it is its turn.
+    Due,
+    /// Somebody or something must decide about it first.
+    Held,
+    /// It runs, or is about to.
+    Running,
+    /// It has its result.
+    Done,
+}
+
 /// The positions of the calls that may start now, in call order.
 ///
-/// `calls` is the whole batch in call order: each call's effect, whether it runs, and whether it has its result.
-/// A `Write` starts alone, when everything before it is done and nothing runs; nothing passes a `Write` that is not
-/// done. `Read` and `Idempotent` calls run beside each other, at most `max_concurrency` (at least 1) at once.
+/// `calls` is the whole batch in call order. A `Write` starts alone, when everything before it is done and nothing runs;
+/// nothing passes a `Write` that is not done. `Read` and `Idempotent` calls run beside each other, at most
+/// `max_concurrency` (at least 1) at once; one that is held takes no place, but a `Write` behind it waits for it.
 ///
 /// ```
-/// use ergane_core::{Effect::*, schedule};
+/// use ergane_core::{CallState::*, Effect::*, schedule};
 ///
-/// let batch = [(Read, false, false), (Read, false, false), (Write, false, false), (Read, false, false)];
+/// let batch = [(Read, Due), (Read, Due), (Write, Due), (Read, Due)];
 /// assert_eq!(schedule(&batch, 4), [0, 1]);
-/// let reads_done = [(Read, false, true), (Read, false, true), (Write, false, false), (Read, false, false)];
+/// let reads_done = [(Read, Done), (Read, Done), (Write, Due), (Read, Due)];
 /// assert_eq!(schedule(&reads_done, 4), [2]);
 /// ```
-pub fn schedule(calls: &[(Effect, bool, bool)], max_concurrency: u32) -> Vec<usize> {
+pub fn schedule(calls: &[(Effect, CallState)], max_concurrency: u32) -> Vec<usize> {
     let mut start = Vec::new();
-    let mut busy = calls.iter().filter(|(_, running, done)| *running && !done).count();
+    let mut busy = calls.iter().filter(|(_, state)| *state == CallState::Running).count();
+    let mut held = false;
     let most = usize::try_from(max_concurrency.max(1)).unwrap_or(usize::MAX);
-    for (index, (effect, running, _)) in calls.iter().enumerate().filter(|(_, (.., done))| !done) {
-        match (effect.is_parallel(), running) {
-            (true, true) => {}
-            (true, false) if busy < most => {
+    for (index, (effect, state)) in calls.iter().enumerate() {
+        match (effect.is_parallel(), state) {
+            (_, CallState::Done) | (true, CallState::Running) => {}
+            (true, CallState::Held) => held = true,
+            (true, CallState::Due) if busy < most => {
                 start.push(index);
                 busy += 1;
             }
-            (true, false) => {}
-            (false, true) => break,
-            (false, false) => {
-                if busy == 0 {
+            (true, CallState::Due) => {}
+            (false, CallState::Running | CallState::Held) => break,
+            (false, CallState::Due) => {
+                if busy == 0 && !held {
                     start.push(index);
                 }
                 break;
@@ -43,25 +58,33 @@ pub fn schedule(calls: &[(Effect, bool, bool)], max_concurrency: u32) -> Vec<usi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use CallState::{Done, Due, Held, Running};
     use Effect::{Idempotent, Read, Write};
 
     #[test]
     fn reads_run_beside_each_other_up_to_the_limit_and_writes_alone_and_in_order() {
-        let waiting = |effect| (effect, false, false);
-        let running = |effect| (effect, true, false);
-        let done = |effect| (effect, false, true);
-        assert_eq!(schedule(&[waiting(Read), waiting(Idempotent), waiting(Read)], 2), [0, 1]);
-        assert_eq!(schedule(&[running(Read), waiting(Read), waiting(Read)], 2), [1]);
-        assert_eq!(schedule(&[waiting(Read), running(Read), running(Read)], 2), [] as [usize; 0]);
-        assert_eq!(schedule(&[done(Read), waiting(Read), done(Read), waiting(Read)], 1), [1]);
-        assert_eq!(schedule(&[waiting(Read), waiting(Write)], 4), [0]);
-        assert_eq!(schedule(&[waiting(Write), waiting(Write)], 4), [0]);
-        assert_eq!(schedule(&[waiting(Write), running(Read)], 4), [] as [usize; 0]);
-        assert_eq!(schedule(&[running(Write), waiting(Read)], 4), [] as [usize; 0]);
-        assert_eq!(schedule(&[running(Read), waiting(Write), waiting(Read)], 4), [] as [usize; 0]);
-        assert_eq!(schedule(&[done(Write), waiting(Write)], 4), [1]);
-        assert_eq!(schedule(&[(Write, true, true), waiting(Write)], 4), [1], "a result ends it");
-        assert_eq!(schedule(&[waiting(Read)], 0), [0]);
-        assert_eq!(schedule(&[], 4), [] as [usize; 0]);
+        let nothing: [usize; 0] = [];
+        assert_eq!(schedule(&[(Read, Due), (Idempotent, Due), (Read, Due)], 2), [0, 1]);
+        assert_eq!(schedule(&[(Read, Running), (Read, Due), (Read, Due)], 2), [1]);
+        assert_eq!(schedule(&[(Read, Due), (Read, Running), (Read, Running)], 2), nothing);
+        assert_eq!(schedule(&[(Read, Done), (Read, Due), (Read, Done), (Read, Due)], 1), [1]);
+        assert_eq!(schedule(&[(Read, Due), (Write, Due)], 4), [0]);
+        assert_eq!(schedule(&[(Write, Due), (Write, Due)], 4), [0]);
+        assert_eq!(schedule(&[(Write, Due), (Read, Running)], 4), nothing);
+        assert_eq!(schedule(&[(Write, Running), (Read, Due)], 4), nothing);
+        assert_eq!(schedule(&[(Read, Running), (Write, Due), (Read, Due)], 4), nothing);
+        assert_eq!(schedule(&[(Write, Done), (Write, Due)], 4), [1]);
+        assert_eq!(schedule(&[(Read, Due)], 0), [0]);
+        assert_eq!(schedule(&[], 4), nothing);
+    }
+
+    #[test]
+    fn a_held_call_takes_no_place_but_a_write_behind_it_waits() {
+        let nothing: [usize; 0] = [];
+        assert_eq!(schedule(&[(Read, Held), (Read, Due), (Read, Due)], 1), [1]);
+        assert_eq!(schedule(&[(Read, Held), (Write, Due)], 4), nothing);
+        assert_eq!(schedule(&[(Write, Held), (Read, Due)], 4), nothing);
+        assert_eq!(schedule(&[(Read, Due), (Write, Held)], 4), [0]);
+        assert_eq!(schedule(&[(Read, Done), (Write, Due), (Read, Held)], 4), [1]);
     }
 }

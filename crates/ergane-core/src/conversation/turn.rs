@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::approval::{ApprovalCause, Decision, PendingApproval};
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::event::{Timestamp, TurnTotals};
@@ -10,7 +11,7 @@ use crate::message::{ImageSource, Message, Origin, Part, Role, Text, ToolCall, T
 use crate::settings::Settings;
 
 use super::FoldError;
-use super::calls::{Call, OpenCall};
+use super::calls::{Approval, Call, OpenCall};
 
 /// So many `Recovered` without progress end a turn.
 pub const RECOVERY_LIMIT: u32 = 10;
@@ -88,6 +89,16 @@ impl OpenTurn {
         self.batch.iter().filter(|call| call.is_open()).map(Call::opened).collect()
     }
 
+    /// Whether it is ended because it was recovered too often without progress.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.is_some()
+    }
+
+    /// The calls that somebody must decide about, in call order.
+    pub fn approvals(&self) -> Vec<PendingApproval> {
+        self.batch.iter().filter_map(Call::pending).collect()
+    }
+
     /// Whether a call of this id waits for its result.
     pub fn is_open(&self, id: CallId) -> bool {
         self.batch.iter().any(|call| call.call.id == id && call.is_open())
@@ -104,6 +115,11 @@ impl OpenTurn {
 
     pub(super) fn recover(&mut self, at: Timestamp) {
         self.recovered = true;
+        self.batch.iter_mut().for_each(Call::recover);
+        // Waiting for a human does not count. (A call beside it that kills the process is counted as a call.)
+        if self.batch.iter().any(Call::is_awaiting) {
+            return;
+        }
         let Recoveries { count, first } = &mut self.recoveries;
         if *count == 0 {
             *first = at;
@@ -115,7 +131,6 @@ impl OpenTurn {
             let why = format!("the turn was recovered {count} times within {seconds} s without any progress");
             self.given_up.get_or_insert(why.into());
         }
-        self.batch.iter_mut().for_each(Call::recover);
     }
 
     pub(super) fn progress(&mut self) {
@@ -154,6 +169,36 @@ impl OpenTurn {
         }
         call.started = Some((effect, key));
         call.recoveries = 0;
+        Ok(())
+    }
+
+    pub(super) fn request_approval(
+        &mut self,
+        id: CallId,
+        arguments: Digest,
+        cause: ApprovalCause,
+        why: Text,
+        since: Timestamp,
+    ) -> Result<(), FoldError> {
+        let event = "approval_requested";
+        let call = self.call_mut(event, id)?;
+        let undecided = call.is_awaiting();
+        // What runs, or has run, is not asked about, unless a crash cut it off.
+        let running = call.started.is_some() && (cause == ApprovalCause::Permission || call.recoveries == 0);
+        if undecided || running {
+            return Err(FoldError::Unexpected { event, why: "there is nothing to decide about the call" });
+        }
+        call.approval = Some(Approval { arguments, cause, why, since, decision: None });
+        Ok(())
+    }
+
+    pub(super) fn decide(&mut self, id: CallId, decision: &Decision) -> Result<(), FoldError> {
+        let event = "approval_decided";
+        let call = self.call_mut(event, id)?;
+        if !call.is_awaiting() {
+            return Err(FoldError::Unexpected { event, why: "the call does not wait for a decision" });
+        }
+        call.decide(decision.clone());
         Ok(())
     }
 

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Conversation, History, OpenTurn, QueuedSend, SendRecord, TurnRecord};
-use crate::ids::{SendId, Seq, TurnId};
+use crate::approval::Decided;
+use crate::ids::{CallId, SendId, Seq, TurnId};
 use crate::message::{Message, Part, Role, Text};
 use crate::request::{ModelRequest, ToolSpec};
 use crate::settings::Settings;
@@ -61,6 +62,11 @@ impl Conversation {
     /// What is known of a send.
     pub fn send(&self, send: &SendId) -> Option<SendRecord> {
         self.sends.get(send).copied()
+    }
+
+    /// What was decided last about a call that waited for it.
+    pub fn decided(&self, call: CallId) -> Option<&Decided> {
+        self.decided.get(&call)
     }
 
     /// Tokens of all turns.

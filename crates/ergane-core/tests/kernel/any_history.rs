@@ -93,11 +93,35 @@ fn every_call_is_answered_once(facts: &[Envelope]) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// No body of a `Write` was begun twice.
+/// No body of a `Write` was begun twice, unless somebody said that a cut-off one may be.
 fn no_write_ran_twice(world: &World) -> Result<(), TestCaseError> {
+    let mut allowed: BTreeMap<CallId, u32> = BTreeMap::new();
+    let mut cut_off = HashSet::new();
     for fact in &world.log.facts {
-        if let Event::ToolStarted { call, effect: Effect::Write, .. } = &fact.event {
-            prop_assert_eq!(world.bodies[call], 1, "{}", call);
+        match &fact.event {
+            Event::ToolStarted { call, effect: Effect::Write, .. } => _ = allowed.entry(*call).or_insert(1),
+            Event::ApprovalRequested { call, cause: ApprovalCause::CutOff, .. } => _ = cut_off.insert(*call),
+            Event::ApprovalDecided { call, decision: Decision::Allow, .. } if cut_off.contains(call) => {
+                *allowed.entry(*call).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+    for (call, most) in allowed {
+        prop_assert!((1..=most).contains(&world.bodies[&call]), "{}", call);
+    }
+    Ok(())
+}
+
+/// Nothing ran that waited for a decision, or was denied.
+fn nothing_ran_unasked(facts: &[Envelope]) -> Result<(), TestCaseError> {
+    let mut waits = HashSet::new();
+    for fact in facts {
+        match &fact.event {
+            Event::ApprovalRequested { call, .. } => _ = waits.insert(*call),
+            Event::ApprovalDecided { call, decision: Decision::Allow, .. } => _ = waits.remove(call),
+            Event::ToolStarted { call, .. } => prop_assert!(!waits.contains(call), "{}", call),
+            _ => {}
         }
     }
     Ok(())
@@ -159,6 +183,7 @@ proptest! {
             world.go_on_to_the_end();
             every_call_is_answered_once(&world.log.facts)?;
             no_write_ran_twice(&world)?;
+            nothing_ran_unasked(&world.log.facts)?;
             question(&world.log.conversation)?;
         }
     }
@@ -190,6 +215,13 @@ proptest! {
             let interrupted = world.log.conversation.turn().unwrap().interrupted.is_some();
             (0..RECOVERY_LIMIT).for_each(|_| world.crash(1));
             let verdict = world.log.next();
+            if !interrupted && !world.log.conversation.turn().unwrap().approvals().is_empty() {
+                // Waiting for a human is no reason to give up.
+                let waits = matches!(&verdict, Next::AwaitApproval { .. } | Next::RunTools { .. });
+                let given_up = world.log.conversation.turn().unwrap().is_given_up();
+                prop_assert!(waits || given_up, "{:?}", verdict);
+                return Ok(());
+            }
             let due = if interrupted { FinishReason::Interrupted } else { FinishReason::DuringExecution };
             prop_assert!(matches!(&verdict, Next::Finish { reason, .. } if *reason == due), "{:?}", verdict);
             // Its end may be cut short too, after any of its facts.
@@ -210,6 +242,8 @@ proptest! {
                 Event::ToolStarted { call, effect: Effect::Write, .. } => _ = started.insert(*call, false),
                 Event::Recovered { .. } => started.values_mut().for_each(|cut_off| *cut_off = true),
                 Event::ToolFinished { result, .. } => _ = started.remove(&result.call),
+                // Somebody decides about what was cut off: from here on it is his word that counts.
+                Event::ApprovalRequested { call, .. } => _ = started.remove(call),
                 _ => {}
             }
             for open in conversation.turn().map(OpenTurn::open_calls).unwrap_or_default() {
@@ -276,7 +310,7 @@ fn the_random_histories_reach_every_corner() {
         }
     }
     assert!(left_behind > 0);
-    let corners = "SessionStarted SettingsChanged Queued TurnStarted ModelReplied ToolStarted ToolProcess ToolFinished \
+    let corners = "SessionStarted SettingsChanged Queued TurnStarted ModelReplied ToolStarted ToolProcess ToolFinished ApprovalRequested ApprovalDecided AwaitingApproval Denied DoneOtherwise \
         InterruptRequested Recovered TurnEnded Fresh InFlight Again CutOff Poisoned stop length refused max_turns \
         max_budget_usd consecutive_mistakes no_progress during_execution interrupted provider_auth";
     let missed: Vec<&str> = corners.split_whitespace().filter(|corner| !seen.contains(*corner)).collect();

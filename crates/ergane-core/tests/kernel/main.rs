@@ -13,6 +13,7 @@ mod validity;
 mod world;
 
 mod any_history;
+mod approvals;
 mod fold_refuses;
 mod limits;
 mod next_after_a_crash;

@@ -107,7 +107,10 @@ impl World {
         let in_turn = self.log.conversation.turn().is_some();
         match dice.roll(20)? {
             17 => self.queue(dice)?,
-            18 if in_turn => self.crash(dice.pick(&[1, 1_000, 200_000])?),
+            18 if in_turn => {
+                let after = dice.pick(&[1, 1_000, 200_000])?;
+                (0..dice.pick(&[1, 1, 3])?).for_each(|_| self.crash(after));
+            }
             19 if in_turn && dice.once_in(3)? => self.log.interrupt(),
             19 if dice.once_in(2)? => {
                 let max_iterations = dice.pick(&[None, Some(2)])?;
@@ -135,6 +138,10 @@ impl World {
                 self.end(FinishReason::DuringExecution, Some(error), None);
             }
             Next::RunTools { calls } => self.use_tools(&calls, dice)?,
+            Next::AwaitApproval { calls } => {
+                assert!(calls.iter().all(|open| open.phase == CallPhase::AwaitingApproval));
+                self.decide(dice)?;
+            }
             Next::Finish { reason: FinishReason::Interrupted, .. } if dice.once_in(3)? => self.grace(dice)?,
             Next::Finish { reason, error } => {
                 let partial = dice.pick(&[None, Some("half an ans"), Some(" ")])?;
@@ -222,11 +229,20 @@ impl World {
         let turn = self.log.conversation.turn().expect("a turn is open");
         let batch: Vec<(CallId, Effect, bool)> =
             turn.batch().map(|(call, done)| (call.id, effect_of(&call.name), done)).collect();
-        let stages: Vec<_> =
-            batch.iter().map(|(id, effect, done)| (*effect, self.running.contains(id), *done)).collect();
+        let waits: BTreeSet<CallId> = turn.approvals().iter().map(|pending| pending.call).collect();
+        let state = |id: &CallId, done: &bool| match done {
+            true => CallState::Done,
+            false if self.running.contains(id) => CallState::Running,
+            false if waits.contains(id) => CallState::Held,
+            false => CallState::Due,
+        };
+        let stages: Vec<_> = batch.iter().map(|(id, effect, done)| (*effect, state(id, done))).collect();
         let ready = schedule(&stages, turn.settings.limits.max_concurrency);
         let running = batch.iter().filter(|(id, ..)| self.running.contains(id)).map(|(id, ..)| *id);
         let touched: Vec<CallId> = running.chain(ready.into_iter().map(|at| batch[at].0)).collect();
+        if touched.is_empty() || (!waits.is_empty() && dice.once_in(3)?) {
+            return self.decide(dice);
+        }
         let id = dice.pick(&touched)?;
         let alone = batch.iter().any(|(id, effect, _)| *effect == Effect::Write && self.running.contains(id));
         let most = if alone { 1 } else { turn.settings.limits.max_concurrency as usize };
@@ -268,7 +284,14 @@ impl World {
         let (id, effect) = (open.call.id, effect_of(&open.call.name));
         let unusable = open.call.arguments().is_err() || dice.once_in(8)?;
         match &open.phase {
-            CallPhase::CutOff | CallPhase::Poisoned => self.refuse(id, false),
+            CallPhase::CutOff if dice.once_in(3)? => self.request(open, ApprovalCause::CutOff),
+            CallPhase::CutOff | CallPhase::Poisoned | CallPhase::DoneOtherwise { .. } => {
+                self.refuse(id, false)
+            }
+            CallPhase::Denied { .. } => self.refuse(id, true),
+            CallPhase::Fresh if open.approved.is_none() && dice.once_in(5)? => {
+                self.request(open, ApprovalCause::Permission);
+            }
             CallPhase::Fresh if unusable => self.refuse(id, dice.once_in(2)?),
             CallPhase::Fresh => {
                 if effect.needs_start_fact() {
@@ -280,8 +303,26 @@ impl World {
                 assert_eq!(*key, key_of(id));
                 self.run(id);
             }
-            CallPhase::InFlight => panic!("{id} is said to run, but may start"),
+            CallPhase::InFlight | CallPhase::AwaitingApproval => panic!("{id} may not start"),
         }
+        Some(())
+    }
+
+    fn request(&mut self, open: &OpenCall, cause: ApprovalCause) {
+        let arguments = Digest::of(open.call.arguments.as_bytes());
+        self.log.push(Event::ApprovalRequested { call: open.call.id, arguments, cause, why: "why".into() });
+    }
+
+    /// Somebody decides about a call that waits.
+    fn decide(&mut self, dice: &mut Dice<'_>) -> Option<()> {
+        let pending = dice.pick(&self.log.conversation.turn()?.approvals())?;
+        let call = pending.call;
+        let decision =
+            dice.pick(&[Decision::deny("no"), Decision::Allow, Decision::Done { result: "by hand".into() }])?;
+        if decision == Decision::Allow && pending.cause == ApprovalCause::CutOff {
+            self.left.remove(&call); // it begins anew; what it had left behind was ended before anybody was asked
+        }
+        self.log.push(Event::ApprovalDecided { call, decision, by: "user".into() });
         Some(())
     }
 

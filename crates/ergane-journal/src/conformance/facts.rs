@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    CallId, Cost, Digest, Effect, Envelope, Epoch, ErrorKind, Event, FORMAT_VERSION, FinishReason,
-    ImageSource, Message, MicroUsd, Origin, Part, Reasoning, Role, SendId, Seq, SessionName, Settings,
-    SettingsPatch, StopReason, Timestamp, ToolCall, ToolResult, TurnError, TurnId, TurnTotals, Usage,
+    ApprovalCause, CallId, Cost, Decision, Digest, Effect, Envelope, Epoch, ErrorKind, Event, FORMAT_VERSION,
+    FinishReason, ImageSource, Message, MicroUsd, Origin, Part, Reasoning, Role, SendId, Seq, SessionName,
+    Settings, SettingsPatch, StopReason, Timestamp, ToolCall, ToolResult, TurnError, TurnId, TurnTotals,
+    Usage,
 };
 use serde_json::{Map, Value, json};
 
@@ -157,6 +158,17 @@ pub fn one_of_each() -> Vec<Event> {
             },
         },
         Event::ToolProcess { call, group: 4_711, leader_started: 123_456_789 },
+        Event::ApprovalRequested {
+            call,
+            arguments: Digest::of(b"{}"),
+            cause: ApprovalCause::CutOff,
+            why: "it may have been done".into(),
+        },
+        Event::ApprovalDecided {
+            call,
+            decision: Decision::Deny { reason: "not today".into() },
+            by: "a person".into(),
+        },
     ]
 }
 

@@ -1,0 +1,99 @@
+//! What somebody is asked about a call, and what they say.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::event::Timestamp;
+use crate::ids::CallId;
+use crate::message::Text;
+
+/// What is to be decided about a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ApprovalCause {
+    /// Whether it may run.
+    #[default]
+    Permission,
+    /// It may have changed the world and a crash cut it off: whether it is run once more, was done, or is given up.
+    CutOff,
+}
+
+impl ApprovalCause {
+    /// Whether it is a matter of permission.
+    pub fn is_permission(&self) -> bool {
+        *self == Self::Permission
+    }
+}
+
+/// What somebody decided about a call that waited for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Decision {
+    /// It runs; one that was cut off runs once more.
+    Allow,
+    /// It does not run: the model is told so, with the reason. One that was cut off is given up.
+    Deny {
+        /// Why, for the model; may be empty.
+        reason: Text,
+    },
+    /// It does not run, because it was done otherwise: this is its result.
+    Done {
+        /// The result, for the model.
+        result: Text,
+    },
+}
+
+impl Decision {
+    /// A denial.
+    pub fn deny(reason: impl Into<Text>) -> Self {
+        Self::Deny { reason: reason.into() }
+    }
+
+    /// The decision in a word: `allow`, `deny` or `done`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny { .. } => "deny",
+            Self::Done { .. } => "done",
+        }
+    }
+
+    /// Whether deciding `other` after this changes nothing. Two denials are the same whatever their reasons.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Deny { .. }, Self::Deny { .. }) => true,
+            (one, other) => one == other,
+        }
+    }
+}
+
+/// A call that waits for somebody's decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PendingApproval {
+    /// The call.
+    pub call: CallId,
+    /// The tool.
+    pub tool: Text,
+    /// Its arguments, as the model wrote them.
+    pub arguments: Text,
+    /// The fingerprint of those arguments, which a decision may name.
+    pub digest: Digest,
+    /// What is to be decided.
+    pub cause: ApprovalCause,
+    /// Why somebody must decide.
+    pub why: Text,
+    /// Since when it waits.
+    pub since: Timestamp,
+}
+
+/// What became of a call that waited for a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// What was decided.
+    pub decision: Decision,
+    /// By whom.
+    pub by: Text,
+}
