@@ -85,10 +85,10 @@ pub(crate) async fn choose(
 /// The first real provider there is, else the scripted one.
 async fn available(patch: &mut SettingsPatch, notes: Notes) -> &'static str {
     let ollama = ollama();
-    if let Ok(Ok(models)) = tokio::time::timeout(PROBE, ollama.models()).await {
+    if let Ok(Ok(models)) = tokio::time::timeout(PROBE, ollama.list_models()).await {
         // Named, so that the session keeps its model when the server gets others.
         if patch.model.is_none() && patch.base_url.is_none() {
-            patch.model = models.first().map(|model| model.name.clone());
+            patch.model = models.first().map(|model| model.id.clone());
         }
         return OLLAMA;
     }

@@ -38,10 +38,12 @@ pub use error::{CoreError, ErrorKind, ProviderError, TurnError};
 pub use event::{Envelope, Event, EventKind, FORMAT_VERSION, Timestamp, TurnTotals};
 pub use ids::{CallId, Epoch, SendId, Seq, SessionName, TurnId};
 pub use message::{
-    ArgumentError, ImageSource, Message, Origin, Part, Reasoning, Role, Text, ToolCall, ToolResult,
+    ArgumentError, ImageSource, Message, Opaque, Origin, Part, Reasoning, Role, Text, ToolCall, ToolResult,
 };
 pub use reason::{FinishCategory, FinishReason, StopReason};
-pub use request::{ModelReply, ModelRequest, ToolSpec};
+pub use request::{
+    ModelReply, ModelRequest, OutputSchema, PromptCache, ReasoningEffort, Sampling, ToolChoice, ToolSpec,
+};
 pub use settings::{
     Durability, Limits, Mode, PermissionMode, Permissions, Settings, SettingsPatch, Ungranted,
 };

@@ -81,6 +81,8 @@ pub enum Part {
         /// The words.
         text: Text,
     },
+    /// Something that only the provider of the message understands.
+    Opaque(Opaque),
 }
 
 /// Where the bytes of an image are.
@@ -105,6 +107,17 @@ pub struct Reasoning {
     /// Signatures, encrypted content and the like.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub data: Map<String, Value>,
+}
+
+/// Something of a reply that only its provider understands: a block or an item of a kind that Ergane does not know, or
+/// what belongs to the part before it. It keeps its place in the message, goes back to the same provider and model as it
+/// came, and to no other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opaque {
+    /// What it is, in the words of the wire format.
+    pub kind: Text,
+    /// It: texts byte for byte, numbers exactly, objects with their keys sorted.
+    pub data: Value,
 }
 
 /// A call of a tool, by the model.
@@ -271,7 +284,7 @@ impl Message {
     pub fn is_empty(&self) -> bool {
         self.parts.iter().all(|part| match part {
             Part::Text { text } | Part::Refusal { text } => text.trim().is_empty(),
-            Part::Reasoning(_) => true,
+            Part::Reasoning(_) | Part::Opaque(_) => true,
             Part::Image { .. } | Part::ToolCall(_) | Part::ToolResult(_) => false,
         })
     }
@@ -324,6 +337,10 @@ mod tests {
                 Part::text("é"),
                 Part::ToolCall(call("{\"b\":1, \"a\":2}")),
                 Part::Image { mime: "image/png".into(), source: ImageSource::Base64("AA==".into()) },
+                Part::Opaque(Opaque {
+                    kind: "block".into(),
+                    data: serde_json::json!({"n": 1.50, "s": "Eo8…"}),
+                }),
             ],
             origin: Some(Origin {
                 provider: "p".into(),

@@ -24,6 +24,8 @@ pub enum StopReason {
     ContentFilter,
     /// It refused.
     Refusal,
+    /// The provider paused it, to go on when it is sent back: tools that run at the provider do so.
+    PauseTurn,
     /// It wrote a tool call that nobody can read.
     MalformedToolCall,
     /// A word this version does not know, kept as it came.

@@ -20,21 +20,161 @@ pub struct ToolSpec {
     pub parameters: Arc<Value>,
 }
 
+/// Whether and which tool the model must call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolChoice {
+    /// The model decides.
+    #[default]
+    Auto,
+    /// No tool, although tools are offered: what was called before stays readable to the model.
+    None,
+    /// Some tool.
+    Required,
+    /// The tool of this name.
+    Tool(Text),
+}
+
+/// The structure that the answer's text must have: a JSON document of this schema, asked for in the provider's own way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputSchema {
+    /// A name of the structure: 1 to 64 of `[A-Za-z0-9_-]`. Some providers show it to the model.
+    pub name: Text,
+    /// The JSON Schema.
+    pub schema: Arc<Value>,
+    /// Whether the provider must hold the model to the schema, where it can. True by default. Strict providers want
+    /// every object closed and every property required; adapters add what is missing of that.
+    pub strict: bool,
+}
+
+impl OutputSchema {
+    /// A strict structure.
+    pub fn new(name: impl Into<Text>, schema: impl Into<Arc<Value>>) -> Self {
+        Self { name: name.into(), schema: schema.into(), strict: true }
+    }
+}
+
+/// How much a reasoning model thinks before it answers. Each provider knows some of these; an adapter takes the nearest
+/// that it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ReasoningEffort {
+    /// Not at all.
+    Off,
+    /// As little as can be.
+    Minimal,
+    /// A little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
+    /// More.
+    XHigh,
+    /// As much as can be.
+    Max,
+    /// At most so many tokens.
+    Tokens(u32),
+}
+
+/// How the next token is chosen, and what ends the answer. What is unset is left to the provider. Several reasoning
+/// models refuse any of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    /// From 0 (the likeliest) upwards; 1 is as trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Only the likeliest tokens that have this much probability together, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
+    /// Only so many of the likeliest tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<u32>,
+    /// Makes the same request give the same answer, where that is possible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Texts that end the answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<Text>,
+}
+
+/// Whether the provider is asked to keep the prompt for the next request. Only formats in which a client marks what is
+/// to be kept make use of it; others keep what they like. The marks are set by rule: after the tools, after the system
+/// prompt, and at the end of the history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptCache {
+    /// Marks nothing.
+    Off,
+    /// Keeps it as long as the provider usually does: minutes.
+    #[default]
+    Short,
+    /// Keeps it longer, about an hour, at a higher price.
+    Long,
+}
+
 /// One model call: a view of the history (shared, never a copy of its texts) and how to answer.
+///
+/// Made by [`ModelRequest::new`] and changed by its fields, so that a field added later breaks nobody:
+///
+/// ```
+/// use ergane_core::{Message, ModelRequest, ToolChoice};
+///
+/// let request = ModelRequest {
+///     system: Some("Answer in one word.".into()),
+///     tool_choice: ToolChoice::None,
+///     ..ModelRequest::new("llama3.1", [Message::user_text("hi").into()].into_iter().collect())
+/// };
+/// assert!(request.stream);
+/// ```
 #[derive(Debug, Clone)]
 pub struct ModelRequest {
     /// The model at the provider.
     pub model: Text,
-    /// The system prompt.
+    /// The system prompt. None by default.
     pub system: Option<Text>,
     /// The messages, valid for the strictest provider (see [`Conversation::request`](crate::Conversation::request)).
     pub messages: History,
-    /// The tools offered.
+    /// The tools offered. None by default.
     pub tools: Arc<[ToolSpec]>,
-    /// Whether the answer is streamed.
+    /// Whether and which of them must be called. The model decides by default.
+    pub tool_choice: ToolChoice,
+    /// Whether the model may call several tools at once; `None`, the default, leaves it to the provider.
+    pub parallel_tools: Option<bool>,
+    /// The structure of the answer. Free text by default.
+    pub output: Option<OutputSchema>,
+    /// How much to think; `None`, the default, leaves it to the provider.
+    pub reasoning: Option<ReasoningEffort>,
+    /// How tokens are chosen. Left to the provider by default.
+    pub sampling: Sampling,
+    /// Whether the answer is streamed. True by default.
     pub stream: bool,
-    /// At most so many tokens of answer; `None` leaves it to the provider.
+    /// At most so many tokens of answer; `None`, the default, leaves it to the provider.
     pub max_tokens: Option<u32>,
+    /// Whether the prompt is to be kept for the next request. For a short time by default.
+    pub cache: PromptCache,
+}
+
+impl ModelRequest {
+    /// A request of `model` to go on with `messages`; everything else at its default.
+    pub fn new(model: impl Into<Text>, messages: History) -> Self {
+        Self {
+            model: model.into(),
+            system: None,
+            messages,
+            tools: Arc::new([]),
+            tool_choice: ToolChoice::default(),
+            parallel_tools: None,
+            output: None,
+            reasoning: None,
+            sampling: Sampling::default(),
+            stream: true,
+            max_tokens: None,
+            cache: PromptCache::default(),
+        }
+    }
 }
 
 /// What a model answered, complete.

@@ -75,6 +75,16 @@ pub struct Usage {
     /// Of the output, those spent on reasoning.
     #[serde(default)]
     pub reasoning_tokens: u64,
+    /// Of the input, those that were written to the provider's cache, at a price of their own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_tokens: u64,
+    /// Of the written ones, those that are kept for an hour, at a higher price.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_long_tokens: u64,
+}
+
+fn is_zero(tokens: &u64) -> bool {
+    *tokens == 0
 }
 
 impl Add for Usage {
@@ -86,6 +96,10 @@ impl Add for Usage {
             output_tokens: self.output_tokens.saturating_add(other.output_tokens),
             cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
             reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+            cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
+            cache_write_long_tokens: self
+                .cache_write_long_tokens
+                .saturating_add(other.cache_write_long_tokens),
         }
     }
 }

@@ -105,7 +105,10 @@ impl Tally {
             }
             Event::TurnEnded { .. } => self.open_turn = None,
             Event::ModelReplied { usage, cost, .. } => {
-                self.usage += usage.unwrap_or_default();
+                // What was written to a provider's cache has no column in the table of sessions; the facts have it.
+                let counted =
+                    Usage { cache_write_tokens: 0, cache_write_long_tokens: 0, ..usage.unwrap_or_default() };
+                self.usage += counted;
                 self.cost.add_call(*cost);
             }
             _ => {}

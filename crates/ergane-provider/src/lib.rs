@@ -47,14 +47,7 @@
 //!     .build(&namespace);
 //! let root = Supervisor::start(&namespace, "root", Intensity::default(), providers.child_specs(), None).await?;
 //!
-//! let request = ModelRequest {
-//!     model: "scripted".into(),
-//!     system: None,
-//!     messages: [Message::user_text("hi").into()].into_iter().collect(),
-//!     tools: [].into(),
-//!     stream: true,
-//!     max_tokens: None,
-//! };
+//! let request = ModelRequest::new("scripted", [Message::user_text("hi").into()].into_iter().collect());
 //! let call = Call {
 //!     provider: "scripted".into(),
 //!     endpoint: Endpoint::default(),
@@ -91,10 +84,11 @@ mod port;
 mod provider;
 pub mod retry;
 mod scripted;
+mod site;
 pub mod wire;
 
 pub use error::SetupError;
-pub use models::ModelInfo;
+pub use models::{EmbedRequest, Embeddings, ModelInfo};
 pub use ollama::Ollama;
 pub use openai::OpenAi;
 pub use port::{Call, CallEvent, CallHandle, Providers, ProvidersBuilder};

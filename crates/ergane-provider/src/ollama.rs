@@ -1,18 +1,15 @@
 //! Ollama, local or elsewhere.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
-use serde_json::Value;
-use tokio::sync::OnceCell;
 
-use crate::http::{Exchange, KeySource, PathRules, Server};
-use crate::models::ModelInfo;
+use crate::http::{KeySource, PathRules, Server};
+use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
-use crate::wire::CallInfo;
-use crate::wire::ollama::{API, Decoder, request};
+use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
+use crate::wire::ollama::{self as wire, API, Decoder};
 
 const LOCAL: &str = "http://localhost:11434";
 
@@ -35,10 +32,8 @@ const NUM_CTX: u32 = 16_384;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Ollama {
-    server: Server,
-    model: Text,
+    site: Site,
     num_ctx: u32,
-    first_model: Arc<OnceCell<Text>>,
 }
 
 impl Default for Ollama {
@@ -51,17 +46,15 @@ impl Default for Ollama {
 impl Ollama {
     /// The server at `base_url`. That it is no URL is told by every call.
     pub fn new(base_url: impl AsRef<str>) -> Self {
-        Self {
-            server: Server::new(base_url.as_ref(), &PATHS, KeySource::None),
-            model: "".into(),
-            num_ctx: NUM_CTX,
-            first_model: Arc::default(),
-        }
+        let server = Server::new(base_url.as_ref(), &PATHS, KeySource::None);
+        Self { site: Site::new(server, API, false), num_ctx: NUM_CTX }
     }
+
+    site_settings!();
 
     /// The model to use when a request names none.
     pub fn model(mut self, model: impl Into<Text>) -> Self {
-        self.model = model.into();
+        self.site.model = model.into();
         self
     }
 
@@ -71,74 +64,29 @@ impl Ollama {
         self
     }
 
-    /// The environment variable that holds the key. It must be set when a call is made.
-    pub fn api_key_env(mut self, variable: impl Into<Text>) -> Self {
-        self.server.key = KeySource::Env(variable.into());
-        self
-    }
-
-    /// The file that holds the key and nothing else.
-    pub fn api_key_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.server.key = KeySource::File(path.into());
-        self
-    }
-
     /// Whether a server that speaks this API answers within `limit`.
     pub async fn probe(&self, limit: Duration) -> bool {
-        self.list(Some(limit)).await.is_ok()
+        self.list(limit).await.is_ok()
     }
 
-    /// The models the server has, in its order.
-    ///
-    /// # Errors
-    /// As a call.
-    pub async fn models(&self) -> Result<Vec<ModelInfo>, ProviderError> {
-        self.list(None).await
+    async fn list(&self, limit: Duration) -> Result<Vec<ModelInfo>, ProviderError> {
+        self.site.json(wire::models_request(), limit, wire::models).await
     }
 
-    async fn list(&self, limit: Option<Duration>) -> Result<Vec<ModelInfo>, ProviderError> {
-        let (key, redactor) = self.server.credentials(false).await?;
-        let info = self.info(API.into(), "".into(), redactor);
-        let list = self.server.get_json("/api/tags", key, &info, limit).await?;
-        match list.get("models") {
-            Some(Value::Array(list)) => Ok(ModelInfo::named(list, "name")),
-            Some(Value::Null) => Ok(Vec::new()),
-            _ => Err(crate::wire::protocol_error(&info, "it is no list of models")),
+    async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
+        if call.request.model.is_empty() {
+            call.request.model = self.site.usual_model(|| self.ask_for_a_model()).await?;
         }
-    }
-
-    fn info(&self, provider: Text, model: Text, redactor: crate::wire::Redactor) -> CallInfo {
-        CallInfo {
-            provider,
-            model,
-            endpoint: self.server.shown(),
-            key_hint: self.server.key.advice(),
-            redactor,
-        }
-    }
-
-    async fn run(self, call: ProviderCall) -> Result<ModelReply, ProviderError> {
-        let ProviderCall { provider, mut request, idle_timeout, deltas } = call;
-        if request.model.is_empty() {
-            request.model = if self.model.is_empty() {
-                self.first_model.get_or_try_init(|| self.ask_for_a_model()).await?.clone()
-            } else {
-                self.model.clone()
-            };
-        }
-        let bytes = self::request(&request, &provider, self.num_ctx)?;
-        let (key, redactor) = self.server.credentials(false).await?;
-        let info = self.info(provider, request.model, redactor);
-        let exchange = Exchange { info, idle: idle_timeout, stream: request.stream, deltas };
-        self.server.exchange(bytes, key, exchange, Decoder::new).await
+        let num_ctx = self.num_ctx;
+        self.site.call(call, |call| wire::request(&call.request, &call.provider, num_ctx), Decoder::new).await
     }
 
     async fn ask_for_a_model(&self) -> Result<Text, ProviderError> {
-        let first = self.models().await?.into_iter().next();
-        first.map(|model| model.name).ok_or_else(|| {
+        let first = self.list(LISTING).await?.into_iter().next();
+        first.map(|model| model.id).ok_or_else(|| {
             let message = format!(
                 "the Ollama at {} has no model yet; get one with `ollama pull llama3.1`, or name one",
-                self.server.shown()
+                self.endpoint()
             );
             ProviderError::new(ErrorKind::ModelNotFound, message)
         })
@@ -152,33 +100,47 @@ impl Provider for Ollama {
 
     /// An empty name leaves the choice to the server: the first model of its list.
     fn default_model(&self) -> Option<Text> {
-        Some(self.model.clone())
+        Some(self.site.model.clone())
     }
 
     fn endpoint(&self) -> String {
-        self.server.shown()
+        self.site.server.shown()
     }
 
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
-        let mut other = match &endpoint.base_url {
-            None => self.clone(),
-            Some(url) => {
-                let mut other = Self { num_ctx: self.num_ctx, model: self.model.clone(), ..Self::new(url) };
-                let base = other.server.base()?;
-                if self.server.base().is_ok_and(|own| own.same_server(base)) {
-                    other.server.key = self.server.key.clone();
-                }
-                other
-            }
-        };
-        if let Some(variable) = &endpoint.api_key_env {
-            other.server.key = KeySource::Env(variable.clone());
-        }
-        Ok(Arc::new(other))
+        let mut site = self.site.moved(endpoint, |url| Self::new(url).site)?;
+        // A model is a name that every Ollama may know.
+        site.model = self.site.model.clone();
+        Ok(Arc::new(Self { site, num_ctx: self.num_ctx }))
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
         Box::pin(self.clone().run(call))
+    }
+
+    fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
+        let this = self.clone();
+        Box::pin(async move { this.list(LISTING).await })
+    }
+
+    /// The window is the smaller of the model's own and the one that models are loaded with, [`Ollama::num_ctx`].
+    fn model_info(&self, model: Text) -> BoxFuture<'static, Result<ModelInfo, ProviderError>> {
+        let (site, num_ctx) = (self.site.clone(), u64::from(self.num_ctx));
+        Box::pin(async move {
+            let read = |shown: &serde_json::Value| wire::model_info(shown, &model);
+            let mut info = site.json(wire::show_request(&model), LISTING, read).await?;
+            info.context_window = Some(info.context_window.map_or(num_ctx, |own| own.min(num_ctx)));
+            Ok(info)
+        })
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
+        let site = self.site.clone();
+        Box::pin(async move {
+            named_for_embedding(&request.model)?;
+            site.json(wire::embed_request(&request), EMBEDDING, |answer| wire::embeddings(answer, &request))
+                .await
+        })
     }
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text};
 
+use crate::models::{EmbedRequest, Embeddings, ModelInfo};
+
 /// A future on the heap that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -42,6 +44,45 @@ pub trait Provider: Send + Sync + Debug + 'static {
 
     /// Makes one call. Dropping the future cancels it and closes its connection.
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>>;
+
+    /// The models the server lists, in its order. Dropping the future cancels it.
+    ///
+    /// # Errors
+    /// As a call; [`ErrorKind::Unsupported`], by default, when there is no list.
+    fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
+        ready(unsupported(format!("the provider at {} lists no models", self.endpoint())))
+    }
+
+    /// What the server tells of one model: its context window above all. By default what its list tells.
+    ///
+    /// # Errors
+    /// As a call; [`ErrorKind::ModelNotFound`] when the server does not know the model.
+    fn model_info(&self, model: Text) -> BoxFuture<'static, Result<ModelInfo, ProviderError>> {
+        let (list, at) = (self.list_models(), self.endpoint());
+        Box::pin(async move {
+            let found = list.await?.into_iter().find(|info| info.id == model);
+            found.ok_or_else(|| {
+                ProviderError::new(ErrorKind::ModelNotFound, format!("{at} lists no model {model:?}"))
+            })
+        })
+    }
+
+    /// Makes vectors of texts.
+    ///
+    /// # Errors
+    /// As a call; [`ErrorKind::Unsupported`], by default, when it makes none.
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
+        drop(request);
+        ready(unsupported(format!("the provider at {} makes no vectors of texts", self.endpoint())))
+    }
+}
+
+fn unsupported(message: String) -> ProviderError {
+    ProviderError::new(ErrorKind::Unsupported, message)
+}
+
+fn ready<T: Send + 'static>(error: ProviderError) -> BoxFuture<'static, Result<T, ProviderError>> {
+    Box::pin(std::future::ready(Err(error)))
 }
 
 /// What a session says about the place of a provider, beside its registered name. Empty fields leave it as registered.
@@ -141,5 +182,17 @@ impl Provider for Arc<dyn Provider> {
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
         (**self).call(call)
+    }
+
+    fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
+        (**self).list_models()
+    }
+
+    fn model_info(&self, model: Text) -> BoxFuture<'static, Result<ModelInfo, ProviderError>> {
+        (**self).model_info(model)
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
+        (**self).embed(request)
     }
 }

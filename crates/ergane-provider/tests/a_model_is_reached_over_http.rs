@@ -295,7 +295,7 @@ async fn ollama_is_asked_once_for_a_model_when_none_is_named() {
         assert_eq!((chat.path(), &chat.json()["model"]), ("/api/chat", &"newest:1b".into()));
     }
     let names: Vec<_> =
-        provider.models().await.unwrap().into_iter().map(|model| model.name.to_string()).collect();
+        provider.list_models().await.unwrap().into_iter().map(|model| model.id.to_string()).collect();
     assert_eq!(names, ["newest:1b", "older:1b"]);
 }
 

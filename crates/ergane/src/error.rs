@@ -1,10 +1,11 @@
-//! Why a system could not be started or stopped.
+//! Why a system could not be started, stopped or asked.
 
+use ergane_core::ProviderError;
 use ergane_journal::JournalError;
 use ergane_otp::{CallError, StartError};
 use ergane_tool::RegistryError;
 
-/// Why a system could not be started or stopped.
+/// Why a system could not be started, stopped or asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SystemError {
@@ -14,6 +15,9 @@ pub enum SystemError {
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A provider could not be asked, or its answer was an error.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// The supervision tree did not start.
     #[error("the system did not start: {0}")]
     Start(#[from] StartError),

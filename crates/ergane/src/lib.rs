@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod beside;
+mod errands;
 mod error;
 mod one_shot;
 mod recovery;
@@ -16,6 +17,7 @@ pub use ergane_session as session;
 pub use ergane_tool as tool_support;
 pub use ergane_tool::tool;
 pub use ergane_tools as tools;
+pub use errands::{Embed, ListModels};
 pub use error::SystemError;
 pub use one_shot::{OneShot, OneShotStream};
 pub use ractor;

@@ -10,11 +10,12 @@ use ergane_otp::{
     Backoff, DynamicOptions, DynamicSupervisor, Intensity, Namespace, RestartBudget, Supervisor,
     SupervisorRef, TreeNode, tree,
 };
-use ergane_provider::{Provider, Providers, ProvidersBuilder};
+use ergane_provider::{EmbedRequest, Provider, Providers, ProvidersBuilder};
 use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionOptions};
 use ergane_tool::{CanUseTool, Permission, PermissionRequest, Tool, ToolRegistry};
 use uuid::Uuid;
 
+use crate::errands::{Embed, ListModels};
 use crate::error::SystemError;
 use crate::one_shot::OneShot;
 use crate::recovery::{self, Recovery};
@@ -188,6 +189,38 @@ impl System {
     /// One agent run with tools: nothing kept. Await it for the result.
     pub fn run(&self, prompt: impl Into<Input>) -> OneShot {
         OneShot::new(self.clone(), prompt.into())
+    }
+
+    /// The models of a provider, by its registered name. Await it for the list.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let models = system.models("scripted").await?;
+    /// assert_eq!(&*models[0].id, "scripted");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn models(&self, provider: impl Into<Text>) -> ListModels {
+        ListModels::new(self.0.context.providers().clone(), provider.into())
+    }
+
+    /// Vectors of texts, by a model that is made for it. Await it for the vectors, one for each text.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let made = system.embed("scripted", ["a red fox", "a blue whale"]).dimensions(8).await?;
+    /// assert_eq!((made.vectors.len(), made.vectors[0].len()), (2, 8));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn embed<T: Into<Text>>(&self, model: impl Into<Text>, texts: impl IntoIterator<Item = T>) -> Embed {
+        Embed::new(self.0.context.providers().clone(), EmbedRequest::new(model, texts))
     }
 
     /// The session of that name, if there is one: live, or stored and brought back by the first thing asked of it.

@@ -286,7 +286,7 @@ fn open<'a>(turn: &'a mut Option<OpenTurn>, event: &'static str) -> Result<&'a m
 fn is_sent(role: Role, part: &Part) -> bool {
     match part {
         Part::Text { .. } | Part::Image { .. } => role != Role::Tool,
-        Part::Reasoning(_) | Part::Refusal { .. } => role == Role::Assistant,
+        Part::Reasoning(_) | Part::Refusal { .. } | Part::Opaque(_) => role == Role::Assistant,
         Part::ToolCall(call) => role == Role::Assistant && call.complete,
         Part::ToolResult(_) => role == Role::Tool,
     }

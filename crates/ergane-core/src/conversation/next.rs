@@ -158,6 +158,14 @@ fn finish_of(stop: &StopReason) -> (FinishReason, Option<TurnError>) {
                 TurnError::new(ErrorKind::ContentBlocked, "the model or its provider refused to answer");
             (FinishReason::Refused, Some(error))
         }
+        // Ergane offers no tool that runs at a provider, so nobody asked for this.
+        StopReason::PauseTurn => {
+            let error = TurnError::new(
+                ErrorKind::Unsupported,
+                "the provider paused its answer, as it does for tools of its own, which were not offered",
+            );
+            (FinishReason::DuringExecution, Some(error))
+        }
         StopReason::MalformedToolCall => {
             let error =
                 TurnError::new(ErrorKind::ToolFormat, "the model wrote a tool call that cannot be read");

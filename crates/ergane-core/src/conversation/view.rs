@@ -19,12 +19,10 @@ impl Conversation {
     pub fn request(&self, tools: Arc<[ToolSpec]>) -> Option<ModelRequest> {
         let settings = &self.turn.as_ref()?.settings;
         Some(ModelRequest {
-            model: settings.model.clone(),
             system: settings.system_prompt.clone(),
-            messages: self.sent.clone(),
             tools,
             stream: settings.stream,
-            max_tokens: None,
+            ..ModelRequest::new(settings.model.clone(), self.sent.clone())
         })
     }
 

@@ -89,7 +89,13 @@ pub(super) fn replied(input_tokens: u64, cost: Option<u64>) -> Event {
         iteration: 0,
         saw: Seq(1),
         message: Arc::new(message),
-        usage: Some(Usage { input_tokens, output_tokens: 2, cached_tokens: 3, reasoning_tokens: 1 }),
+        usage: Some(Usage {
+            input_tokens,
+            output_tokens: 2,
+            cached_tokens: 3,
+            reasoning_tokens: 1,
+            ..Usage::default()
+        }),
         cost: cost.map(MicroUsd),
         attempts: 1,
     }
@@ -126,6 +132,7 @@ pub fn one_of_each() -> Vec<Event> {
                 output_tokens: 48,
                 cached_tokens: 64,
                 reasoning_tokens: 16,
+                ..Usage::default()
             }),
             cost: Some(MicroUsd(1_250)),
             attempts: 2,

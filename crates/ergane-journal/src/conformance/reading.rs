@@ -110,7 +110,13 @@ pub fn a_summary_follows_the_events(make: &dyn Fn() -> Arc<dyn Journal>) {
     assert_eq!((done.turns, done.open_turn, done.status), (1, None, StoredStatus::Idle));
     assert_eq!((done.created_at, done.last_activity), (Timestamp(1_000), Timestamp(7_000)));
     assert_eq!((done.provider.as_deref(), done.model.as_deref()), (Some("scripted"), Some("model-2")));
-    let usage = Usage { input_tokens: 15, output_tokens: 4, cached_tokens: 6, reasoning_tokens: 2 };
+    let usage = Usage {
+        input_tokens: 15,
+        output_tokens: 4,
+        cached_tokens: 6,
+        reasoning_tokens: 2,
+        ..Usage::default()
+    };
     assert_eq!((done.usage, done.cost.total()), (usage, Some(MicroUsd(10))));
 
     a.append(vec![replied(1, None), queued("t", "y")]).unwrap();

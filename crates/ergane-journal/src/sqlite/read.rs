@@ -115,6 +115,7 @@ pub(super) fn tally(row: &rusqlite::Row<'_>, first: usize) -> Result<Tally, rusq
             output_tokens: number(6)?,
             cached_tokens: number(7)?,
             reasoning_tokens: number(8)?,
+            ..Usage::default()
         },
         cost: Cost { known: MicroUsd(number(9)?), complete: row.get(first + 10)? },
         provider: text(11)?,

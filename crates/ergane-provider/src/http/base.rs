@@ -68,11 +68,16 @@ impl BaseUrl {
         &self.shown
     }
 
-    /// The URL of a call.
+    /// The URL of a call. A query of its own comes before that of the base.
     pub(crate) fn join(&self, path: &str) -> Url {
         let mut url = self.url.clone();
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&(base + path));
+        if let Some(query) = query {
+            let both = url.query().map_or_else(|| query.to_owned(), |own| format!("{query}&{own}"));
+            url.set_query(Some(&both));
+        }
         url
     }
 
@@ -140,6 +145,7 @@ mod tests {
             "https://x.example/openai/deployments/d/chat/completions?api-version=1"
         );
         assert_eq!(azure.shown(), "https://x.example/openai/deployments/d");
+        assert_eq!(azure.join("/models?limit=9").query(), Some("limit=9&api-version=1"));
     }
 
     #[test]

@@ -22,15 +22,22 @@ pub(crate) use base::{BaseUrl, PathRules};
 pub(crate) use key::KeySource;
 
 use crate::provider::{Delta, DeltaSink, invalid};
-use crate::wire::{CallInfo, Decoder, Head, HttpRequest, MAX_EVENT, Redactor, StreamEvent};
+use crate::wire::{CallInfo, Decoder, Head, HttpRequest, MAX_EVENT, Method, Redactor, StreamEvent};
 
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A server that is to answer in one piece says nothing while the model writes; it gets this many idle timeouts.
 const WHOLE_ANSWER_PATIENCE: u32 = 5;
 
-/// How long a listing of models may take in all.
-const LISTING: Duration = Duration::from_secs(30);
+/// The header that carries the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyHeader {
+    /// `Authorization: Bearer KEY`.
+    Bearer,
+    /// A header of this name, with nothing but the key.
+    #[allow(dead_code, reason = "the formats that need it follow")]
+    Named(&'static str),
+}
 
 /// One server: where it is, where its key comes from, and the connections to it.
 #[derive(Clone)]
@@ -38,6 +45,7 @@ pub(crate) struct Server {
     typed: String,
     base: Result<BaseUrl, ProviderError>,
     pub(crate) key: KeySource,
+    pub(crate) key_header: KeyHeader,
     /// Made at the first call: reading the system's certificates takes a while.
     client: Arc<OnceCell<Client>>,
 }
@@ -48,6 +56,7 @@ impl Server {
             typed: typed.trim().to_owned(),
             base: BaseUrl::parse(typed, rules),
             key,
+            key_header: KeyHeader::Bearer,
             client: Arc::default(),
         }
     }
@@ -98,14 +107,7 @@ impl Server {
         decoder: impl FnOnce(CallInfo, Head) -> D,
     ) -> Result<ModelReply, ProviderError> {
         let Exchange { info, idle, stream, deltas } = call;
-        let base = self.base()?;
-        let mut builder = self.client(base).await?.post(base.join(request.path)).body(request.body);
-        for (name, value) in request.headers {
-            builder = builder.header(name, value);
-        }
-        if let Some(key) = &key {
-            builder = builder.header(reqwest::header::AUTHORIZATION, bearer(key, &info)?);
-        }
+        let builder = self.prepare(request, key.as_ref(), &info).await?;
         let patience = if stream { idle } else { idle.saturating_mul(WHOLE_ANSWER_PATIENCE) };
         let response = match timeout(patience, builder.send()).await {
             Ok(Ok(response)) => response,
@@ -130,29 +132,49 @@ impl Server {
         .await
     }
 
-    /// Fetches a JSON document, such as a list of models.
-    pub(crate) async fn get_json(
+    /// Asks for a JSON document, such as a list of models, within `limit`.
+    pub(crate) async fn json(
         &self,
-        path: &str,
+        request: HttpRequest,
         key: Option<SecretString>,
         info: &CallInfo,
-        limit: Option<Duration>,
+        limit: Duration,
     ) -> Result<serde_json::Value, ProviderError> {
-        let limit = limit.unwrap_or(LISTING);
-        timeout(limit, self.fetch(path, key, info)).await.unwrap_or_else(|_| Err(silent(info, limit)))
+        timeout(limit, self.document(request, key, info)).await.unwrap_or_else(|_| Err(silent(info, limit)))
     }
 
-    async fn fetch(
+    async fn prepare(
         &self,
-        path: &str,
+        request: HttpRequest,
+        key: Option<&SecretString>,
+        info: &CallInfo,
+    ) -> Result<reqwest::RequestBuilder, ProviderError> {
+        let base = self.base()?;
+        let (client, url) = (self.client(base).await?, base.join(&request.path));
+        let mut builder = match request.method {
+            Method::Get => client.get(url),
+            Method::Post => client.post(url).body(request.body),
+        };
+        for (name, value) in request.headers {
+            builder = builder.header(name, &*value);
+        }
+        if let Some(key) = key {
+            let (name, prefix) = match self.key_header {
+                KeyHeader::Bearer => (reqwest::header::AUTHORIZATION.as_str(), "Bearer "),
+                KeyHeader::Named(name) => (name, ""),
+            };
+            builder = builder.header(name, key_value(prefix, key, info)?);
+        }
+        Ok(builder)
+    }
+
+    async fn document(
+        &self,
+        request: HttpRequest,
         key: Option<SecretString>,
         info: &CallInfo,
     ) -> Result<serde_json::Value, ProviderError> {
-        let base = self.base()?;
-        let mut builder = self.client(base).await?.get(base.join(path));
-        if let Some(key) = &key {
-            builder = builder.header(reqwest::header::AUTHORIZATION, bearer(key, info)?);
-        }
+        let builder = self.prepare(request, key.as_ref(), info).await?;
         let mut response = builder.send().await.map_err(|error| not_sent(&error, info))?;
         if response.status().is_redirection() {
             return Err(redirected(&response, info));
@@ -281,8 +303,12 @@ fn cannot_build(why: &str) -> ProviderError {
     ProviderError { retryable: false, ..ProviderError::new(ErrorKind::Network, message) }
 }
 
-fn bearer(key: &SecretString, info: &CallInfo) -> Result<reqwest::header::HeaderValue, ProviderError> {
-    let text = SecretString::from(format!("Bearer {}", key.expose_secret()));
+fn key_value(
+    prefix: &str,
+    key: &SecretString,
+    info: &CallInfo,
+) -> Result<reqwest::header::HeaderValue, ProviderError> {
+    let text = SecretString::from(format!("{prefix}{}", key.expose_secret()));
     let mut value = reqwest::header::HeaderValue::from_str(text.expose_secret()).map_err(|_| {
         let message = format!(
             "the key for {} has characters that no HTTP header can carry; {}",

@@ -6,17 +6,23 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 use ergane_otp::Promise;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::admission::AdmissionMsg;
 use super::call::Line;
 use super::door::Door;
-use crate::provider::{Provider, ProviderCall};
+use crate::provider::{BoxFuture, Provider, ProviderCall};
 
 /// How many calls may wait at one provider.
 pub(super) const QUEUE_LIMIT: usize = 1024;
+
+/// How many questions that are no calls (lists of models, vectors of texts) may be open at one provider.
+const ERRANDS: usize = 8;
 
 /// One provider at one endpoint.
 pub(super) struct Lane {
@@ -27,6 +33,7 @@ pub(super) struct Lane {
     pub(super) door: Door,
     waiting: AtomicUsize,
     running: AtomicUsize,
+    errands: Semaphore,
 }
 
 impl Lane {
@@ -38,7 +45,30 @@ impl Lane {
             door: Door::default(),
             waiting: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
+            errands: Semaphore::new(ERRANDS),
         }
+    }
+
+    /// Asks the provider something that is no call, in the task of whoever asks: a bounded number at a time, and within
+    /// `deadline`, the wait for the others included.
+    pub(super) async fn errand<T>(
+        &self,
+        deadline: Duration,
+        ask: impl FnOnce(&dyn Provider) -> BoxFuture<'static, Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let asked = async {
+            // It is never closed; if it were, the bound would be gone and nothing else.
+            let _turn = self.errands.acquire().await.ok();
+            ask(&*self.provider).await
+        };
+        timeout(deadline, asked).await.unwrap_or_else(|_| {
+            let message = format!(
+                "{} at {} did not answer within {deadline:?}",
+                self.provider_name,
+                self.provider.endpoint()
+            );
+            Err(ProviderError::new(ErrorKind::Timeout, message))
+        })
     }
 
     /// A place in the queue. Calls for which there is room to run only pass through it, and take none of its places.

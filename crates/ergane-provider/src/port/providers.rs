@@ -13,6 +13,7 @@ use ergane_otp::{
 use super::call::{Call, CallEvent, CallHandle, Line};
 use super::door::{Door, Supervisors};
 use super::lane::{Lane, Ticket};
+use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::provider::{DeltaSink, Endpoint, Provider, ProviderCall, invalid};
 
 /// The supervisor of the providers' actors.
@@ -126,6 +127,48 @@ impl Providers {
         let ticket = Box::new(Ticket { call, line: line.clone(), promise: line.promise(), waiting });
         Door::enter(&lane, &self.0.supervisors, ticket);
         CallHandle { line, lane: Some(lane) }
+    }
+
+    /// The models that a provider lists, within `deadline`. It is asked in the caller's own task, so no call and no actor
+    /// waits for it; dropping the future cancels it.
+    ///
+    /// # Errors
+    /// See [`Provider::list_models`]; [`ErrorKind::Timeout`](ergane_core::ErrorKind::Timeout) at the deadline.
+    pub async fn list_models(
+        &self,
+        provider: &Text,
+        endpoint: &Endpoint,
+        deadline: Duration,
+    ) -> Result<Vec<ModelInfo>, ProviderError> {
+        self.lane(provider, endpoint)?.errand(deadline, |provider| provider.list_models()).await
+    }
+
+    /// What a provider tells of one model, as [`list_models`](Self::list_models).
+    ///
+    /// # Errors
+    /// See [`Provider::model_info`]; [`ErrorKind::Timeout`](ergane_core::ErrorKind::Timeout) at the deadline.
+    pub async fn model_info(
+        &self,
+        provider: &Text,
+        endpoint: &Endpoint,
+        model: Text,
+        deadline: Duration,
+    ) -> Result<ModelInfo, ProviderError> {
+        self.lane(provider, endpoint)?.errand(deadline, |provider| provider.model_info(model)).await
+    }
+
+    /// Vectors of texts, as [`list_models`](Self::list_models).
+    ///
+    /// # Errors
+    /// See [`Provider::embed`]; [`ErrorKind::Timeout`](ergane_core::ErrorKind::Timeout) at the deadline.
+    pub async fn embed(
+        &self,
+        provider: &Text,
+        endpoint: &Endpoint,
+        request: EmbedRequest,
+        deadline: Duration,
+    ) -> Result<Embeddings, ProviderError> {
+        self.lane(provider, endpoint)?.errand(deadline, |provider| provider.embed(request)).await
     }
 
     fn lane(&self, name: &Text, endpoint: &Endpoint) -> Result<Arc<Lane>, ProviderError> {

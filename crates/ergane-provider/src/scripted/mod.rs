@@ -6,6 +6,7 @@
 //! on where the journal is. Only how often a line has failed already is counted here, in memory.
 
 mod builtin;
+mod embed;
 mod manifests;
 mod play;
 mod script;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ergane_core::{ModelReply, ModelRequest, ProviderError, Role, Text};
 
 use crate::error::SetupError;
+use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall, invalid};
 
 pub use script::{ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
@@ -171,6 +173,17 @@ impl Provider for Scripted {
             let (reply, attempt) = this.reply(&call.request)?;
             play::play(reply, attempt, call).await
         })
+    }
+
+    fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
+        let mut only = ModelInfo::new("scripted");
+        only.tools = Some(true);
+        only.embedding = Some(true);
+        Box::pin(std::future::ready(Ok(vec![only])))
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
+        Box::pin(std::future::ready(Ok(embed::embed(&request))))
     }
 }
 

@@ -142,6 +142,7 @@ impl ScriptedReply {
             output_tokens: usage.output_tokens,
             cached_tokens: usage.cached_tokens,
             reasoning_tokens: usage.reasoning_tokens,
+            ..Usage::default()
         })
     }
 

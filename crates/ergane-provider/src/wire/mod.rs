@@ -18,10 +18,13 @@ mod redact;
 mod sse;
 #[cfg(test)]
 pub(crate) mod testing;
+mod vectors;
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use ergane_core::{Message, ModelReply, ProviderError, Text};
+use serde::Serialize;
 use serde_json::Value;
 
 pub use classify::{WireError, classify};
@@ -40,12 +43,52 @@ pub const MAX_ERROR_BODY: usize = 64 * 1024;
 /// A request, ready for any HTTP client. The key is added by whoever sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRequest {
-    /// The path, to be put behind the base URL, such as `/chat/completions`.
-    pub path: &'static str,
+    /// How it is sent.
+    pub method: Method,
+    /// The path, to be put behind the base URL, such as `/chat/completions`; it may have a query.
+    pub path: Cow<'static, str>,
     /// Header names and values, beside the key.
-    pub headers: Vec<(&'static str, &'static str)>,
-    /// The body: JSON. The same request always gives the same bytes, so that prefix caches hit.
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// The body: JSON, or nothing. The same request always gives the same bytes, so that prefix caches hit.
     pub body: Vec<u8>,
+}
+
+/// How a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Something is read.
+    Get,
+    /// Something is asked for, and paid for perhaps.
+    Post,
+}
+
+impl HttpRequest {
+    /// Reads what is at `path`.
+    pub fn get(path: impl Into<Cow<'static, str>>) -> Self {
+        Self { method: Method::Get, path: path.into(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// Sends `body` to `path` as JSON. The body must be made of maps with string keys, texts and numbers, of which
+    /// nothing can fail to become JSON; what does is sent as an empty body.
+    pub fn post(path: impl Into<Cow<'static, str>>, body: &impl Serialize) -> Self {
+        Self {
+            method: Method::Post,
+            path: path.into(),
+            headers: vec![("content-type", Cow::Borrowed("application/json"))],
+            body: serde_json::to_vec(body).unwrap_or_default(),
+        }
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// With the header that says what the answer is to be: a stream of events, or one JSON document.
+    pub fn accept_events(self, stream: bool) -> Self {
+        self.header("accept", if stream { "text/event-stream" } else { "application/json" })
+    }
 }
 
 /// The head of an answer, as far as decoders care.

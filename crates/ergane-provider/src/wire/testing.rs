@@ -18,14 +18,7 @@ pub(crate) fn info() -> CallInfo {
 }
 
 pub(crate) fn model_request(messages: Vec<Message>) -> ModelRequest {
-    ModelRequest {
-        model: "m".into(),
-        system: None,
-        messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([]),
-        stream: true,
-        max_tokens: None,
-    }
+    ModelRequest::new("m", messages.into_iter().map(Arc::new).collect())
 }
 
 pub(crate) fn tool(name: &str, parameters: Value) -> ToolSpec {

@@ -98,14 +98,7 @@ impl TestServer {
 }
 
 pub(crate) fn request(text: &str) -> ModelRequest {
-    ModelRequest {
-        model: "m".into(),
-        system: None,
-        messages: [Arc::new(Message::user_text(text))].into_iter().collect(),
-        tools: Arc::new([]),
-        stream: true,
-        max_tokens: None,
-    }
+    ModelRequest::new("m", [Arc::new(Message::user_text(text))].into_iter().collect())
 }
 
 /// Calls a provider directly, without any actor.

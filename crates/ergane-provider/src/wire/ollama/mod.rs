@@ -4,9 +4,11 @@
 //! an over-long chat is shortened in silence, and images and reasoning pass through a second translation.
 
 mod decode;
+mod extra;
 mod request;
 
 pub use decode::Decoder;
+pub use extra::{embed_request, embeddings, model_info, models, models_request, show_request};
 pub use request::request;
 
 /// The name of the format, in [`Origin::api`](ergane_core::Origin).

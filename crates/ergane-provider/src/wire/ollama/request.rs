@@ -47,12 +47,7 @@ pub fn request(request: &ModelRequest, provider: &str, num_ctx: u32) -> Result<H
         options: Options { num_ctx, num_predict: request.max_tokens },
         tools: request.tools.iter().map(tool).collect(),
     };
-    Ok(HttpRequest {
-        path: "/api/chat",
-        headers: vec![("content-type", "application/json")],
-        // Maps with string keys and plain strings: there is nothing in it that could fail to become JSON.
-        body: serde_json::to_vec(&body).unwrap_or_default(),
-    })
+    Ok(HttpRequest::post("/api/chat", &body))
 }
 
 #[derive(Serialize)]

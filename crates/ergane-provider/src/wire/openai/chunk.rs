@@ -103,6 +103,8 @@ pub(super) struct WireUsage {
 struct PromptDetails {
     #[serde(default, deserialize_with = "loose::integer")]
     cached_tokens: Option<i64>,
+    #[serde(default, deserialize_with = "loose::integer")]
+    cache_write_tokens: Option<i64>,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -117,12 +119,15 @@ impl WireUsage {
         let count = |number: Option<i64>| u64::try_from(number.unwrap_or_default()).unwrap_or_default();
         self.prompt_tokens.or(self.completion_tokens)?;
         let cached = self.prompt_tokens_details.as_ref().and_then(|details| details.cached_tokens);
+        let written = self.prompt_tokens_details.as_ref().and_then(|details| details.cache_write_tokens);
         let reasoning = self.completion_tokens_details.as_ref().and_then(|details| details.reasoning_tokens);
         Some(Usage {
             input_tokens: count(self.prompt_tokens),
             output_tokens: count(self.completion_tokens),
             cached_tokens: count(cached.or(self.prompt_cache_hit_tokens)),
             reasoning_tokens: count(reasoning),
+            cache_write_tokens: count(written),
+            cache_write_long_tokens: 0,
         })
     }
 

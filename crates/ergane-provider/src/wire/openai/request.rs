@@ -48,13 +48,7 @@ pub fn request(request: &ModelRequest, provider: &str, flavor: Flavor) -> HttpRe
         max_completion_tokens,
         tools: request.tools.iter().map(tool).collect(),
     };
-    let accept = if request.stream { "text/event-stream" } else { "application/json" };
-    HttpRequest {
-        path: "/chat/completions",
-        headers: vec![("content-type", "application/json"), ("accept", accept)],
-        // Maps with string keys and plain strings: there is nothing in it that could fail to become JSON.
-        body: serde_json::to_vec(&body).unwrap_or_default(),
-    }
+    HttpRequest::post("/chat/completions", &body).accept_events(request.stream)
 }
 
 #[derive(Serialize)]

@@ -400,7 +400,13 @@ fn a_connection_that_breaks_after_the_reason_to_stop_has_lost_nothing() {
 #[test]
 fn usage_is_taken_wherever_it_stands_never_added_up_and_never_invented() {
     let usage = |input: u64| json!({"prompt_tokens": input, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 2}});
-    let expected = Some(Usage { input_tokens: 9, output_tokens: 5, cached_tokens: 3, reasoning_tokens: 2 });
+    let expected = Some(Usage {
+        input_tokens: 9,
+        output_tokens: 5,
+        cached_tokens: 3,
+        reasoning_tokens: 2,
+        ..Usage::default()
+    });
     let with = |chunks: &[Value]| reply(&decode(&(stream(chunks) + "data: [DONE]\n\n"))).clone();
     let finish_with = json!({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": usage(9), "x_groq": {"usage": usage(9)}});
     assert_eq!(with(&[finish("stop"), json!({"choices": [], "usage": usage(9)})]).usage, expected);

@@ -1,0 +1,140 @@
+//! What all providers that are reached over HTTP have in common: a server, a key, a model, and the same steps from a
+//! request to an answer. What differs between them is a pair of pure parts, see [`wire`](crate::wire).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ergane_core::{ModelReply, ProviderError, Text};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::http::{Exchange, KeySource, Server};
+use crate::provider::{Endpoint, ProviderCall, invalid};
+use crate::wire::{CallInfo, Decoder, Head, HttpRequest, Redactor};
+
+/// How long a listing of models may take in all.
+pub(crate) const LISTING: Duration = Duration::from_secs(30);
+
+/// How long the vectors of texts may take in all.
+pub(crate) const EMBEDDING: Duration = Duration::from_secs(300);
+
+/// A server where one wire format is spoken.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    pub(crate) server: Server,
+    /// The format's name.
+    pub(crate) api: &'static str,
+    /// The model to use when a request names none; may be empty.
+    pub(crate) model: Text,
+    /// Whether nothing can be had there without a key.
+    pub(crate) needs_key: bool,
+    /// What the server was asked for when nobody named a model.
+    found_model: Arc<OnceCell<Text>>,
+}
+
+impl Site {
+    pub(crate) fn new(server: Server, api: &'static str, needs_key: bool) -> Self {
+        Self { server, api, model: "".into(), needs_key, found_model: Arc::default() }
+    }
+
+    fn info(&self, provider: Text, model: Text, redactor: Redactor) -> CallInfo {
+        CallInfo {
+            provider,
+            model,
+            endpoint: self.server.shown(),
+            key_hint: self.server.key.advice(),
+            redactor,
+        }
+    }
+
+    /// Makes a call: `request` makes its bytes, `decoder` reads its answer.
+    pub(crate) async fn call<D: Decoder>(
+        &self,
+        call: ProviderCall,
+        request: impl FnOnce(&ProviderCall) -> Result<HttpRequest, ProviderError>,
+        decoder: impl FnOnce(CallInfo, Head) -> D,
+    ) -> Result<ModelReply, ProviderError> {
+        let (key, redactor) = self.server.credentials(self.needs_key).await?;
+        let bytes = request(&call)?;
+        let info = self.info(call.provider, call.request.model, redactor);
+        let exchange =
+            Exchange { info, idle: call.idle_timeout, stream: call.request.stream, deltas: call.deltas };
+        self.server.exchange(bytes, key, exchange, decoder).await
+    }
+
+    /// Asks for a JSON document within `limit`, and makes something of it by `read`, which says what is wrong with it.
+    pub(crate) async fn json<T>(
+        &self,
+        request: HttpRequest,
+        limit: Duration,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Result<T, ProviderError> {
+        let (key, redactor) = self.server.credentials(self.needs_key).await?;
+        let info = self.info(self.api.into(), "".into(), redactor);
+        let document = self.server.json(request, key, &info, limit).await?;
+        read(&document).map_err(|what| crate::wire::protocol_error(&info, &what))
+    }
+
+    /// The model to use when a request names none: the one that was set, else the one that `ask` finds, once.
+    pub(crate) async fn usual_model<F>(&self, ask: impl FnOnce() -> F) -> Result<Text, ProviderError>
+    where
+        F: Future<Output = Result<Text, ProviderError>>,
+    {
+        if !self.model.is_empty() {
+            return Ok(self.model.clone());
+        }
+        self.found_model.get_or_try_init(ask).await.cloned()
+    }
+
+    /// This site at `endpoint`, by `at` when that is another URL. A key and a model that were named for this server are
+    /// not carried to another one.
+    pub(crate) fn moved(
+        &self,
+        endpoint: &Endpoint,
+        at: impl FnOnce(&str) -> Self,
+    ) -> Result<Self, ProviderError> {
+        let mut other = match &endpoint.base_url {
+            None => self.clone(),
+            Some(url) => {
+                let mut other = at(url);
+                let base = other.server.base()?;
+                if self.server.base().is_ok_and(|own| own.same_server(base)) {
+                    other.server.key = self.server.key.clone();
+                    other.model = self.model.clone();
+                }
+                other
+            }
+        };
+        if let Some(variable) = &endpoint.api_key_env {
+            other.server.key = KeySource::Env(variable.clone());
+        }
+        Ok(other)
+    }
+}
+
+/// Vectors can only be asked of a model that is named.
+pub(crate) fn named_for_embedding(model: &str) -> Result<(), ProviderError> {
+    if model.is_empty() {
+        return Err(invalid("no model was named for the vectors; name one that is made for them"));
+    }
+    Ok(())
+}
+
+/// The settings that every provider over HTTP has, for its `impl` block. It must have a field `site`.
+macro_rules! site_settings {
+    () => {
+        /// The environment variable that holds the key. It must be set when a call is made.
+        pub fn api_key_env(mut self, variable: impl Into<ergane_core::Text>) -> Self {
+            self.site.server.key = crate::http::KeySource::Env(variable.into());
+            self
+        }
+
+        /// The file that holds the key and nothing else.
+        pub fn api_key_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+            self.site.server.key = crate::http::KeySource::File(path.into());
+            self
+        }
+    };
+}
+
+pub(crate) use site_settings;

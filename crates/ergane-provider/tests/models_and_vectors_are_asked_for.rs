@@ -1,0 +1,90 @@
+//! Lists of models and vectors of texts, over a real socket and through the registry.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use ergane_core::ErrorKind;
+use ergane_provider::{EmbedRequest, Endpoint, Ollama, OpenAi, Provider, Providers, Scripted};
+use serde_json::json;
+
+#[tokio::test]
+async fn an_openai_server_lists_its_models_and_makes_vectors() {
+    let mut server = TestServer::start(|request| match request.path() {
+        "/v1/models" => vec![answer("200 OK", &[JSON], r#"{"data":[{"id":"m","max_model_len":4096}]}"#)],
+        "/v1/embeddings" => {
+            let body = r#"{"data":[{"index":0,"embedding":[0.5,1.5]}],"usage":{"prompt_tokens":2}}"#;
+            vec![answer("200 OK", &[JSON], body)]
+        }
+        _ => vec![answer("404 Not Found", &[JSON], "{}")],
+    })
+    .await;
+    let provider = OpenAi::new(&server.url);
+    let models = provider.list_models().await.unwrap();
+    assert_eq!((&*models[0].id, models[0].context_window), ("m", Some(4096)));
+    assert!(server.next_request().await.head.starts_with("GET /v1/models "));
+    assert_eq!(provider.model_info("m".into()).await.unwrap().context_window, Some(4096));
+    let error = provider.model_info("other".into()).await.unwrap_err();
+    assert!(error.kind == ErrorKind::ModelNotFound && error.message.contains("other"), "{error}");
+    let made = provider.embed(EmbedRequest::new("e", ["text"])).await.unwrap();
+    assert_eq!(made.vectors, [vec![0.5, 1.5]]);
+    let unnamed = provider.embed(EmbedRequest::new("", ["text"])).await.unwrap_err();
+    assert_eq!(unnamed.kind, ErrorKind::InvalidRequest);
+    for _ in 0..2 {
+        server.next_request().await;
+    }
+    let asked = server.next_request().await;
+    assert_eq!((asked.path(), &asked.body["input"]), ("/v1/embeddings", &json!(["text"])));
+}
+
+#[tokio::test]
+async fn an_ollama_tells_the_window_that_a_model_is_loaded_with() {
+    let mut server = TestServer::start(|request| match request.path() {
+        "/api/show" => {
+            let body = r#"{"capabilities":["tools"],"model_info":{"general.architecture":"a","a.context_length":40960}}"#;
+            vec![answer("200 OK", &[JSON], body)]
+        }
+        "/api/embed" => vec![answer("200 OK", &[JSON], r#"{"embeddings":[[1,2]],"prompt_eval_count":1}"#)],
+        _ => vec![answer("404 Not Found", &[JSON], r#"{"error":"model 'x' not found"}"#)],
+    })
+    .await;
+    let provider = Ollama::new(&server.url);
+    let info = provider.model_info("m".into()).await.unwrap();
+    assert_eq!((info.context_window, info.tools), (Some(16_384), Some(true)));
+    let roomy = provider.clone().num_ctx(100_000).model_info("m".into()).await.unwrap();
+    assert_eq!(roomy.context_window, Some(40_960));
+    let asked = server.next_request().await;
+    assert_eq!((asked.path(), &asked.body), ("/api/show", &json!({"model": "m"})));
+    let made = provider.embed(EmbedRequest::new("e", ["text"])).await.unwrap();
+    assert_eq!(made.vectors, [vec![1.0, 2.0]]);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_at_the_deadline_and_another_provider_does_not_notice() {
+    let silent = TestServer::always(vec![Act::Stall]).await;
+    let providers = Providers::builder()
+        .register("silent", OpenAi::new(&silent.url))
+        .register("scripted", Scripted::builtin());
+    let tree = Tree::start(providers).await;
+    let here = Endpoint::default();
+    let stuck: Vec<_> = (0..20)
+        .map(|_| {
+            let (providers, here) = (tree.providers.clone(), here.clone());
+            tokio::spawn(async move {
+                let request = EmbedRequest::new("e", ["x"]);
+                providers.embed(&"silent".into(), &here, request, Duration::from_millis(300)).await
+            })
+        })
+        .collect();
+    let models = tree.providers.list_models(&"scripted".into(), &here, DEADLINE).await.unwrap();
+    assert_eq!(&*models[0].id, "scripted");
+    for task in stuck {
+        assert_eq!(task.await.unwrap().unwrap_err().kind, ErrorKind::Timeout);
+    }
+    let unknown = tree.providers.list_models(&"nobody".into(), &here, DEADLINE).await.unwrap_err();
+    assert_eq!(unknown.kind, ErrorKind::InvalidRequest);
+    tree.shutdown().await;
+}
