@@ -13,7 +13,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn an_openai_server_lists_its_models_and_makes_vectors() {
-    let mut server = TestServer::start(|request| match request.path() {
+    let server = TestServer::start(|request| match request.path() {
         "/v1/models" => vec![answer("200 OK", &[JSON], r#"{"data":[{"id":"m","max_model_len":4096}]}"#)],
         "/v1/embeddings" => {
             let body = r#"{"data":[{"index":0,"embedding":[0.5,1.5]}],"usage":{"prompt_tokens":2}}"#;
@@ -25,7 +25,8 @@ async fn an_openai_server_lists_its_models_and_makes_vectors() {
     let provider = OpenAi::new(&server.url);
     let models = provider.list_models().await.unwrap();
     assert_eq!((&*models[0].id, models[0].context_window), ("m", Some(4096)));
-    assert!(server.next_request().await.head.starts_with("GET /v1/models "));
+    let asked = server.next_request().await;
+    assert_eq!((asked.method(), asked.path()), ("GET", "/v1/models"));
     assert_eq!(provider.model_info("m".into()).await.unwrap().context_window, Some(4096));
     let error = provider.model_info("other".into()).await.unwrap_err();
     assert!(error.kind == ErrorKind::ModelNotFound && error.message.contains("other"), "{error}");
@@ -37,12 +38,12 @@ async fn an_openai_server_lists_its_models_and_makes_vectors() {
         server.next_request().await;
     }
     let asked = server.next_request().await;
-    assert_eq!((asked.path(), &asked.body["input"]), ("/v1/embeddings", &json!(["text"])));
+    assert_eq!((asked.path(), &asked.json()["input"]), ("/v1/embeddings", &json!(["text"])));
 }
 
 #[tokio::test]
 async fn an_ollama_tells_the_window_that_a_model_is_loaded_with() {
-    let mut server = TestServer::start(|request| match request.path() {
+    let server = TestServer::start(|request| match request.path() {
         "/api/show" => {
             let body = r#"{"capabilities":["tools"],"model_info":{"general.architecture":"a","a.context_length":40960}}"#;
             vec![answer("200 OK", &[JSON], body)]
@@ -57,7 +58,7 @@ async fn an_ollama_tells_the_window_that_a_model_is_loaded_with() {
     let roomy = provider.clone().num_ctx(100_000).model_info("m".into()).await.unwrap();
     assert_eq!(roomy.context_window, Some(40_960));
     let asked = server.next_request().await;
-    assert_eq!((asked.path(), &asked.body), ("/api/show", &json!({"model": "m"})));
+    assert_eq!((asked.path(), asked.json()), ("/api/show", json!({"model": "m"})));
     let made = provider.embed(EmbedRequest::new("e", ["text"])).await.unwrap();
     assert_eq!(made.vectors, [vec![1.0, 2.0]]);
 }

@@ -123,6 +123,10 @@ pub struct TurnStream {
     sending: AbortHandle,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one of it in each stream, and its end is what it is for"
+)]
 enum Stage {
     Accepting(Boxed<(Session, TurnId)>),
     Running(TurnId, Boxed<TurnResult>),
