@@ -34,6 +34,7 @@ pub struct ReplayOptions {
 /// differs from the first recorded one that has not been asked yet; [`finish`](Replay::finish) says the same.
 ///
 /// ```
+/// use ergane_provider::Provider;
 /// use ergane_testkit::{Cassette, Replay};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -45,8 +46,8 @@ pub struct ReplayOptions {
 /// {"end":{"after_ms":0,"complete":true}}"#, "an example")?;
 /// let replay = Replay::start(cassette).await?;
 /// assert!(replay.url().ends_with("/v1"));
-/// let models = ergane_provider::OpenAi::new(replay.url()).models().await?;
-/// assert_eq!(&*models[0].name, "smol");
+/// let models = ergane_provider::OpenAi::new(replay.url()).list_models().await?;
+/// assert_eq!(&*models[0].id, "smol");
 /// replay.finish()?; // everything was asked, and nothing else
 /// # Ok(())
 /// # }

@@ -106,14 +106,7 @@ fn ollama() -> Dialect {
 }
 
 pub fn request(text: &str) -> ModelRequest {
-    ModelRequest {
-        model: "m".into(),
-        system: None,
-        messages: [Arc::new(Message::user_text(text))].into_iter().collect(),
-        tools: Arc::new([]),
-        stream: true,
-        max_tokens: None,
-    }
+    ModelRequest::new("m", [Arc::new(Message::user_text(text))].into_iter().collect())
 }
 
 /// How a call ended, and the text that was shown meanwhile.
