@@ -91,6 +91,12 @@ impl RestartWindow {
         self.at.push_back(now);
         Some(before)
     }
+
+    /// Admits a restart now if it is the first within the window, which never waits.
+    pub(crate) fn admit_first(&mut self, now: Instant, max_restarts: u32, within: Duration) -> bool {
+        let first = self.at.back().is_none_or(|&at| now.saturating_duration_since(at) > within);
+        first && self.admit(now, max_restarts, within).is_some()
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -73,12 +74,20 @@ pub(crate) struct ChildHandle {
     control: Mutex<Control>,
     wake: Notify,
     entry: OnceLock<Arc<Entry>>,
-    started_at: OnceLock<SystemTime>,
     settled: Flag,
 }
 
 #[derive(Default)]
-pub(crate) struct Control {
+struct Control {
+    news: News,
+    /// The child may be started again as soon as it is gone, without asking its supervisor once more.
+    again: bool,
+    started_at: Option<SystemTime>,
+}
+
+/// What a child's task has not taken notice of yet.
+#[derive(Default)]
+pub(crate) struct News {
     pub(crate) order: Option<Shutdown>,
     pub(crate) died: bool,
     pub(crate) torn: Torn,
@@ -114,7 +123,7 @@ impl Obituary {
         // The child's task waits for the event, and drops the state that came with it, before it reports. Only of an event
         // that came very late is something left here; it must go before the name is used again.
         drop_torn(&self.key.id, torn.flatten());
-        drop_torn(&self.key.id, handle.and_then(|handle| handle.take().torn));
+        drop_torn(&self.key.id, handle.and_then(|handle| handle.news().torn));
         let reason = self.claim.conclude(told.unwrap_or(self.fallback));
         // If it was stuck, it is not any more, and whoever asks for the name may wait for what comes.
         self.claim.stopping();
@@ -149,22 +158,50 @@ impl Drop for ChildOwner {
 }
 
 impl ChildHandle {
-    /// Orders the child to end. A second, stronger order overrides the first.
+    /// Orders the child to end, and so not to start again. A second, stronger order overrides the first.
     pub(crate) fn order(&self, shutdown: Shutdown) {
-        lock(&self.control).order = Some(shutdown);
+        let mut control = lock(&self.control);
+        control.news.order = Some(shutdown);
+        control.again = false;
+        drop(control);
         self.wake.notify_one();
     }
 
-    /// ractor's event says that the actor ended: tells the world, and sets the clock for what is left of it.
-    pub(crate) fn died(&self, pid: ActorId, reason: ExitReason, state: Torn) {
+    /// ractor's event says that the actor ended: tells the world.
+    pub(crate) fn down(&self, pid: ActorId, reason: ExitReason) {
         if let Some(entry) = self.entry.get() {
             entry.down(Some(pid), reason);
         }
+    }
+
+    /// After [`ChildHandle::down`]: hands its state over, and sets the clock for what is left of it. `again` grants the
+    /// restart beforehand, which saves the way to the supervisor and back.
+    pub(crate) fn died(&self, state: Torn, again: bool) {
         let mut control = lock(&self.control);
-        control.died = true;
-        control.torn = state;
+        control.news.died = true;
+        control.news.torn = state;
+        // Not if it was ordered to end.
+        control.again = again && control.news.order.is_none();
         drop(control);
         self.wake.notify_one();
+    }
+
+    /// The child is not to be started again as soon as it is gone.
+    pub(crate) fn revoke(&self) {
+        lock(&self.control).again = false;
+    }
+
+    /// If a child that is gone is to be started again at once: what is left of it, to be dropped before that. From here on it
+    /// is one to wait for again, also if it had been given up as stuck. An order comes either before, and calls the start
+    /// off, or after, and ends the new incarnation.
+    pub(crate) fn goes_again(&self) -> Option<Torn> {
+        let mut control = lock(&self.control);
+        if !std::mem::take(&mut control.again) {
+            return None;
+        }
+        self.settled.unset();
+        // No order is among it, since that would have called the start off.
+        Some(std::mem::take(&mut control.news).torn)
     }
 
     pub(crate) fn set_entry(&self, entry: &Arc<Entry>) {
@@ -176,11 +213,11 @@ impl ChildHandle {
     }
 
     pub(crate) fn set_started_at(&self, now: SystemTime) {
-        self.started_at.get_or_init(|| now);
+        lock(&self.control).started_at = Some(now);
     }
 
     pub(crate) fn started_at(&self) -> Option<SystemTime> {
-        self.started_at.get().copied()
+        lock(&self.control).started_at
     }
 
     /// Waits until the child is gone, or given up as stuck.
@@ -192,8 +229,8 @@ impl ChildHandle {
         self.settled.set();
     }
 
-    pub(crate) fn take(&self) -> Control {
-        std::mem::take(&mut *lock(&self.control))
+    pub(crate) fn news(&self) -> News {
+        std::mem::take(&mut lock(&self.control).news)
     }
 
     pub(crate) async fn woken(&self) {
@@ -201,29 +238,33 @@ impl ChildHandle {
     }
 
     pub(crate) async fn ordered(&self) {
-        while lock(&self.control).order.is_none() {
+        while lock(&self.control).news.order.is_none() {
             self.wake.notified().await;
         }
     }
 }
 
-/// Something that happens once and can be waited for.
+/// Something that can be waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Flag {
-    set: OnceLock<()>,
+    set: AtomicBool,
     sets: Notify,
 }
 
 impl Flag {
     pub(crate) fn set(&self) {
-        self.set.get_or_init(|| ());
+        self.set.store(true, Ordering::SeqCst);
         self.sets.notify_waiters();
+    }
+
+    fn unset(&self) {
+        self.set.store(false, Ordering::SeqCst);
     }
 
     pub(crate) async fn wait(&self) {
         loop {
             let sets = self.sets.notified();
-            if self.set.get().is_some() {
+            if self.set.load(Ordering::SeqCst) {
                 return;
             }
             sets.await;

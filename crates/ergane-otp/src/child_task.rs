@@ -5,9 +5,10 @@
 //! killed kills its children without waiting for them; their tasks still hold the claims on their names until they are
 //! gone, so that the next supervisor cannot start a second incarnation beside a dying one.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use ractor::{ActorCell, ActorRef, ActorStatus, Message};
@@ -46,34 +47,44 @@ pub(crate) fn launch<M: Message + From<ChildReport>>(job: Launch<M>, reply: Opti
 }
 
 impl<M: Message + From<ChildReport>> Launch<M> {
-    async fn run(mut self, reply: Option<StartReply>) {
+    /// One incarnation after the other, as long as the supervisor granted the next one when it heard of the end.
+    async fn run(mut self, mut reply: Option<StartReply>) {
         // Declared first, so dropped last: a child is settled only after its claim is gone or handed over.
         let _settle = Settle(self.handle.clone());
-        match self.bring_up().await {
-            Ok(up) => {
-                let pid = up.cell.get_id();
-                self.report(ChildReport::Started { key: self.key.clone(), cell: up.cell.clone() });
-                if let Some(reply) = reply {
-                    reply.keep(Ok(up.cell.clone()));
+        loop {
+            match self.bring_up().await {
+                Ok(up) => {
+                    let pid = up.cell.get_id();
+                    self.report(ChildReport::Started { key: self.key.clone(), cell: up.cell.clone() });
+                    if let Some(reply) = reply.take() {
+                        reply.keep(Ok(up.cell.clone()));
+                    }
+                    let (claim, fallback) = self.reap(up).await;
+                    if let Some(torn) = self.handle.goes_again() {
+                        drop_torn(&self.key.id, torn);
+                        self.claim = Some(claim);
+                        continue;
+                    }
+                    let key = self.key.clone();
+                    return self.report(ChildReport::Ended(Obituary { key, claim, pid, fallback }));
                 }
-                let (claim, fallback) = self.reap(up).await;
-                let key = self.key.clone();
-                self.report(ChildReport::Ended(Obituary { key, claim, pid, fallback }));
+                Err((claim, error)) => return self.failed(claim, error, reply),
             }
-            Err((claim, error)) => {
-                tracing::debug!(child = %self.key.id, %error, "did not start");
-                // The name is free before anybody hears that a first start failed; a restart keeps it.
-                let claim = if reply.is_some() {
-                    drop(claim);
-                    None
-                } else {
-                    claim
-                };
-                self.report(ChildReport::Failed { key: self.key.clone(), claim, error: error.clone() });
-                if let Some(reply) = reply {
-                    reply.keep(Err(error));
-                }
-            }
+        }
+    }
+
+    fn failed(&self, claim: Option<Claim>, error: StartError, reply: Option<StartReply>) {
+        tracing::debug!(child = %self.key.id, %error, "did not start");
+        // The name is free before anybody hears that a first start failed; a restart keeps it.
+        let claim = if reply.is_some() {
+            drop(claim);
+            None
+        } else {
+            claim
+        };
+        self.report(ChildReport::Failed { key: self.key.clone(), claim, error: error.clone() });
+        if let Some(reply) = reply {
+            reply.keep(Err(error));
         }
     }
 
@@ -156,13 +167,13 @@ impl<M: Message + From<ChildReport>> Launch<M> {
         // An actor that ends by itself is told of by ractor's event to its supervisor.
         let mut event = Event::Expected;
         loop {
-            let control = self.handle.take();
-            drop_torn(&self.key.id, control.torn);
-            if control.died {
+            let news = self.handle.news();
+            drop_torn(&self.key.id, news.torn);
+            if news.died {
                 event = Event::Arrived;
                 end.died(self.spec.grace);
             }
-            if let Some(shutdown) = control.order {
+            if let Some(shutdown) = news.order {
                 if !ordered {
                     ordered = true;
                     claim.stopping();
@@ -223,9 +234,9 @@ impl<M: Message + From<ChildReport>> Launch<M> {
         let deadline = Some(Instant::now() + patience);
         // A supervisor that is ending handles no events any more.
         while event != Event::Arrived && is_alive(&self.supervisor) {
-            let control = self.handle.take();
-            drop_torn(&self.key.id, control.torn);
-            if control.died {
+            let news = self.handle.news();
+            drop_torn(&self.key.id, news.torn);
+            if news.died {
                 event = Event::Arrived;
                 continue;
             }
@@ -268,18 +279,31 @@ where
 {
     let failed = |payload| StartError::Failed { reason: ExitReason::from_panic(payload) };
     let mut future = catch_unwind(AssertUnwindSafe(start)).map_err(failed)?;
-    std::future::poll_fn(|context| {
+    poll_fn(|context| {
         match catch_unwind(AssertUnwindSafe(|| std::pin::Pin::new(&mut future).poll(context))) {
             Ok(poll) => poll,
-            Err(payload) => std::task::Poll::Ready(Err(failed(payload))),
+            Err(payload) => Poll::Ready(Err(failed(payload))),
         }
     })
     .await
 }
 
+/// Others run once before a timer is made: what is waited for mostly comes with that, and a timer that is sooner than all
+/// others wakes the thread that sleeps in the driver.
 async fn at(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => sleep_until(deadline).await,
+        Some(deadline) => {
+            let mut others_ran = false;
+            poll_fn(|context| {
+                if std::mem::replace(&mut others_ran, true) {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+            sleep_until(deadline).await;
+        }
         None => pending().await,
     }
 }

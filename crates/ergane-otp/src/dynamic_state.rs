@@ -42,6 +42,8 @@ struct Record {
     phase: Phase,
     window: RestartWindow,
     restarts: u32,
+    /// Its task was told to start it again as soon as it is gone.
+    again: bool,
     /// It was asked to end and is not to come back.
     ending: bool,
     enders: Vec<EndReply>,
@@ -84,13 +86,8 @@ impl State {
 
     /// ractor's event says that an actor ended.
     pub(crate) fn died(&mut self, pid: ActorId, reason: ExitReason, torn: Torn) {
-        match self.by_pid.remove(&pid).and_then(|id| self.children.get_mut(&id)) {
-            Some(record) => {
-                if matches!(record.phase, Phase::Live) {
-                    record.phase = Phase::Down;
-                }
-                record.handle.died(pid, reason, torn);
-            }
+        match self.by_pid.remove(&pid) {
+            Some(id) => self.down(&id, pid, reason, torn),
             None if self.starting > 0 => {
                 self.early.insert(pid, (reason, torn));
             }
@@ -98,6 +95,32 @@ impl State {
                 tracing::trace!(supervisor = %self.name, %pid, "an actor ended that is no child any more")
             }
         }
+    }
+
+    fn down(&mut self, id: &Arc<str>, pid: ActorId, reason: ExitReason, torn: Torn) {
+        let Some(record) = self.children.get_mut(id) else { return };
+        if !matches!(record.phase, Phase::Stuck(_)) {
+            record.phase = Phase::Down;
+        }
+        // What needs no wait is decided here, and carried out by the child's task when the remains are cleared away.
+        record.again = !record.ending
+            && record.spec.restart.wants_restart(&reason)
+            && match self.options.shared {
+                Some(intensity) => {
+                    self.shared.admit(Instant::now(), intensity.max_restarts, intensity.within).is_some()
+                }
+                None => {
+                    let budget = self.options.budget;
+                    record.window.admit_first(Instant::now(), budget.max_restarts, budget.within)
+                }
+            };
+        record.handle.down(pid, reason);
+        if record.again {
+            self.starting += 1;
+            record.restarts += 1;
+            events::restart(&self.name, id, record.restarts);
+        }
+        record.handle.died(torn, record.again);
     }
 
     /// Orders all children to end, and returns those to wait for.
@@ -150,6 +173,7 @@ impl State {
                 phase: Phase::Starting,
                 window: RestartWindow::default(),
                 restarts: 0,
+                again: false,
                 ending: false,
                 enders: Vec::new(),
                 queued: Vec::new(),
@@ -203,6 +227,7 @@ impl State {
         match &record.phase {
             Phase::Stuck(reason) => {
                 record.ending = true;
+                record.handle.revoke();
                 if let Some(reply) = reply {
                     answer(reply, Err(ChildError::Stuck { reason: reason.clone() }));
                 }
@@ -238,22 +263,21 @@ impl State {
                 let early = self.early.remove(&pid);
                 self.start_is_over();
                 let Some(record) = self.record(&key) else { return };
+                record.again = false;
                 for (_, reply) in record.queued.drain(..) {
                     reply.keep(Err(StartError::AlreadyStarted(cell.clone())));
                 }
+                record.phase = Phase::Live;
                 match early {
-                    Some((reason, torn)) => {
-                        record.phase = Phase::Down;
-                        record.handle.died(pid, reason, torn);
-                    }
-                    None => {
-                        record.phase = Phase::Live;
-                        self.by_pid.insert(pid, key.id);
-                    }
+                    Some((reason, torn)) => self.down(&key.id, pid, reason, torn),
+                    None => drop(self.by_pid.insert(pid, key.id)),
                 }
             }
             ChildReport::Failed { key, claim, error } => {
                 self.start_is_over();
+                if let Some(record) = self.record(&key) {
+                    record.again = false;
+                }
                 match claim {
                     None => self.forget(myself, &key.id, None),
                     // It wants no process now, and a dynamic supervisor keeps no spec without one.
@@ -268,8 +292,13 @@ impl State {
             ChildReport::Ended(gone) => {
                 let key = gone.key.clone();
                 self.by_pid.remove(&gone.pid);
+                let record = self.children.get_mut(&key.id).filter(|record| record.epoch == key.epoch);
+                let called_off = record.is_some_and(|record| std::mem::take(&mut record.again));
                 let record = self.children.get(&key.id).filter(|record| record.epoch == key.epoch);
                 let (claim, reason) = gone.conclude(record.map(|record| &*record.handle), &mut self.early);
+                if called_off {
+                    self.start_is_over();
+                }
                 self.ended(myself, &key, claim, reason);
             }
             ChildReport::Stuck { key, reason } => {

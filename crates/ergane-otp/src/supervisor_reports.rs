@@ -5,8 +5,10 @@ use ractor::{ActorCell, ActorId, ActorRef};
 use crate::child::{ChildKey, ChildReport, Torn, answer};
 use crate::entry::Claim;
 use crate::error::{ChildError, StartError};
+use crate::events;
 use crate::exit::ExitReason;
 use crate::spec::Restart;
+use crate::supervisor::Strategy;
 use crate::supervisor_actor::SupervisorMsg;
 use crate::supervisor_round::Deferred;
 use crate::supervisor_state::{Asked, Phase, State};
@@ -14,8 +16,8 @@ use crate::supervisor_state::{Asked, Phase, State};
 impl State {
     /// ractor's event says that an actor ended.
     pub(crate) fn died(&mut self, pid: ActorId, reason: ExitReason, torn: Torn) {
-        match self.by_pid.remove(&pid).and_then(|id| self.children.iter().find(|child| child.key.id == id)) {
-            Some(child) => child.handle.died(pid, reason, torn),
+        match self.by_pid.remove(&pid) {
+            Some(id) => self.down(&id, pid, reason, torn),
             None if self.may_be_early() => {
                 self.early.insert(pid, (reason, torn));
             }
@@ -23,6 +25,28 @@ impl State {
                 tracing::trace!(supervisor = %self.name, %pid, "an actor ended that is no child any more")
             }
         }
+    }
+
+    fn down(&mut self, id: &str, pid: ActorId, reason: ExitReason, torn: Torn) {
+        let again = self.may_go_again(id, &reason);
+        let Some(child) = self.children.iter_mut().find(|child| &*child.key.id == id) else { return };
+        child.handle.down(pid, reason);
+        if again {
+            child.phase = Phase::Starting;
+            child.restarts += 1;
+            events::restart(&self.name, id, child.restarts);
+        }
+        child.handle.died(torn, again);
+    }
+
+    /// Whether its task may start it again by itself as soon as it is gone: one that no other child is concerned in.
+    fn may_go_again(&mut self, id: &str, reason: &ExitReason) -> bool {
+        let Some(child) = self.children.iter().find(|child| &*child.key.id == id) else { return false };
+        self.strategy == Strategy::OneForOne
+            && matches!(child.phase, Phase::Live)
+            && !self.giving_up
+            && child.spec.restart.wants_restart(reason)
+            && self.admit().is_some()
     }
 
     /// Whether an end may be told of a child whose start was not.
@@ -77,8 +101,10 @@ impl State {
             child.phase = Phase::Live;
         }
         child.asked = None;
+        // One that was stuck and is gone after all was started again.
+        child.stuck = None;
         if let Some((reason, torn)) = self.early.remove(&pid) {
-            child.handle.died(pid, reason, torn);
+            self.down(&key.id, pid, reason, torn);
         } else {
             self.by_pid.insert(pid, key.id);
         }

@@ -210,9 +210,10 @@ impl State {
         if !child.spec.restart.wants_restart(&reason) {
             return self.rest(index, claim, reason);
         }
-        if self.window.admit(Instant::now(), self.intensity.max_restarts, self.intensity.within).is_none() {
+        if self.admit().is_none() {
             return self.give_up(myself, index, reason);
         }
+        let Some(child) = self.children.get_mut(index) else { return };
         if failed_start {
             // By way of the mailbox: a start that keeps failing must not hold up the supervisor's other work.
             child.phase = Phase::Waiting(claim);
@@ -225,6 +226,11 @@ impl State {
             child.phase = Phase::Held(claim);
             self.restart_from(myself, index);
         }
+    }
+
+    /// Counts a restart, if there may be one more.
+    pub(crate) fn admit(&mut self) -> Option<usize> {
+        self.window.admit(Instant::now(), self.intensity.max_restarts, self.intensity.within)
     }
 
     fn give_up(&mut self, myself: &ActorRef<SupervisorMsg>, index: usize, reason: ExitReason) {
