@@ -161,6 +161,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ui: Option<serde_json::Value>,
     },
+    /// Somebody put in a word during the turn. It is said after the reply that did not see it.
+    Steered {
+        /// Which: the caller's key, or one made by the handle.
+        send: SendId,
+        /// What the user says.
+        input: Vec<Part>,
+        /// Its fingerprint.
+        hash: Digest,
+    },
     /// Somebody asked for the end of the turn.
     InterruptRequested {
         /// By whom.
@@ -208,6 +217,7 @@ pub enum EventKind {
     ToolProcess = 11,
     ApprovalRequested = 12,
     ApprovalDecided = 13,
+    Steered = 14,
 }
 
 impl Event {
@@ -224,6 +234,7 @@ impl Event {
             Self::ToolStarted { .. } => EventKind::ToolStarted,
             Self::ToolProcess { .. } => EventKind::ToolProcess,
             Self::ToolFinished { .. } => EventKind::ToolFinished,
+            Self::Steered { .. } => EventKind::Steered,
             Self::InterruptRequested { .. } => EventKind::InterruptRequested,
             Self::Recovered { .. } => EventKind::Recovered,
             Self::TurnEnded { .. } => EventKind::TurnEnded,

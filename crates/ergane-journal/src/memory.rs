@@ -74,6 +74,10 @@ impl Stored {
                     Sent { hash: *hash, turn: None }
                 });
             }
+            Event::Steered { send, hash, .. } => {
+                let sent = Sent { hash: *hash, turn: self.tally.open_turn };
+                self.sends.entry(send.clone()).or_insert(sent);
+            }
             Event::TurnStarted { send } => {
                 if let Some(sent) = self.sends.get_mut(send).filter(|sent| sent.turn.is_none()) {
                     sent.turn = Some(TurnId(envelope.seq.0));

@@ -26,7 +26,7 @@ struct Sample {
     body: Box<RawValue>,
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "01_session_started",
     "02_settings_changed",
     "03_queued",
@@ -40,6 +40,7 @@ const NAMES: [&str; 13] = [
     "11_tool_process",
     "12_approval_requested",
     "13_approval_decided",
+    "14_steered",
 ];
 
 fn folder(version: u32) -> PathBuf {

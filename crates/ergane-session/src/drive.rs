@@ -40,6 +40,8 @@ pub(crate) struct Drive {
     flight: Option<Flight>,
     steps: u64,
     deaths: u32,
+    /// How many loop actors the turn has had: each has a name of its own.
+    launches: u32,
     partial: String,
     retrying: Option<String>,
     barrier: Seq,
@@ -178,6 +180,7 @@ impl Drive {
         self.in_vain.clear();
         self.grace = None;
         self.deaths = 0;
+        self.launches = 0;
     }
 
     /// Nothing of an answer under way is shown any more.
@@ -297,11 +300,12 @@ impl State {
         let reporter = Reporter::new(move |report| tell(&me, Internal::Loop(report)));
         let args = LoopArgs { providers: self.context.providers().clone(), reporter };
         // A successor has a name of its own: its predecessor's is only free once that one is all gone.
-        let name = match self.drive.deaths {
+        let name = match self.drive.launches {
             // A `#` cannot be in the name of a session, so no session takes a name like this.
             0 => format!("{}#turn/{turn}", self.full_name),
-            deaths => format!("{}#turn/{turn}/restart/{deaths}", self.full_name),
+            launches => format!("{}#turn/{turn}/restart/{launches}", self.full_name),
         };
+        self.drive.launches += 1;
         // Its `pre_start` only keeps its arguments, so this await is over at once.
         let (actor, join) = Actor::spawn_linked(Some(name), LoopActor, args, self.me.get_cell()).await?;
         self.scope.adopt(actor.get_cell(), join);
@@ -359,6 +363,16 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// The answer under way is given up; the kernel is asked at once what comes instead, and the loop drops the old call
+    /// for the new one.
+    pub(crate) fn cut_model_call(&mut self) {
+        let Some(flight) = self.drive.flight.take() else { return };
+        self.drive.retrying = None;
+        if self.drive.shown {
+            self.stream_reset(flight.id.turn);
+        }
     }
 
     fn model_call_over(&mut self) {

@@ -93,6 +93,16 @@ pub enum SessionError {
         /// Which turn.
         turn: u64,
     },
+    /// The store cannot take facts now, so nothing can be promised. What was asked is done when it can.
+    #[error(
+        "session {session} is parked: {reason}; what was asked is done as soon as its journal can be written"
+    )]
+    Parked {
+        /// Which session.
+        session: SessionName,
+        /// Why.
+        reason: String,
+    },
     /// Another decision about the call was made before.
     #[error(
         "call {call} of session {session} was decided before: {} by {}", .first.decision.as_str(), .first.by
@@ -151,6 +161,7 @@ impl SessionError {
             Self::Deadline => "timeout",
             Self::Unresolved { .. } | Self::OtherDurability { .. } => "config",
             Self::Quarantined { .. } | Self::Stopped(_) | Self::System(_) => "internal",
+            Self::Parked { .. } => "journal",
             Self::Journal(error) => error.kind(),
         }
     }

@@ -140,6 +140,13 @@ pub enum SessionEvent {
     },
     /// What was shown of the answer is void; it is asked again.
     StreamReset,
+    /// Somebody put in a word; the model sees it with its next request.
+    Steered {
+        /// Its position.
+        seq: Seq,
+        /// The text.
+        text: Text,
+    },
     /// Somebody asked for the end of the turn.
     Interrupting {
         /// Its position.
@@ -221,6 +228,7 @@ impl SessionEvent {
                 events.extend(ui.clone().map(|ui| Self::ToolUi { seq, call: result.call, ui }));
                 events
             }
+            Event::Steered { input, .. } => vec![Self::Steered { seq, text: shown(input) }],
             Event::InterruptRequested { by, reason } => {
                 vec![Self::Interrupting { seq, by: by.clone(), reason: reason.clone() }]
             }
@@ -237,7 +245,7 @@ impl SessionEvent {
     }
 }
 
-/// The text of a result, images named.
+/// The text of a result or an input, images named.
 fn shown(content: &[Part]) -> Text {
     let mut text = String::new();
     for part in content {

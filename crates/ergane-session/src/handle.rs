@@ -19,6 +19,7 @@ use crate::context::{SessionContext, process_name};
 use crate::error::SessionError;
 use crate::message::{Reply, SessionMsg};
 use crate::send::SendMessage;
+use crate::steer::Steer;
 use crate::status::{Activity, Status};
 use crate::subscription::Subscription;
 
@@ -183,11 +184,19 @@ impl Session {
         Subscription::open(self.clone(), cursor).await
     }
 
+    /// Puts a word into the open turn: the model sees it with its next request, after the answer or the tools under way.
+    /// Awaited, it tells whether it [entered](crate::Steered::Entered); with no turn open nothing happens.
+    pub fn steer(&self, input: impl Into<Input>) -> Steer {
+        let id = SendId(Uuid::now_v7().to_string().into());
+        Steer::new(self.clone(), id, input.into().0)
+    }
+
     /// Ends the open turn: returns when that wish is durable; running tools are told, then killed, and the turn ends
     /// `interrupted` with a valid history. `false` when no turn is open.
     ///
     /// # Errors
-    /// As [`messages`](Self::messages).
+    /// As [`messages`](Self::messages); [`SessionError::Parked`] when the wish cannot be made durable now. The turn is
+    /// ended all the same, as soon as it can.
     pub async fn interrupt(&self, reason: impl Into<Text>) -> Result<bool, SessionError> {
         let reason = reason.into();
         // Should the session die in between, this is asked again: of the same turn, and not of the next one.

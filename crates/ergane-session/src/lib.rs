@@ -10,7 +10,7 @@
 //! # Rooms
 //!
 //! `actor` receives, `requests` answers programs, `facts` keeps the two heads, `drive` hands out the model's work,
-//! `tools` the tools', `approvals` what waits for a decision; `handle`, `approve`, `send`, `awaiting` and `subscription` are what programs hold.
+//! `tools` the tools', `approvals` what waits for a decision; `handle`, `approve`, `steer`, `send`, `awaiting` and `subscription` are what programs hold.
 
 mod actor;
 mod anchor;
@@ -29,6 +29,8 @@ mod requests;
 mod result;
 mod send;
 mod status;
+mod steer;
+mod steering;
 mod subscribers;
 mod subscription;
 mod tools;
@@ -43,9 +45,10 @@ pub use context::{SessionContext, SessionOptions, process_name};
 pub use error::SessionError;
 pub use event::SessionEvent;
 pub use handle::{Input, Session};
-pub use message::{Attached, Internal, Item, Live, Reply, Send, SessionMsg, Snapshot, WhenBusy};
+pub use message::{Attached, Internal, Item, Live, Reply, Send, SessionMsg, Snapshot, Steered, WhenBusy};
 pub use requests::{INPUT_LIMIT, QUEUE_LIMIT};
 pub use result::TurnResult;
 pub use send::{SendMessage, TurnStream};
 pub use status::{Activity, Status};
+pub use steer::Steer;
 pub use subscription::Subscription;

@@ -28,6 +28,18 @@ pub enum WhenBusy {
     Queue,
     /// It is refused with [`SessionError::Busy`].
     Reject,
+    /// It is put into the open turn, as [`Session::steer`](crate::Session::steer) does, and its result is that turn's.
+    /// With none open, or one that is ending, it waits for its own.
+    Steer,
+}
+
+/// What became of a word that was put in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steered {
+    /// It is part of the open turn: the model sees it with its next request.
+    Entered,
+    /// No turn is open, or the one that is takes nothing in any more.
+    TurnOver,
 }
 
 /// A send. The same id is the same send: sent again, it is answered from what is known of it.
@@ -96,6 +108,15 @@ pub enum SessionMsg {
         turn: Option<TurnId>,
         /// The answer.
         reply: Reply<bool>,
+    },
+    /// Put something into the open turn; answered when that is durable.
+    Steer {
+        /// What the user says, under an id of its own.
+        send: Send,
+        /// Whether an answer under way is given up for it.
+        cut: bool,
+        /// The answer.
+        reply: Reply<Steered>,
     },
     /// The calls that wait for a decision.
     Approvals(Reply<Vec<PendingApproval>>),

@@ -43,16 +43,18 @@ impl State {
             }
             SessionMsg::Send(send, reply) => match self.accept(&send)? {
                 Err(error) => answer(reply, Err(error)),
-                Ok(()) => match self.ended_turn_of(&send.id) {
-                    Some(turn) => self.answer_ended(turn, reply),
-                    None => self.waiters.for_result(send.id, reply),
+                Ok(()) => match (self.ended_turn_of(&send.id), self.steered_into(&send.id)) {
+                    (Some(turn), _) => self.answer_ended(turn, reply),
+                    (None, Some(turn)) => self.waiters.for_turn(turn, reply),
+                    (None, None) => self.waiters.for_result(send.id, reply),
                 },
             },
             SessionMsg::Accept(send, reply) => match self.accept(&send)? {
                 Err(error) => answer(reply, Err(error)),
-                Ok(()) => match self.started_turn_of(&send.id) {
-                    Some(turn) => answer(reply, Ok(turn)),
-                    None => self.waiters.for_start(send.id, reply),
+                Ok(()) => match (self.steered_into(&send.id), self.started_turn_of(&send.id)) {
+                    (Some(turn), _) => self.facts.when_durable(move || answer(reply, Ok(turn))),
+                    (None, Some(turn)) => answer(reply, Ok(turn)),
+                    (None, None) => self.waiters.for_start(send.id, reply),
                 },
             },
             SessionMsg::Await(turn, reply) => self.on_await(turn, reply),
@@ -64,6 +66,7 @@ impl State {
             SessionMsg::Interrupt { by, reason, turn, reply } => {
                 self.on_interrupt(by, reason, turn, reply)?
             }
+            SessionMsg::Steer { send, cut, reply } => self.on_steer(&send, cut, reply)?,
             SessionMsg::Approvals(reply) => answer(reply, Ok(self.facts.view().approvals.clone())),
             SessionMsg::Approve { call, arguments, decision, by, reply } => {
                 self.on_approve(call, arguments, decision, by, reply)?
@@ -146,20 +149,21 @@ impl State {
                 Err(SessionError::Unresolved { session: session(), missing })
             });
         }
+        if send.when_busy == WhenBusy::Steer && self.steerable().is_some() {
+            if let Some(refusal) = self.refusal_of_input(send, size).or_else(|| self.refusal_of_steer()) {
+                return Ok(Err(refusal));
+            }
+            self.steer(send, hash)?;
+            return Ok(Ok(()));
+        }
         let queued = conversation.queue().len();
         let busy = conversation.turn().is_some() || queued > 0;
         let refusal = if matches!(self.phase, Phase::Stopping(_)) {
             Some(SessionError::Stopped(session()))
         } else if conversation.settings().is_none() {
             Some(SessionError::NotFound(session()))
-        } else if send.is_blank() {
-            Some(SessionError::EmptyPrompt)
-        } else if !send.is_speech() {
-            Some(SessionError::NotSpeech)
-        } else if size > INPUT_LIMIT {
-            Some(SessionError::InputTooLarge { bytes: size, limit: INPUT_LIMIT })
-        } else if send.id.0.len() > KEY_LIMIT {
-            Some(SessionError::InputTooLarge { bytes: send.id.0.len(), limit: KEY_LIMIT })
+        } else if let Some(refusal) = self.refusal_of_input(send, size) {
+            Some(refusal)
         } else if queued >= QUEUE_LIMIT || (busy && send.when_busy == WhenBusy::Reject) {
             Some(SessionError::Busy { session: session(), queued })
         } else {
@@ -173,6 +177,20 @@ impl State {
         let (id, input) = (send.id.clone(), send.input.clone());
         self.facts.record(Event::Queued { send: id, input, hash })?;
         Ok(Ok(()))
+    }
+
+    /// Why an input is not taken, whatever is to become of it.
+    pub(crate) fn refusal_of_input(&self, send: &Send, size: usize) -> Option<SessionError> {
+        if send.is_blank() {
+            Some(SessionError::EmptyPrompt)
+        } else if !send.is_speech() {
+            Some(SessionError::NotSpeech)
+        } else if size > INPUT_LIMIT {
+            Some(SessionError::InputTooLarge { bytes: size, limit: INPUT_LIMIT })
+        } else {
+            let bytes = send.id.0.len();
+            (bytes > KEY_LIMIT).then_some(SessionError::InputTooLarge { bytes, limit: KEY_LIMIT })
+        }
     }
 
     fn started_turn_of(&self, send: &SendId) -> Option<TurnId> {
@@ -240,6 +258,12 @@ impl State {
             Some(already) => {
                 if !already {
                     self.interrupt(by, reason)?;
+                }
+                // Nobody is kept waiting for a disk that may be full for days.
+                if let Some(reason) = self.facts.parked() {
+                    let (session, reason) = (self.name.clone(), reason.to_owned());
+                    answer(reply, Err(SessionError::Parked { session, reason }));
+                    return Ok(());
                 }
                 self.facts.when_durable(move || answer(reply, Ok(true)));
             }

@@ -35,7 +35,8 @@ pub mod prelude {
     pub use ergane_otp::{Down, ExitReason, Incarnation};
     pub use ergane_provider::{Ollama, OpenAi, Scripted, ScriptedReply};
     pub use ergane_session::{
-        Activity, Session, SessionBuilder, SessionError, SessionEvent, SessionMsg, Status, TurnResult,
+        Activity, Session, SessionBuilder, SessionError, SessionEvent, SessionMsg, Status, Steered,
+        TurnResult,
         WhenBusy,
     };
     pub use ergane_tool::{Permission, PermissionRequest, Reach, Tool, ToolContext, ToolOutput, tool};

@@ -144,7 +144,9 @@ impl Conversation {
                 self.queue.push_back(QueuedSend { seq, send: send.clone(), input: input.clone() });
             }
             Event::TurnStarted { send } => self.start_turn(seq, at, send)?,
-            Event::ModelReplied { iteration, message, usage, cost, .. } => {
+            Event::ModelReplied { iteration, saw, message, usage, cost, .. } => {
+                let seen = open(&mut self.turn, "model_replied")?.take_steers(*saw);
+                self.say_all(seen);
                 let turn = open(&mut self.turn, "model_replied")?;
                 if message.role != Role::Assistant {
                     return Err(FoldError::Unexpected {
@@ -194,12 +196,27 @@ impl Conversation {
                     self.say(Arc::new(results));
                 }
             }
+            Event::Steered { send, input, hash } => {
+                let turn = open(&mut self.turn, "steered")?;
+                let record = SendRecord { hash: *hash, turn: Some(turn.id) };
+                turn.steers.push((seq, input.clone()));
+                turn.progress();
+                if self.sends.insert(send.clone(), record).is_some() {
+                    return Err(FoldError::Unexpected {
+                        event: "steered",
+                        why: "the send was accepted before",
+                    });
+                }
+            }
             Event::InterruptRequested { reason, .. } => {
                 let turn = open(&mut self.turn, "interrupt_requested")?;
                 turn.interrupted.get_or_insert_with(|| reason.clone());
             }
             Event::Recovered { .. } => open(&mut self.turn, "recovered")?.recover(at),
             Event::TurnEnded { turn, finish, error, partial, totals } => {
+                // What no reply has seen is part of the history all the same.
+                let rest = open(&mut self.turn, "turn_ended")?.take_steers(seq);
+                self.say_all(rest);
                 let open = open(&mut self.turn, "turn_ended")?;
                 if open.id != *turn || !open.batch.is_empty() {
                     return Err(FoldError::Unexpected {
@@ -253,6 +270,10 @@ impl Conversation {
         Ok(())
     }
 
+    fn say_all(&mut self, inputs: Vec<Vec<Part>>) {
+        inputs.into_iter().for_each(|input| self.say(Arc::new(Message::user(input))));
+    }
+
     /// Adds a message to what was said, and what a provider may see of it to what is sent.
     fn say(&mut self, message: Arc<Message>) {
         self.said.push(Arc::clone(&message));
@@ -266,14 +287,19 @@ impl Conversation {
         if message.role == Role::Assistant && message.is_empty() {
             return;
         }
-        match self.sent.last() {
-            Some(last) if last.role == Role::User && message.role == Role::User => {
-                let mut merged = Message::clone(last);
-                merged.parts.extend(message.parts.iter().cloned());
-                self.sent.replace_last(Arc::new(merged));
-            }
-            _ => self.sent.push(message),
+        send_on(&mut self.sent, message);
+    }
+}
+
+/// Adds a message to what is sent; users' messages that follow each other are one.
+fn send_on(sent: &mut History, message: Arc<Message>) {
+    match sent.last() {
+        Some(last) if last.role == Role::User && message.role == Role::User => {
+            let mut merged = Message::clone(last);
+            merged.parts.extend(message.parts.iter().cloned());
+            sent.replace_last(Arc::new(merged));
         }
+        _ => sent.push(message),
     }
 }
 

@@ -71,7 +71,10 @@ impl Conversation {
             let all_wait = calls.iter().all(|call| call.phase == CallPhase::AwaitingApproval);
             return if all_wait { Next::AwaitApproval { calls } } else { Next::RunTools { calls } };
         }
-        if let Some((reason, error)) = self.final_answer() {
+        // An answer that has not seen what was put in is not the last one.
+        if turn.steers.is_empty()
+            && let Some((reason, error)) = self.final_answer()
+        {
             return Next::Finish { reason, error };
         }
         match self.limit_met(turn) {

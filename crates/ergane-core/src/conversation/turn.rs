@@ -6,7 +6,7 @@ use crate::approval::{ApprovalCause, Decision, PendingApproval};
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::event::{Timestamp, TurnTotals};
-use crate::ids::{CallId, SendId, TurnId};
+use crate::ids::{CallId, SendId, Seq, TurnId};
 use crate::message::{ImageSource, Message, Origin, Part, Role, Text, ToolCall, ToolResult};
 use crate::settings::Settings;
 
@@ -43,6 +43,8 @@ pub struct OpenTurn {
     pub(super) batch: Vec<Call>,
     pub(super) mistakes: u32,
     pub(super) stalled: u32,
+    /// What was put in and is not said yet, because no reply has seen it.
+    pub(super) steers: Vec<(Seq, Vec<Part>)>,
     /// Why it is not recovered once more. A verdict, not a count: what closes its calls is no reason to go on.
     pub(super) given_up: Option<Text>,
     signature: Option<Digest>,
@@ -78,6 +80,7 @@ impl OpenTurn {
             batch: Vec::new(),
             mistakes: 0,
             stalled: 0,
+            steers: Vec::new(),
             given_up: None,
             signature: None,
             recoveries: Recoveries::default(),
@@ -97,6 +100,20 @@ impl OpenTurn {
     /// The calls that somebody must decide about, in call order.
     pub fn approvals(&self) -> Vec<PendingApproval> {
         self.batch.iter().filter_map(Call::pending).collect()
+    }
+
+    /// How many words were put in that no reply has seen yet.
+    pub fn unseen_steers(&self) -> usize {
+        self.steers.len()
+    }
+
+    /// Takes what was put in up to that position: it is said now. What a user says is new, so nothing stalls.
+    pub(super) fn take_steers(&mut self, upto: Seq) -> Vec<Vec<Part>> {
+        let seen = self.steers.partition_point(|(seq, _)| *seq <= upto);
+        if seen > 0 {
+            self.signature = None;
+        }
+        self.steers.drain(..seen).map(|(_, input)| input).collect()
     }
 
     /// Whether a call of this id waits for its result.

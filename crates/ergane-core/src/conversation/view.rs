@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Conversation, History, OpenTurn, QueuedSend, SendRecord, TurnRecord};
+use super::{Conversation, History, OpenTurn, QueuedSend, SendRecord, TurnRecord, send_on};
 use crate::approval::Decided;
 use crate::ids::{CallId, SendId, Seq, TurnId};
 use crate::message::{Message, Part, Role, Text};
@@ -17,12 +17,17 @@ impl Conversation {
     /// follow each other merged; no empty answer. (That arguments which are no object are sent as `{}` is the
     /// adapters' rule: [`ToolCall::arguments`](crate::ToolCall::arguments) tells them.)
     pub fn request(&self, tools: Arc<[ToolSpec]>) -> Option<ModelRequest> {
-        let settings = &self.turn.as_ref()?.settings;
+        let turn = self.turn.as_ref()?;
+        let settings = &turn.settings;
+        let mut messages = self.sent.clone();
+        for (_, input) in &turn.steers {
+            send_on(&mut messages, Arc::new(Message::user(input.clone())));
+        }
         Some(ModelRequest {
             system: settings.system_prompt.clone(),
             tools,
             stream: settings.stream,
-            ..ModelRequest::new(settings.model.clone(), self.sent.clone())
+            ..ModelRequest::new(settings.model.clone(), messages)
         })
     }
 
@@ -77,7 +82,8 @@ impl Conversation {
         self.cost
     }
 
-    /// Everything that was said, oldest first; of a round of tools that still runs, the results that are there.
+    /// Everything that was said, oldest first; of a round of tools that still runs, the results that are there, and at
+    /// the end what was put in and no reply has seen.
     pub fn messages(&self) -> History {
         let mut messages = self.said.clone();
         if let Some(turn) = &self.turn {
@@ -86,6 +92,8 @@ impl Conversation {
             if !parts.is_empty() {
                 messages.push(Arc::new(Message { role: Role::Tool, parts, origin: None }));
             }
+            let steers = turn.steers.iter().map(|(_, input)| Message::user(input.clone()));
+            steers.for_each(|said| messages.push(Arc::new(said)));
         }
         messages
     }

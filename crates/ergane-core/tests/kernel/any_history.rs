@@ -310,7 +310,7 @@ fn the_random_histories_reach_every_corner() {
         }
     }
     assert!(left_behind > 0);
-    let corners = "SessionStarted SettingsChanged Queued TurnStarted ModelReplied ToolStarted ToolProcess ToolFinished ApprovalRequested ApprovalDecided AwaitingApproval Denied DoneOtherwise \
+    let corners = "SessionStarted SettingsChanged Queued TurnStarted ModelReplied ToolStarted ToolProcess ToolFinished ApprovalRequested ApprovalDecided AwaitingApproval Denied DoneOtherwise Steered \
         InterruptRequested Recovered TurnEnded Fresh InFlight Again CutOff Poisoned stop length refused max_turns \
         max_budget_usd consecutive_mistakes no_progress during_execution interrupted provider_auth";
     let missed: Vec<&str> = corners.split_whitespace().filter(|corner| !seen.contains(*corner)).collect();

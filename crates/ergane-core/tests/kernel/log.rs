@@ -92,6 +92,18 @@ impl Log {
         usage: Option<Usage>,
         cost: Option<MicroUsd>,
     ) -> Event {
+        self.replied_to(self.conversation.seq(), parts, stop, usage, cost)
+    }
+
+    /// A reply to a request that was built at that position.
+    pub(crate) fn replied_to(
+        &self,
+        saw: Seq,
+        parts: Vec<Part>,
+        stop: StopReason,
+        usage: Option<Usage>,
+        cost: Option<MicroUsd>,
+    ) -> Event {
         let origin = Origin {
             provider: "scripted".into(),
             api: "scripted".into(),
@@ -101,7 +113,7 @@ impl Log {
         };
         let message = Message { role: Role::Assistant, parts, origin: Some(origin) };
         let reply = ModelReply { message, usage, cost };
-        self.conversation.replied(reply, self.conversation.seq(), 1).expect("a turn is open")
+        self.conversation.replied(reply, saw, 1).expect("a turn is open")
     }
 
     /// The model answers in words.
@@ -140,6 +152,14 @@ impl Log {
         let index = self.conversation.turn().expect("a turn is open").totals.tool_calls + 1;
         self.ask(&[tool]);
         self.finish(index, text);
+    }
+
+    /// Somebody puts in a word.
+    pub(crate) fn steer(&mut self, text: &str) {
+        self.sends += 1;
+        let send = SendId::from(&*format!("s{}", self.sends));
+        let hash = Digest::of(text.as_bytes());
+        self.push(Event::Steered { send, input: vec![text.into()], hash });
     }
 
     /// The process dies; the session is opened again `after` milliseconds later.

@@ -19,3 +19,4 @@ mod limits;
 mod next_after_a_crash;
 mod records;
 mod settings_laws;
+mod steering;

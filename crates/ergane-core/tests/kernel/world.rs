@@ -55,6 +55,8 @@ pub(crate) struct World {
     left: BTreeMap<CallId, (i32, u64)>,
     /// A model that asks for the same call for ever, of a tool that says the same for ever.
     stubborn: bool,
+    /// A model call under way: the position at which its request was built.
+    asked: Option<Seq>,
 }
 
 const NAMES: [&str; 5] = ["read", "bash", "todo", "glob", "no such\ttool"];
@@ -87,6 +89,7 @@ impl World {
             processes: BTreeMap::new(),
             left: BTreeMap::new(),
             stubborn: false,
+            asked: None,
         }
     }
 
@@ -106,6 +109,12 @@ impl World {
         self.log.now.0 += dice.pick(&[1, 0, 50, 20_000, -5])?;
         let in_turn = self.log.conversation.turn().is_some();
         match dice.roll(20)? {
+            16 if in_turn => {
+                self.log.steer(dice.pick(&["faster", " "])?);
+                if dice.once_in(3)? {
+                    self.asked = None; // it cuts the stream
+                }
+            }
             17 => self.queue(dice)?,
             18 if in_turn => {
                 let after = dice.pick(&[1, 1_000, 200_000])?;
@@ -131,6 +140,9 @@ impl World {
             Next::CallModel { .. } if dice.once_in(12)? => {
                 let error = ProviderError::new(ErrorKind::Auth, "no key");
                 self.end(error.kind.finish_reason(), Some(TurnError::from(&error)), None);
+            }
+            Next::CallModel { .. } if self.asked.is_none() && dice.once_in(2)? => {
+                self.asked = Some(self.log.conversation.seq());
             }
             Next::CallModel { .. } => self.reply(dice)?,
             Next::RunTools { .. } if dice.once_in(40)? => {
@@ -164,6 +176,7 @@ impl World {
     /// The process dies, and the session is opened again.
     pub(crate) fn crash(&mut self, after: i64) {
         self.running.clear();
+        self.asked = None;
         self.left.append(&mut self.processes);
         self.log.recover(after);
     }
@@ -214,7 +227,8 @@ impl World {
         if self.stubborn {
             parts = vec![call("read", "{}", true)];
         }
-        let event = self.log.replied(parts, stop, usage, cost);
+        let saw = self.asked.take().unwrap_or(self.log.conversation.seq());
+        let event = self.log.replied_to(saw, parts, stop, usage, cost);
         self.log.push(event);
         Some(())
     }
@@ -357,7 +371,7 @@ impl World {
         let asked = self.log.conversation.messages().last().is_some_and(|m| m.role != Role::Assistant);
         match self.running.first().copied() {
             Some(id) => self.go_on(id, dice)?,
-            None if open == 0 && asked => self.reply(dice)?,
+            None if open == 0 && asked && self.asked.is_some() => self.reply(dice)?,
             None => {}
         }
         Some(())
@@ -367,6 +381,7 @@ impl World {
         self.running.clear();
         self.processes.clear();
         self.left.clear();
+        self.asked = None;
         self.log.end(finish, error, partial);
     }
 }

@@ -176,6 +176,11 @@ pub fn one_of_each() -> Vec<Event> {
             decision: Decision::Deny { reason: "not today".into() },
             by: "a person".into(),
         },
+        Event::Steered {
+            send: SendId("key-2".into()),
+            input: vec![Part::text("No, the other one.")],
+            hash: Digest::of(b"other"),
+        },
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use ergane_core::{Envelope, Epoch, Event, SendId, Seq, SessionName};
+use ergane_core::{Envelope, Epoch, Event, SendId, Seq, SessionName, TurnId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::append::{Append, AppendError, Prepared};
@@ -250,8 +250,9 @@ fn write_one(
         let (seq, epoch) = (int(row.seq), int(row.epoch));
         insert.execute(params![sid, seq, epoch, row.kind, row.ver, row.at, row.body, row.crc])?;
     }
+    let open = tally.open_turn;
     append.events.iter().for_each(|event| tally.apply(event));
-    write_sends(connection, sid, append)?;
+    write_sends(connection, sid, open, append)?;
     write_tally(connection, sid, append.next_seq(), &tally)?;
     Ok(Ok(()))
 }
@@ -312,10 +313,27 @@ fn write_tally(
 }
 
 /// Keeps the table of sends. The first of two sends with one id stands.
-fn write_sends(connection: &Connection, sid: i64, append: &Append) -> Result<(), rusqlite::Error> {
+fn write_sends(
+    connection: &Connection,
+    sid: i64,
+    mut open: Option<TurnId>,
+    append: &Append,
+) -> Result<(), rusqlite::Error> {
     let mut complete: Vec<&SendId> = Vec::new();
     for (index, envelope) in append.events.iter().enumerate() {
+        if let Event::TurnStarted { .. } = &envelope.event {
+            open = Some(TurnId(envelope.seq.0));
+        }
         match &envelope.event {
+            Event::Steered { send, hash, .. } => {
+                let turn = open.map(|turn| int(turn.0));
+                connection
+                    .prepare_cached(
+                        "INSERT INTO dedupe(sid, send_id, input_hash, turn) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT DO NOTHING",
+                    )?
+                    .execute(params![sid, &*send.0, hash.to_string(), turn])?;
+            }
             Event::Queued { send, hash, .. } => {
                 // Mostly its turn starts in the same append: then one write does for both.
                 let turn = append.events.iter().skip(index).find_map(|later| turn_of(later, send));

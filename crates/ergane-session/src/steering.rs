@@ -1,0 +1,76 @@
+//! Taking a word into the open turn.
+
+use ergane_core::{Digest, Event, Next, SendId, TurnId};
+use ractor::ActorProcessingErr;
+
+use crate::actor::{Phase, State};
+use crate::error::SessionError;
+use crate::message::{Reply, Send, Steered};
+use crate::requests::QUEUE_LIMIT;
+use crate::waiters::answer;
+
+impl State {
+    pub(crate) fn on_steer(
+        &mut self,
+        send: &Send,
+        cut: bool,
+        reply: Reply<Steered>,
+    ) -> Result<(), ActorProcessingErr> {
+        let encoded = send.encoded();
+        let (size, hash) = (encoded.len(), Digest::of(&encoded));
+        // Asked again, after a death in between, it is answered from what is known of it.
+        if let Some(known) = self.facts.conversation().send(&send.id) {
+            if known.hash == hash && known.turn.is_some() {
+                self.facts.when_durable(move || answer(reply, Ok(Steered::Entered)));
+            } else {
+                answer(reply, Err(SessionError::KeyReused(send.id.clone())));
+            }
+            return Ok(());
+        }
+        if let Some(refusal) = self.refusal_of_input(send, size) {
+            answer(reply, Err(refusal));
+        } else if self.steerable().is_none() {
+            self.facts.when_durable(move || answer(reply, Ok(Steered::TurnOver)));
+        } else if let Some(refusal) = self.refusal_of_steer() {
+            answer(reply, Err(refusal));
+        } else {
+            self.steer(send, hash)?;
+            if cut {
+                self.cut_model_call();
+            }
+            self.facts.when_durable(move || answer(reply, Ok(Steered::Entered)));
+        }
+        Ok(())
+    }
+
+    /// The open turn, when it takes something in.
+    pub(crate) fn steerable(&self) -> Option<TurnId> {
+        let conversation = self.facts.conversation();
+        let turn = conversation.turn().filter(|turn| turn.interrupted.is_none())?;
+        let goes_on = matches!(self.phase, Phase::Live) && !matches!(conversation.next(), Next::Finish { .. });
+        goes_on.then_some(turn.id)
+    }
+
+    /// Why the open turn takes nothing more in now.
+    pub(crate) fn refusal_of_steer(&self) -> Option<SessionError> {
+        let waiting = self.facts.conversation().turn().map_or(0, |turn| turn.unseen_steers());
+        if waiting >= QUEUE_LIMIT {
+            return Some(SessionError::Busy { session: self.name.clone(), queued: waiting });
+        }
+        self.is_unresolved()
+            .then(|| SessionError::Unresolved { session: self.name.clone(), missing: self.missing() })
+    }
+
+    pub(crate) fn steer(&mut self, send: &Send, hash: Digest) -> Result<(), ActorProcessingErr> {
+        self.recover_at_last()?;
+        let (id, input) = (send.id.clone(), send.input.clone());
+        self.facts.record(Event::Steered { send: id, input, hash })?;
+        Ok(())
+    }
+
+    /// The open turn that this send was put into.
+    pub(crate) fn steered_into(&self, send: &SendId) -> Option<TurnId> {
+        let turn = self.facts.conversation().turn().filter(|turn| turn.send != *send)?;
+        (self.facts.conversation().send(send)?.turn == Some(turn.id)).then_some(turn.id)
+    }
+}
