@@ -19,8 +19,8 @@ use crate::context::{SessionContext, process_name};
 use crate::error::SessionError;
 use crate::message::{Reply, SessionMsg};
 use crate::send::SendMessage;
-use crate::steer::Steer;
 use crate::status::{Activity, Status};
+use crate::steer::Steer;
 use crate::subscription::Subscription;
 
 /// How long a question waits that a session answers at once: 30 s. Only a session that loads, or restarts, takes time.

@@ -47,7 +47,8 @@ impl State {
     pub(crate) fn steerable(&self) -> Option<TurnId> {
         let conversation = self.facts.conversation();
         let turn = conversation.turn().filter(|turn| turn.interrupted.is_none())?;
-        let goes_on = matches!(self.phase, Phase::Live) && !matches!(conversation.next(), Next::Finish { .. });
+        let goes_on =
+            matches!(self.phase, Phase::Live) && !matches!(conversation.next(), Next::Finish { .. });
         goes_on.then_some(turn.id)
     }
 

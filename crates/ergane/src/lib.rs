@@ -36,8 +36,7 @@ pub mod prelude {
     pub use ergane_provider::{Ollama, OpenAi, Scripted, ScriptedReply};
     pub use ergane_session::{
         Activity, Session, SessionBuilder, SessionError, SessionEvent, SessionMsg, Status, Steered,
-        TurnResult,
-        WhenBusy,
+        TurnResult, WhenBusy,
     };
     pub use ergane_tool::{Permission, PermissionRequest, Reach, Tool, ToolContext, ToolOutput, tool};
     pub use ergane_tools::Tools;

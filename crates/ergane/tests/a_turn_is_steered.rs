@@ -14,7 +14,11 @@ use serde_json::json;
 use tokio::time::Instant;
 
 /// Reads events until one is as wanted.
-async fn event(events: &mut Subscription, what: &str, wanted: impl Fn(&SessionEvent) -> bool) -> SessionEvent {
+async fn event(
+    events: &mut Subscription,
+    what: &str,
+    wanted: impl Fn(&SessionEvent) -> bool,
+) -> SessionEvent {
     loop {
         let event = soon(what, events.next()).await.expect("the session lives").expect("readable");
         if wanted(&event) {
@@ -233,7 +237,8 @@ async fn an_interrupt_of_a_parked_session_is_told_so_at_once_and_done_when_it_ca
     let dir = tempfile::tempdir().unwrap();
     let ((model, mut asked), (tools, mut calls)) = (model(), hand_tools(&[("bash", Effect::Write)]));
     let journal = Sqlite::options().max_bytes(64 * 8192).open(dir.path().join("j.db")).unwrap();
-    let system = System::builder().provider("test", model).tools(tools).journal(journal).start().await.unwrap();
+    let system =
+        System::builder().provider("test", model).tools(tools).journal(journal).start().await.unwrap();
     let session = system.session("a").start().await.unwrap();
     let send = sending(&session, "go");
     asked.next().await.call(&[("bash", json!({"filler": "x".repeat(600_000)}))]);

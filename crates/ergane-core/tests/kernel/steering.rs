@@ -113,11 +113,8 @@ fn what_a_user_puts_in_is_new_so_the_same_round_after_it_is_no_stall() {
 
 #[test]
 fn a_word_needs_an_open_turn_and_an_id_of_its_own() {
-    let steered = |send: &str| Event::Steered {
-        send: send.into(),
-        input: vec!["x".into()],
-        hash: Digest::of(b"x"),
-    };
+    let steered =
+        |send: &str| Event::Steered { send: send.into(), input: vec!["x".into()], hash: Digest::of(b"x") };
     let mut log = Log::in_a_turn();
     log.push(steered("a"));
     assert!(log.try_push(steered("a")).is_err());

@@ -79,6 +79,11 @@ pub(super) fn queued(send: &str, text: &str) -> Event {
     Event::Queued { send: send.into(), input, hash: Digest::of(text.as_bytes()) }
 }
 
+pub(super) fn steered(send: &str, text: &str) -> Event {
+    let input = vec![Part::text(text)];
+    Event::Steered { send: send.into(), input, hash: Digest::of(text.as_bytes()) }
+}
+
 pub(super) fn turn_started(send: &str) -> Event {
     Event::TurnStarted { send: send.into() }
 }

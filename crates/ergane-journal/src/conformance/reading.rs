@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ergane_core::{Cost, Digest, Event, MicroUsd, Seq, SettingsPatch, Timestamp, TurnId, Usage};
 
 use crate::conformance::facts::{
-    Incarnation, name, one_of_each, queued, replied, started, turn_ended, turn_started,
+    Incarnation, name, one_of_each, queued, replied, started, steered, turn_ended, turn_started,
 };
 use crate::error::JournalError;
 use crate::store::{Journal, Sent};
@@ -85,6 +85,15 @@ pub fn a_send_is_found_by_its_id(make: &dyn Fn() -> Arc<dyn Journal>) {
     // The first of two sends of one id stands.
     a.append(vec![turn_ended(3), queued("k", "again"), turn_started("k")]).unwrap();
     assert_eq!(sent("a", "k"), Some(Sent { hash, turn: Some(TurnId(3)) }));
+
+    // What was put into an open turn is that turn's, also when both come in one append.
+    let open = a.next.0 - 1;
+    a.append(vec![steered("word", "text")]).unwrap();
+    assert_eq!(sent("a", "word"), Some(Sent { hash, turn: Some(TurnId(open)) }));
+    let next = TurnId(a.next.0 + 2);
+    let events = vec![turn_ended(open), queued("z", "x"), turn_started("z"), steered("other", "text")];
+    a.append(events).unwrap();
+    assert_eq!(sent("a", "other"), Some(Sent { hash, turn: Some(next) }));
 }
 
 /// The summary is that of exactly the events that are stored.
