@@ -75,6 +75,7 @@
 //! [`SecretString`](secrecy::SecretString) from there to the header, is sent to no other server than it was meant for, and
 //! is taken out of whatever a server says back.
 
+mod anthropic;
 mod error;
 mod http;
 mod models;
@@ -87,6 +88,7 @@ mod scripted;
 mod site;
 pub mod wire;
 
+pub use anthropic::Anthropic;
 pub use error::SetupError;
 pub use models::{EmbedRequest, Embeddings, ModelInfo};
 pub use ollama::Ollama;

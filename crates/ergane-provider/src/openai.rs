@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
+use ergane_core::{ModelReply, ProviderError, Text};
 
 use crate::http::{KeySource, PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
-use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall, invalid};
-use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
+use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
+use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, only_model, site_settings};
 use crate::wire::openai::{self as wire, API, Decoder, Flavor};
 
 /// OpenAI's own base URL.
@@ -73,7 +73,8 @@ impl OpenAi {
 
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
-            call.request.model = self.site.usual_model(|| self.ask_for_the_only_model()).await?;
+            call.request.model =
+                self.site.usual_model(|| async { only_model(&self.list().await?, &self.endpoint()) }).await?;
         }
         let flavor = self.flavor();
         self.site
@@ -83,26 +84,6 @@ impl OpenAi {
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
         self.site.json(wire::models_request(), LISTING, wire::models).await
-    }
-
-    async fn ask_for_the_only_model(&self) -> Result<Text, ProviderError> {
-        let models = self.list().await?;
-        match models.as_slice() {
-            [one] => Ok(one.id.clone()),
-            [] => {
-                let message = format!("no model was named, and {} lists none; name one", self.endpoint());
-                Err(ProviderError::new(ErrorKind::ModelNotFound, message))
-            }
-            several => {
-                let names: Vec<&str> = several.iter().take(10).map(|model| &*model.id).collect();
-                let more = if several.len() > names.len() { ", …" } else { "" };
-                Err(invalid(format!(
-                    "no model was named, and {} has several; name one of: {}{more}",
-                    self.endpoint(),
-                    names.join(", ")
-                )))
-            }
-        }
     }
 }
 

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{ModelReply, ProviderError, Text};
+use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::http::{Exchange, KeySource, Server};
+use crate::models::ModelInfo;
 use crate::provider::{Endpoint, ProviderCall, invalid};
 use crate::wire::{CallInfo, Decoder, Head, HttpRequest, Redactor};
 
@@ -109,6 +110,25 @@ impl Site {
             other.server.key = KeySource::Env(variable.clone());
         }
         Ok(other)
+    }
+}
+
+/// The model of a server that lists one only. With none or several of them, one must be named.
+pub(crate) fn only_model(models: &[ModelInfo], at: &str) -> Result<Text, ProviderError> {
+    match models {
+        [one] => Ok(one.id.clone()),
+        [] => {
+            let message = format!("no model was named, and {at} lists none; name one");
+            Err(ProviderError::new(ErrorKind::ModelNotFound, message))
+        }
+        several => {
+            let names: Vec<&str> = several.iter().take(10).map(|model| &*model.id).collect();
+            let more = if several.len() > names.len() { ", …" } else { "" };
+            Err(invalid(format!(
+                "no model was named, and {at} has several; name one of: {}{more}",
+                names.join(", ")
+            )))
+        }
     }
 }
 

@@ -35,7 +35,6 @@ pub(crate) enum KeyHeader {
     /// `Authorization: Bearer KEY`.
     Bearer,
     /// A header of this name, with nothing but the key.
-    #[allow(dead_code, reason = "the formats that need it follow")]
     Named(&'static str),
 }
 

@@ -86,10 +86,21 @@ impl Assembly {
     }
 
     /// A part that came whole. A call says by its `complete` whether it did.
-    #[expect(dead_code, reason = "for the formats that come next")]
     pub(crate) fn part(&mut self, part: Part) {
         self.seal();
         self.parts.push(part);
+    }
+
+    /// A call that came whole, or that was cut.
+    pub(crate) fn call(&mut self, slot: Slot, whole: bool) {
+        self.part(Part::ToolCall(slot.into_call(whole)));
+    }
+
+    /// Throws away what has come, but not that it was shown.
+    pub(crate) fn discard(&mut self) {
+        self.seal();
+        self.parts.clear();
+        self.slots.clear();
     }
 
     /// The part that came last, when nothing is being written after it.
@@ -123,6 +134,20 @@ impl Assembly {
         if !text.is_empty() {
             self.reasoning_field = self.reasoning_field.or(field);
             self.reasoning.push_str(text);
+            self.show(StreamEvent::Reasoning(text.into()), events);
+        }
+    }
+
+    /// Shows a piece of text that its format keeps itself until it is whole.
+    pub(crate) fn show_text(&mut self, text: &str, events: &mut Vec<StreamEvent>) {
+        if !text.is_empty() {
+            self.show(StreamEvent::Text(text.into()), events);
+        }
+    }
+
+    /// The same for a piece of reasoning.
+    pub(crate) fn show_reasoning(&mut self, text: &str, events: &mut Vec<StreamEvent>) {
+        if !text.is_empty() {
             self.show(StreamEvent::Reasoning(text.into()), events);
         }
     }
@@ -175,21 +200,15 @@ impl Assembly {
     fn message(&mut self, stop: StopReason, calls_complete: bool) -> Message {
         self.seal();
         let mut parts = std::mem::take(&mut self.parts);
+        let slots = std::mem::take(&mut self.slots);
+        parts.extend(slots.into_iter().map(|slot| Part::ToolCall(slot.into_call(true))));
         for part in &mut parts {
             if let Part::ToolCall(call) = part {
                 call.complete &= calls_complete;
+                if call.complete && call.arguments.trim().is_empty() {
+                    call.arguments = "{}".into();
+                }
             }
-        }
-        for slot in std::mem::take(&mut self.slots) {
-            let empty = slot.arguments.trim().is_empty();
-            parts.push(Part::ToolCall(ToolCall {
-                id: CallId::UNNUMBERED,
-                wire_id: slot.id.map(Into::into),
-                name: slot.name.into(),
-                arguments: if empty && calls_complete { "{}".into() } else { slot.arguments.into() },
-                complete: calls_complete,
-                extra: slot.extra,
-            }));
         }
         let origin = Origin {
             provider: self.call.provider.clone(),
@@ -201,5 +220,18 @@ impl Assembly {
             stop,
         };
         Message { role: Role::Assistant, parts, origin: Some(origin) }
+    }
+}
+
+impl Slot {
+    fn into_call(self, complete: bool) -> ToolCall {
+        ToolCall {
+            id: CallId::UNNUMBERED,
+            wire_id: self.id.map(Into::into),
+            name: self.name.into(),
+            arguments: self.arguments.into(),
+            complete,
+            extra: self.extra,
+        }
     }
 }

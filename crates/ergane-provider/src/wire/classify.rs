@@ -209,6 +209,12 @@ fn by_words(text: &str) -> Option<ErrorKind> {
                 "must be a response to a preceding message with 'tool_calls'",
                 "must be passed back to the api",
                 "not the same number of function calls and responses",
+                "blocks in the latest assistant message cannot be modified",
+                "expected `thinking`",
+                "expected thinking or redacted_thinking",
+                "without `tool_result` blocks",
+                "without tool_result blocks",
+                "unexpected `tool_use_id`",
                 "unexpected role",
             ],
         ),
@@ -256,6 +262,11 @@ pub(crate) fn http_error(call: &CallInfo, head: &Head, body: &[u8]) -> ProviderE
 /// An error that came inside an answer whose status was a success.
 pub(crate) fn stream_error(call: &CallInfo, wire: &WireError) -> ProviderError {
     provider_error(call, None, wire)
+}
+
+/// The same where the error's own type says which status it would have had.
+pub(crate) fn stream_error_as(call: &CallInfo, wire: &WireError, status: Option<u16>) -> ProviderError {
+    ProviderError { status: None, ..provider_error(call, status, wire) }
 }
 
 fn provider_error(call: &CallInfo, status: Option<u16>, wire: &WireError) -> ProviderError {

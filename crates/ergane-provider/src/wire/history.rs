@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use ergane_core::{CallId, Message, ModelRequest, Part, Reasoning, Role, ToolCall, ToolResult};
+use ergane_core::{CallId, Digest, Message, ModelRequest, Part, Reasoning, Role, ToolCall, ToolResult};
 
 const LONGEST_ID: usize = 64;
 const LONGEST_NAME: usize = 64;
@@ -24,10 +24,8 @@ pub(crate) enum Turn<'a> {
         /// The complete calls of the message, in its order.
         calls: Vec<WireCall<'a>>,
         /// For formats that replay parts in their order.
-        #[expect(dead_code, reason = "for the formats that come next")]
         message: &'a Message,
         /// Whether it is this model's own, so that what is opaque in it goes back.
-        #[expect(dead_code, reason = "for the formats that come next")]
         own: bool,
     },
     /// One for every call of the assistant turn before, in its order.
@@ -64,14 +62,13 @@ const FAILED: &str = "Error: ";
 
 impl WireResult<'_> {
     /// The text alone, for formats that say beside it whether the call failed.
-    #[expect(dead_code, reason = "for the formats that come next")]
     pub(crate) fn bare_text(&self) -> &str {
         if self.is_error { self.text.strip_prefix(FAILED).unwrap_or(&self.text) } else { &self.text }
     }
 }
 
 /// The turns of `request` for the provider registered as `provider`, which speaks `api`.
-pub(crate) fn turns<'a>(request: &'a ModelRequest, provider: &str, api: &str) -> Vec<Turn<'a>> {
+pub(crate) fn turns<'a>(request: &'a ModelRequest, provider: &str, api: &str, ids: IdRule) -> Vec<Turn<'a>> {
     let mut turns = Vec::with_capacity(request.messages.len());
     let mut used = HashSet::new();
     let mut messages = request.messages.iter().peekable();
@@ -87,7 +84,7 @@ pub(crate) fn turns<'a>(request: &'a ModelRequest, provider: &str, api: &str) ->
                     .calls()
                     .filter(|call| call.complete)
                     .map(|call| {
-                        let id = wire_id(call, own, &mut used);
+                        let id = wire_id(call, own, ids, &mut used);
                         let given = own && call.wire_id.as_deref() == Some(&id);
                         WireCall { id, name: legal_name(&call.name), call, own: same_model, given }
                     })
@@ -102,8 +99,14 @@ pub(crate) fn turns<'a>(request: &'a ModelRequest, provider: &str, api: &str) ->
                     .iter()
                     .map(|call| answer(call, answers.get_mut(&call.call.id).and_then(VecDeque::pop_front)))
                     .collect();
+                let text = message.text();
+                let opaque = |part: &Part| same_model && matches!(part, Part::Opaque(_));
+                if text.is_empty() && calls.is_empty() && !message.parts.iter().any(opaque) {
+                    // An answer that was cut off before it said anything; strict servers refuse such turns.
+                    continue;
+                }
                 turns.push(Turn::Assistant {
-                    text: message.text(),
+                    text,
                     reasoning: if same_model { reasoning(message).collect() } else { Vec::new() },
                     calls,
                     message,
@@ -142,23 +145,57 @@ fn answer<'a>(call: &WireCall<'a>, result: Option<&'a ToolResult>) -> WireResult
     }
 }
 
+/// Which ids of calls a format allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum IdRule {
+    /// Up to 64 printable characters.
+    Printable,
+    /// Up to 64 letters, digits, hyphens and underscores.
+    Word,
+    /// Nine letters or digits.
+    #[allow(dead_code, reason = "the server that needs it follows")]
+    Nine,
+}
+
+impl IdRule {
+    fn allows(self, id: &str) -> bool {
+        let chars = |legal: fn(char) -> bool| id.chars().all(legal);
+        match self {
+            Self::Printable => (1..=LONGEST_ID).contains(&id.len()) && chars(|c| c.is_ascii_graphic()),
+            Self::Word => {
+                (1..=LONGEST_ID).contains(&id.len())
+                    && chars(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+            }
+            Self::Nine => id.len() == 9 && chars(|c| c.is_ascii_alphanumeric()),
+        }
+    }
+
+    /// An id made of ours; another one for every `n`.
+    fn make(self, id: CallId, n: u32) -> String {
+        let base = match n {
+            1 => format!("call_{}_{}", id.turn, id.index),
+            n => format!("call_{}_{}_{n}", id.turn, id.index),
+        };
+        match self {
+            Self::Printable | Self::Word => base,
+            Self::Nine => Digest::of(base.as_bytes()).to_string().chars().take(9).collect(),
+        }
+    }
+}
+
 /// The provider's own id when it can be used again, else one made of ours. Ids that a server gave twice, left out, or
 /// that another server gave become ids that are unique in the request.
-fn wire_id(call: &ToolCall, own: bool, used: &mut HashSet<String>) -> String {
+fn wire_id(call: &ToolCall, own: bool, ids: IdRule, used: &mut HashSet<String>) -> String {
     if let Some(id) = &call.wire_id
         && own
-        && (1..=LONGEST_ID).contains(&id.len())
-        && id.chars().all(|c| c.is_ascii_graphic())
+        && ids.allows(id)
         && used.insert(id.to_string())
     {
         return id.to_string();
     }
-    let base = format!("call_{}_{}", call.id.turn, call.id.index);
-    if used.insert(base.clone()) {
-        return base;
-    }
     // Calls that were never numbered share an id. There are fewer of them than numbers.
-    (2u32..).map(|n| format!("{base}_{n}")).find(|id| used.insert(id.clone())).unwrap_or(base)
+    let mut made = (1u32..).map(|n| ids.make(call.id, n));
+    made.find(|id| used.insert(id.clone())).unwrap_or_else(|| ids.make(call.id, 1))
 }
 
 /// A tool's name as every format allows it. Only a name that a model made up ever changes.

@@ -5,6 +5,7 @@
 //! socket, a clock or a task. So every trap of a format is a test of bytes in and events out, however the bytes are
 //! split, and the I/O around them is written once for all formats.
 
+pub mod anthropic;
 mod assembly;
 mod body;
 mod classify;
@@ -15,6 +16,7 @@ mod loose;
 pub mod ollama;
 pub mod openai;
 mod redact;
+mod schema;
 mod sse;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -22,6 +22,9 @@ pub(crate) trait Format {
 
     /// The stream is over, and no event has ended the reply: finishes it if it is proved complete.
     fn end_of_stream(&mut self, events: &mut Vec<StreamEvent>);
+
+    /// The reply is about to fail: what has come of it and is kept elsewhere is put into it.
+    fn before_failure(&mut self) {}
 }
 
 /// The decoder of a [`Format`].
@@ -40,6 +43,11 @@ impl<F: Format> SseReply<F> {
         Self { body: Body::new(call, head, plan, SseDecoder::new), format }
     }
 
+    fn fail(&mut self, error: ProviderError, events: &mut Vec<StreamEvent>) {
+        self.format.before_failure();
+        self.format.reply().fail(error, events);
+    }
+
     pub(crate) fn feed(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) {
         if self.format.reply().is_over() {
             return;
@@ -48,7 +56,7 @@ impl<F: Format> SseReply<F> {
         let fed = self.body.feed(bytes, |decoder, bytes| decoder.feed(bytes, &mut items));
         self.take(items, events);
         if let Err(error) = fed {
-            self.format.reply().fail(error, events);
+            self.fail(error, events);
         }
     }
 
@@ -62,7 +70,7 @@ impl<F: Format> SseReply<F> {
             Ok(())
         });
         match ended {
-            Err(error) => self.format.reply().fail(error, events),
+            Err(error) => self.fail(error, events),
             Ok(Some(whole)) => self.whole(&whole, broken, events),
             Ok(None) => {
                 self.take(items, events);
@@ -85,8 +93,8 @@ impl<F: Format> SseReply<F> {
                     if let Some(error) =
                         serde_json::from_str(&text).ok().as_ref().and_then(WireError::in_json)
                     {
-                        let reply = self.format.reply();
-                        reply.fail(stream_error(&reply.call, &error), events);
+                        let error = stream_error(&self.format.reply().call, &error);
+                        self.fail(error, events);
                     }
                 }
             }
@@ -101,7 +109,7 @@ impl<F: Format> SseReply<F> {
             None if error.is_eof() => stream_cut(&reply.call, "the JSON of the answer is not complete"),
             None => protocol(&reply.call, &format!("it is not JSON ({error})")),
         };
-        reply.fail(error, events);
+        self.fail(error, events);
     }
 
     fn end_of_stream(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
@@ -119,6 +127,6 @@ impl<F: Format> SseReply<F> {
             "the connection ended before the server said why it stopped"
         };
         let error = broken.unwrap_or_else(|| stream_cut(&reply.call, how));
-        reply.fail(error, events);
+        self.fail(error, events);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::API;
 use crate::wire::HttpRequest;
-use crate::wire::history::{Turn, WireCall, WireResult, object_text, turns};
+use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
 
 /// How deep references within a tool's schema are followed.
 const SCHEMA_DEPTH: usize = 16;
@@ -20,7 +20,7 @@ const SCHEMA_DEPTH: usize = 16;
 /// # Errors
 /// [`ErrorKind::Unsupported`] for an image behind a URL: this server takes bytes only.
 pub fn request(request: &ModelRequest, provider: &str, num_ctx: u32) -> Result<HttpRequest, ProviderError> {
-    let turns = turns(request, provider, API);
+    let turns = turns(request, provider, API, IdRule::Printable);
     let mut messages = Vec::with_capacity(turns.len() + 1);
     if let Some(system) = request.system.as_deref().filter(|system| !system.is_empty()) {
         messages.push(WireMessage {

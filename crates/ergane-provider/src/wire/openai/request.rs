@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::API;
 use crate::wire::HttpRequest;
-use crate::wire::history::{Turn, WireCall, WireResult, object_text, turns};
+use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
 
 /// What differs between OpenAI itself and those who speak its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Flavor {
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own.
 pub fn request(request: &ModelRequest, provider: &str, flavor: Flavor) -> HttpRequest {
-    let turns = turns(request, provider, API);
+    let turns = turns(request, provider, API, IdRule::Printable);
     let mut messages = Vec::with_capacity(turns.len() + 1);
     if let Some(system) = request.system.as_deref().filter(|system| !system.is_empty()) {
         messages.push(WireMessage::Text { role: "system", content: Content::Text(Cow::Borrowed(system)) });

@@ -258,12 +258,12 @@ fn reasoning_and_opaque_fields_go_back_to_the_same_model_in_their_field_and_to_n
 }
 
 #[test]
-fn an_answer_without_text_is_empty_text_and_a_refusal_is_text() {
+fn an_answer_that_says_nothing_is_left_out_and_a_refusal_is_text() {
     let value = messages(vec![
         assistant_from("p", "m", vec![]),
         assistant_from("p", "m", vec![Part::Refusal { text: "no".into() }]),
     ]);
-    assert_eq!(value, json!([{"role": "assistant", "content": ""}, {"role": "assistant", "content": "no"}]));
+    assert_eq!(value, json!([{"role": "assistant", "content": "no"}]));
 }
 
 #[test]

@@ -1,0 +1,130 @@
+//! Anthropic, and all who speak its Messages API.
+
+use std::sync::Arc;
+
+use ergane_core::{ModelReply, ProviderError, Text};
+
+use crate::http::{KeyHeader, KeySource, PathRules, Server};
+use crate::models::ModelInfo;
+use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
+use crate::site::{LISTING, Site, only_model, site_settings};
+use crate::wire::anthropic::{self as wire, API, Decoder};
+
+/// Anthropic's own base URL.
+const ANTHROPIC: &str = "https://api.anthropic.com";
+
+/// The model when none is named.
+const DEFAULT_MODEL: &str = "claude-sonnet-4-6";
+
+const KEY: &str = "ANTHROPIC_API_KEY";
+
+const KEY_HEADER: KeyHeader = KeyHeader::Named("x-api-key");
+
+const PATHS: PathRules = PathRules { strip: &["/v1/messages", "/v1/models", "/v1"], default: "" };
+
+/// A list of models that goes on longer is no list of models.
+const MOST_PAGES: usize = 20;
+
+/// Anthropic, or any server that speaks its Messages API: llama.cpp, Ollama, LiteLLM, DeepSeek, and so on.
+///
+/// The key is read at each call from `ANTHROPIC_API_KEY` or where the builder says. Anthropic itself needs one. Elsewhere
+/// it is optional; there `ANTHROPIC_API_KEY` is used when it is set, but never sent over plain HTTP to another machine.
+///
+/// ```
+/// use ergane_provider::{Anthropic, Provider};
+///
+/// assert_eq!(Anthropic::default().endpoint(), "https://api.anthropic.com");
+/// assert_eq!(Anthropic::new("localhost:8080/v1").endpoint(), "http://localhost:8080");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Anthropic {
+    site: Site,
+}
+
+impl Default for Anthropic {
+    /// Anthropic itself, with the key in `ANTHROPIC_API_KEY`.
+    fn default() -> Self {
+        Self::new(ANTHROPIC).model(DEFAULT_MODEL)
+    }
+}
+
+impl Anthropic {
+    /// The server at `base_url`, which is given without `/v1`. That it is no URL is told by every call.
+    pub fn new(base_url: impl AsRef<str>) -> Self {
+        let mut server = Server::new(base_url.as_ref(), &PATHS, KeySource::UsualEnv(KEY));
+        if server.base().is_ok_and(|base| !base.is_https() && !base.is_loopback()) {
+            server.key = KeySource::None;
+        }
+        server.key_header = KEY_HEADER;
+        let needs_key = server.base().is_ok_and(|base| base.host() == "api.anthropic.com");
+        Self { site: Site::new(server, API, needs_key) }
+    }
+
+    site_settings!();
+
+    /// The model to use when a request names none.
+    pub fn model(mut self, model: impl Into<Text>) -> Self {
+        self.site.model = model.into();
+        self
+    }
+
+    /// Sends the key as `Authorization: Bearer`, as gateways want it, and not as `x-api-key`.
+    pub fn bearer(mut self) -> Self {
+        self.site.server.key_header = KeyHeader::Bearer;
+        self
+    }
+
+    async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
+        if call.request.model.is_empty() {
+            call.request.model =
+                self.site.usual_model(|| async { only_model(&self.list().await?, &self.endpoint()) }).await?;
+        }
+        self.site.call(call, |call| wire::request(&call.request, &call.provider), Decoder::new).await
+    }
+
+    async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
+        let mut models = Vec::new();
+        let mut after: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let page = wire::models_request(after.as_deref());
+            let (more, next) = self.site.json(page, LISTING, wire::models).await?;
+            models.extend(more);
+            match next {
+                Some(next) if after.as_ref() != Some(&next) => after = Some(next),
+                _ => break,
+            }
+        }
+        Ok(models)
+    }
+}
+
+impl Provider for Anthropic {
+    fn api(&self) -> &'static str {
+        API
+    }
+
+    /// An empty name leaves the choice to the server, which must then list one model only.
+    fn default_model(&self) -> Option<Text> {
+        Some(self.site.model.clone())
+    }
+
+    fn endpoint(&self) -> String {
+        self.site.server.shown()
+    }
+
+    /// A key that was named for this server is not carried to another one.
+    fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
+        let mut site = self.site.moved(endpoint, |url| Self::new(url).site)?;
+        site.server.key_header = self.site.server.key_header;
+        Ok(Arc::new(Self { site }))
+    }
+
+    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
+        Box::pin(self.clone().run(call))
+    }
+
+    fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
+        let this = self.clone();
+        Box::pin(async move { this.list().await })
+    }
+}

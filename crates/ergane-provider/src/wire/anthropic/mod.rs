@@ -1,0 +1,16 @@
+//! Anthropic Messages: `POST /v1/messages`, and those who speak it too.
+
+mod decode;
+mod extra;
+mod model;
+mod request;
+
+pub use decode::Decoder;
+pub use extra::{models, models_request};
+pub use request::request;
+
+/// The name of the format, in [`Origin::api`](ergane_core::Origin).
+pub const API: &str = "anthropic";
+
+/// The version of the API that is spoken.
+const VERSION: &str = "2023-06-01";
