@@ -172,7 +172,7 @@ fn edge_33_an_overloaded_event_after_a_success_is_overloaded() {
     let (error, partial) = failure(&decoded);
     assert_eq!((error.kind, error.retryable, error.after_output), (ErrorKind::Overloaded, true, true));
     assert_eq!((error.status, partial.text()), (None, "so far".to_owned()));
-    let first = decode(&[overloaded.clone()]);
+    let first = decode(std::slice::from_ref(&overloaded));
     assert!(!failure(&first).0.after_output);
     let whole =
         run_every_way(Decoder::new, &Head::new(200, "application/json"), overloaded.to_string().as_bytes());
