@@ -21,9 +21,12 @@ pub(crate) struct Cli {
 /// Accepted by every command, before or after its words.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The journal: a file, or `:memory:` [default: $ERGANE_JOURNAL, else ergane.db in the user's data directory]
+    /// The journal: a file, or `:memory:` [default: $ERGANE_JOURNAL, else the configured one, else ergane/ergane.db in the user's data directory]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) journal: Option<PathBuf>,
+    /// The configuration [default: $ERGANE_CONFIG, else ergane/ergane.toml in the user's config directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// One JSON object on stdout at the end
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -45,8 +48,25 @@ pub(crate) enum Command {
     Send(SendArgs),
     /// Finish open turns left by a crash, and print how each ended
     Resume(ResumeArgs),
+    /// A conversation, turn by turn; without a name, on a new session
+    Chat(ChatArgs),
+    /// The calls of a session that wait for a decision, and the decision
+    Approve(ApproveArgs),
     /// The stored sessions
     Sessions(SessionsArgs),
+    /// The providers there are, and where their keys are
+    Providers,
+    /// The models that the providers have
+    Models(ModelsArgs),
+    /// The tools there are, and what they do to the world
+    Tools,
+    /// Looks whether configuration, journal, providers, sandbox and terminal are usable, and says how to mend them
+    Doctor,
+    /// Completions for a shell, to be sourced or put where it looks for them
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// The live supervision trees of the `ergane` processes that run on the same journal
     #[cfg(unix)]
     Top,
@@ -86,6 +106,44 @@ pub(crate) struct ResumeArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    /// The session [default: a new one]
+    pub(crate) session: Option<String>,
+    #[command(flatten)]
+    pub(crate) flags: TurnFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// The session
+    pub(crate) session: String,
+    /// The call, as the list of those that wait names it; may be left out when there is one only
+    pub(crate) call: Option<String>,
+    /// It runs
+    #[arg(long, conflicts_with = "deny")]
+    pub(crate) allow: bool,
+    /// It does not run, and the model is told so
+    #[arg(long)]
+    pub(crate) deny: bool,
+    /// Why not, for the model
+    #[arg(long, value_name = "TEXT", requires = "deny", conflicts_with = "allow")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsArgs {
+    /// Ask this provider only [default: all that are set up]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// Another place of the provider
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// The environment variable that holds the key
+    #[arg(long, value_name = "VAR")]
+    pub(crate) api_key_env: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SessionsArgs {
     #[command(subcommand)]
     pub(crate) command: Option<SessionsCommand>,
@@ -114,7 +172,7 @@ pub(crate) struct NameArg {
 /// What all commands that run a turn share. What is not given keeps what the session has stored.
 #[derive(Debug, Default, Args)]
 pub(crate) struct TurnFlags {
-    /// ollama, openai or scripted [default: the session's; else a reachable local Ollama, OPENAI_API_KEY, scripted]
+    /// ollama, openai, scripted or one of the configuration [default: the session's; else the configured one, a reachable local Ollama, OPENAI_API_KEY, scripted]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub(crate) provider: Option<String>,
     /// The model at the provider
@@ -148,7 +206,8 @@ pub(crate) struct TurnFlags {
     /// The folder that the tools work in, and are confined to
     #[arg(long, value_name = "DIR", help_heading = "Agent")]
     pub(crate) cwd: Option<PathBuf>,
-    /// What may run: default (what reads, and what is allowed), plan (only what reads), bypass (everything)
+    /// What may run unasked: default (what reads, and what is allowed), plan (only what reads, and nothing is asked),
+    /// accept-edits (edits of files too), bypass (everything)
     #[arg(long, value_enum, value_name = "MODE", help_heading = "Agent")]
     pub(crate) permissions: Option<Mode>,
     /// The only tools that may run; these are granted
@@ -178,7 +237,21 @@ pub(crate) struct TurnFlags {
 pub(crate) enum Mode {
     Default,
     Plan,
+    AcceptEdits,
     Bypass,
+}
+
+impl Mode {
+    /// The words for them.
+    pub(crate) fn words() -> Vec<String> {
+        let word = |mode: &Self| mode.to_possible_value().map(|value| value.get_name().to_owned());
+        Self::value_variants().iter().filter_map(word).collect()
+    }
+
+    /// The mode of that word.
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        Self::from_str(word, false).ok()
+    }
 }
 
 impl From<Mode> for PermissionMode {
@@ -186,6 +259,7 @@ impl From<Mode> for PermissionMode {
         match mode {
             Mode::Default => Self::Default,
             Mode::Plan => Self::Plan,
+            Mode::AcceptEdits => Self::AcceptEdits,
             Mode::Bypass => Self::Bypass,
         }
     }
@@ -223,18 +297,10 @@ mod tests {
     #[test]
     fn what_is_not_built_is_not_in_the_parser() {
         for line in [
-            "chat",
-            "approve a --allow",
-            "providers",
-            "models",
-            "tools",
-            "doctor",
             "sessions fork a b",
             "sessions rewind a --to 1",
             "sessions quarantine-lift a",
-            "--config c run x",
             "run x --mode react",
-            "run x --permissions accept-edits",
             "run x --key k",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
@@ -253,6 +319,9 @@ mod tests {
             "-q -v run x",
             "resume a --all",
             "send a",
+            "approve a --allow --deny",
+            "approve a --allow --reason x",
+            "completions csh",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -1,18 +1,22 @@
-//! Following a turn to its end, with one eye on the clock and one on Ctrl-C.
+//! Following a turn to its end, with one eye on the clock, one on Ctrl-C, and one on who is to be asked.
 
 use std::time::Duration;
 
 use ergane::OneShotStream;
-use ergane::core::TurnId;
-use ergane::session::{Session, SessionError, SessionEvent, Subscription, TurnResult, TurnStream};
-use tokio::time::Instant;
+use ergane::core::{CallId, Decision, TurnId};
+use ergane::session::{Activity, Session, SessionError, SessionEvent, Subscription, TurnResult, TurnStream};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::outcome::Failure;
 use crate::screen::Screen;
 use crate::signals::{Signal, Signals, ended_by};
+use crate::term::display::Question;
+use crate::term::keys::Keys;
 
 /// A pause before an interrupt that found no open turn is asked for again.
 const AGAIN: Duration = Duration::from_millis(20);
+/// How often what moves is moved, and how often it is looked whether a turn waits for nothing but a decision.
+const TICK: Duration = Duration::from_millis(100);
 
 /// A turn whose events can be told and whose result will come.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub(crate) enum Following {
 }
 
 impl Following {
-    /// The next event; `None` when no more come and the result tells.
+    /// The next event; `None` when no more come and the result tells. Dropping the future loses none.
     async fn next(&mut self) -> Option<SessionEvent> {
         match self {
             Self::OneShot(stream) => stream.next().await,
@@ -52,15 +56,108 @@ impl Following {
         }
     }
 
-    async fn run(mut self, screen: &mut Screen) -> Result<TurnResult, SessionError> {
-        while let Some(event) = self.next().await {
-            screen.event(&event);
-            if self.is_end(&event) {
-                break;
+    async fn run(mut self, screen: &mut Screen, session: &Session) -> Result<TurnResult, Failure> {
+        let keys = if screen.can_ask() { Keys::listen() } else { None };
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut undecided = Undecided::default();
+        if matches!(self, Self::Open { .. }) {
+            // What was asked before is not told again.
+            for pending in session.approvals().await? {
+                screen.pending(&pending);
+                undecided.add(pending.call, keys.as_ref());
             }
         }
-        self.result().await
+        screen.begin(session).await;
+        loop {
+            let key = async {
+                match &keys {
+                    Some(keys) if screen.question().is_some() => keys.next().await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                event = self.next() => {
+                    let Some(event) = event else { break };
+                    match &event {
+                        SessionEvent::ApprovalRequested { call, .. } => undecided.add(*call, keys.as_ref()),
+                        SessionEvent::ApprovalDecided { call, .. } => undecided.remove(*call),
+                        _ => {}
+                    }
+                    screen.event(&event);
+                    if self.is_end(&event) {
+                        break;
+                    }
+                }
+                key = key => answer(key, screen, session).await?,
+                _ = ticks.tick() => {
+                    screen.tick();
+                    if keys.is_none() && !undecided.is_empty() {
+                        undecided.check(session).await?;
+                    }
+                }
+            }
+        }
+        Ok(self.result().await?)
     }
+}
+
+/// The calls that somebody must decide about.
+#[derive(Debug, Default)]
+struct Undecided(Vec<CallId>);
+
+impl Undecided {
+    fn add(&mut self, call: CallId, keys: Option<&Keys>) {
+        // What was typed before the question was seen is no answer to it.
+        if let Some(keys) = keys.filter(|_| self.0.is_empty()) {
+            keys.forget();
+        }
+        self.0.push(call);
+    }
+
+    fn remove(&mut self, call: CallId) {
+        self.0.retain(|waiting| *waiting != call);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// An error as soon as the turn waits for nothing but a decision, which nobody here can make.
+    async fn check(&self, session: &Session) -> Result<(), Failure> {
+        if !matches!(session.status().await?.activity, Activity::AwaitingApproval { .. }) {
+            return Ok(());
+        }
+        let pending = session.approvals().await?;
+        if pending.is_empty() { Ok(()) } else { Err(Failure::waiting(session.name(), &pending)) }
+    }
+}
+
+/// Does what a key says about the question that is asked.
+async fn answer(key: u8, screen: &mut Screen, session: &Session) -> Result<(), Failure> {
+    let Some(question) = screen.question().cloned() else { return Ok(()) };
+    let Question { call, arguments, cut_off, .. } = question;
+    let decision = match key {
+        b'y' | b'Y' => Decision::Allow,
+        b'n' | b'N' => Decision::deny(""),
+        b'a' | b'A' if !cut_off => match screen.tool_of(call) {
+            Some(tool) => {
+                session.grant(tool).await?;
+                screen.decided(call);
+                return Ok(());
+            }
+            None => Decision::Allow,
+        },
+        _ => return Ok(()),
+    };
+    match session.approve(call, decision).arguments(arguments).await {
+        // Somebody else was faster.
+        Ok(()) | Err(SessionError::AlreadyDecided { .. } | SessionError::NotPending { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    screen.decided(call);
+    Ok(())
 }
 
 /// Shows the turn as it happens, until it ends, `until` comes, or somebody wants it to stop.
@@ -72,7 +169,7 @@ pub(crate) async fn follow(
     until: Option<Instant>,
 ) -> Result<TurnResult, Failure> {
     let notes = screen.notes;
-    let mut result = std::pin::pin!(following.run(screen));
+    let mut result = std::pin::pin!(following.run(screen, session));
     let mut interrupting = None;
     loop {
         let interrupted = async {
@@ -90,7 +187,7 @@ pub(crate) async fn follow(
                 }
                 Signal::Quit | Signal::Terminate => return Err(ended_by(signal)),
             },
-            ended = &mut result => return Ok(ended?),
+            ended = &mut result => return ended,
             asked = interrupted => {
                 interrupting = None;
                 asked?; // the turn is on its way to its end
@@ -99,7 +196,6 @@ pub(crate) async fn follow(
         }
     }
 }
-
 /// Ends the turn, once there is one to end.
 async fn interrupt(session: &Session) -> Result<(), SessionError> {
     while !session.interrupt("Ctrl-C").await? {

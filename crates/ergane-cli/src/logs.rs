@@ -22,7 +22,10 @@ pub(crate) fn start(verbose: u8, quiet: bool) {
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| {
+            crate::term::display::make_room();
+            std::io::stderr()
+        })
         .with_ansi(colour)
         .log_internal_errors(false)
         .finish();

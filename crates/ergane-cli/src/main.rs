@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod config;
 mod duration;
 mod follow;
 mod logs;
@@ -17,6 +18,7 @@ mod settings;
 mod signals;
 #[cfg(unix)]
 mod socket;
+mod term;
 mod workshop;
 
 use std::process::ExitCode;

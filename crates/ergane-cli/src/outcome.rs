@@ -1,7 +1,7 @@
 //! How a command ends: its exit status, and what was wrong when something was. Pure.
 
 use ergane::SystemError;
-use ergane::core::{ErrorKind, FinishReason, TurnError};
+use ergane::core::{ErrorKind, FinishReason, PendingApproval, ProviderError, SessionName, TurnError};
 use ergane::journal::JournalError;
 use ergane::session::SessionError;
 
@@ -15,13 +15,15 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const PROVIDER: u8 = 3;
 /// The journal cannot be used.
 pub(crate) const JOURNAL: u8 = 4;
+/// A call waits for somebody's decision.
+pub(crate) const WAITING: u8 = 5;
 /// Interrupted.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Why a command did not come to a turn's result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The contract's word; `None` when somebody interrupted, which is no error.
+    /// The contract's word; `None` when somebody interrupted, or is to decide, which is no error.
     pub(crate) kind: Option<&'static str>,
     pub(crate) message: String,
     pub(crate) exit: u8,
@@ -65,6 +67,29 @@ impl Failure {
         Self { kind: None, message: "interrupted".to_owned(), exit: INTERRUPTED }
     }
 
+    /// The turn waits for a decision that nobody here can make.
+    pub(crate) fn waiting(session: &SessionName, pending: &[PendingApproval]) -> Self {
+        let calls: Vec<String> =
+            pending.iter().map(|pending| format!("{} ({})", pending.call, pending.tool)).collect();
+        let call = pending.first().map(|pending| pending.call.to_string()).unwrap_or_default();
+        let message = format!(
+            "waiting for an approval of {}; look at it with `ergane approve {session}`, decide with `ergane approve {session} \
+             {call} --allow` or `--deny`, then go on with `ergane resume {session}`",
+            calls.join(", ")
+        );
+        Self { kind: None, message, exit: WAITING }
+    }
+
+    /// A provider that was asked something else than to answer a turn.
+    pub(crate) fn of_provider(error: &ProviderError) -> Self {
+        Self::new(error.kind.code(), exit_of_kind(error.kind), error.to_string())
+    }
+
+    /// The provider does not have the model.
+    pub(crate) fn model_missing(message: impl Into<String>) -> Self {
+        Self::new("not_found", PROVIDER, message)
+    }
+
     /// The same, when a turn of a stored session is left open by it.
     pub(crate) fn leaving_it_open(mut self) -> Self {
         self.message.push_str("; the turn stays open, and the next send or resume finishes it");
@@ -72,7 +97,11 @@ impl Failure {
     }
 
     pub(crate) fn is_interrupt(&self) -> bool {
-        self.kind.is_none()
+        self.exit == INTERRUPTED
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.exit == WAITING
     }
 
     pub(crate) fn is_timeout(&self) -> bool {

@@ -2,7 +2,12 @@
 
 use std::fmt::Write;
 
+use std::time::Duration;
+
 use ergane::core::{Cost, FinishReason, Timestamp, Usage};
+use ergane::session::SessionEvent;
+use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use crate::report::Report;
 
@@ -32,6 +37,34 @@ fn cut(line: String, width: usize) -> String {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
     }
+}
+
+/// The arguments of a call for somebody who is to decide about it: in full, a field a line.
+pub(crate) fn arguments(json: &str) -> String {
+    let Ok(Value::Object(fields)) = serde_json::from_str(json) else { return printable(json) };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let lines: Vec<String> = match fields.values().next() {
+        Some(only) if fields.len() == 1 => vec![text(only)],
+        _ => fields.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect(),
+    };
+    printable(&lines.join("\n")).replace('\t', "    ")
+}
+
+/// What there is to say of an event that is no part of an answer and no call.
+pub(crate) fn note(event: &SessionEvent) -> Option<String> {
+    Some(match event {
+        SessionEvent::Retrying { attempt, delay_ms, reason } => {
+            format!("attempt {attempt} failed, the next one in {delay_ms} ms: {reason}")
+        }
+        SessionEvent::Recovered { cause, .. } => format!("the turn goes on: {cause}"),
+        SessionEvent::Lagged { missed } => format!("{missed} pieces of the answer were not shown"),
+        _ => return None,
+    })
+}
+
+/// How long a turn took.
+pub(crate) fn took(millis: u64) -> String {
+    crate::term::live::time(Duration::from_millis(millis))
 }
 
 /// A tool's result.
@@ -111,18 +144,14 @@ pub(crate) fn cost(cost: Cost) -> String {
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widest = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default()
     };
     let widths: Vec<usize> = (0..columns).map(widest).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            let pad = width.saturating_sub(cell.chars().count());
+            let pad = width.saturating_sub(cell.width());
             line.push_str(cell);
             line.push_str(&" ".repeat(pad + 2));
         }
@@ -158,9 +187,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_decided_is_told_in_full_and_cannot_command_the_terminal() {
+        assert_eq!(arguments(r#"{"command":"a\nb\u001b[2J"}"#), "a\nb[2J");
+        assert_eq!(arguments(r#"{"content":"x","path":"f","n":1}"#), "content: x\nn: 1\npath: f");
+        assert_eq!(arguments("not json"), "not json");
+    }
+
+    #[test]
     fn columns_stand_under_each_other() {
         let rows = [vec!["a".into(), "bb".into(), "c".into()], vec!["äöü".into(), "b".into(), "c".into()]];
         assert_eq!(table(&rows), "a    bb  c\näöü  b   c\n");
+        let wide = [vec!["日本".into(), "b".into()], vec!["a".into(), "b".into()]];
+        assert_eq!(table(&wide), "日本  b\na     b\n");
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(crate) struct Report {
     pub(crate) error: Option<ErrorObject>,
     #[serde(skip)]
     pub(crate) exit: u8,
+    /// Of a turn that waits for a decision: how to decide.
+    #[serde(skip)]
+    pub(crate) waiting: Option<String>,
 }
 
 /// What went wrong.
@@ -87,6 +90,7 @@ impl Report {
             error: error
                 .map(|error| ErrorObject { kind: error.kind.code(), message: error.message.to_string() }),
             exit: exit_of_turn(result.finish_reason, error),
+            waiting: None,
         }
     }
 
@@ -97,6 +101,7 @@ impl Report {
             duration_ms: millis(took),
             error: ErrorObject::of(failure),
             exit: failure.exit,
+            waiting: failure.is_waiting().then(|| failure.message.clone()),
             ..Self::nothing(session)
         }
     }
@@ -118,6 +123,7 @@ impl Report {
             recovered: false,
             error: None,
             exit: crate::outcome::OK,
+            waiting: None,
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use ergane::core::{FinishReason, Text};
-use ergane::session::SessionEvent;
+use ergane::core::{ApprovalCause, CallId, FinishReason, PendingApproval, Text};
+use ergane::session::{Session, SessionEvent};
 use serde::Serialize;
 
 use crate::outcome::Failure;
 use crate::plain;
 use crate::report::{LastLine, Line, Report};
+use crate::term::display::{Display, Question, make_room};
+use crate::term::has_screen;
 
 /// What goes to stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,7 @@ impl Notes {
     pub(crate) fn failure(self, failure: &Failure) {
         match failure.kind {
             Some(kind) => self.error(&format!("{} ({kind})", failure.message)),
+            None if failure.is_waiting() => to_stderr(&failure.message),
             None => self.error(&failure.message),
         }
     }
@@ -48,6 +51,7 @@ impl Notes {
 }
 
 fn to_stderr(line: &str) {
+    make_room();
     let line = plain::on_one_line(line, usize::MAX);
     if writeln!(io::stderr().lock(), "ergane: {line}").is_err() {
         // Nobody reads it, and there is nowhere else to say so.
@@ -114,13 +118,67 @@ pub(crate) struct Screen {
     shown: String,
     /// The last whole answer shown.
     answer: Option<Text>,
+    /// Where people look at what goes on.
+    display: Option<Box<Display>>,
 }
 
 impl Screen {
     pub(crate) fn new(format: Format, quiet: bool) -> Self {
         let live = format == Format::Text && io::stdout().is_terminal();
         let (notes, stdout) = (Notes::new(quiet), Stdout::default());
-        Self { notes, stdout, format, live, can_be_live: live, shown: String::new(), answer: None }
+        let display = (format == Format::Text && has_screen()).then(|| Box::new(Display::new(quiet)));
+        Self { notes, stdout, format, live, can_be_live: live, shown: String::new(), answer: None, display }
+    }
+
+    /// Whether a question can be shown.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.display.is_some()
+    }
+
+    /// A turn begins, or goes on.
+    pub(crate) async fn begin(&mut self, session: &Session) {
+        if let Some(display) = &mut self.display {
+            let settings = session.settings().await.ok();
+            let model = settings.map(|settings| settings.model.clone()).filter(|model| !model.is_empty());
+            display.begin(model.as_deref().unwrap_or("the model"));
+        }
+    }
+
+    /// A call that waits for a decision since before.
+    pub(crate) fn pending(&mut self, pending: &PendingApproval) {
+        if let Some(display) = &mut self.display {
+            display.call(pending.call, &pending.tool, &pending.arguments);
+            display.ask(Question {
+                call: pending.call,
+                arguments: pending.digest,
+                why: pending.why.clone(),
+                cut_off: pending.cause == ApprovalCause::CutOff,
+            });
+        }
+    }
+
+    /// What is asked now.
+    pub(crate) fn question(&self) -> Option<&Question> {
+        self.display.as_ref()?.question()
+    }
+
+    /// The tool of a call that runs, or is to run.
+    pub(crate) fn tool_of(&self, call: CallId) -> Option<Text> {
+        self.display.as_ref()?.tool_of(call)
+    }
+
+    /// Somebody has decided about a call.
+    pub(crate) fn decided(&mut self, call: CallId) {
+        if let Some(display) = &mut self.display {
+            display.decided(call);
+        }
+    }
+
+    /// Time goes on.
+    pub(crate) fn tick(&mut self) {
+        if let Some(display) = &mut self.display {
+            display.tick(&mut self.stdout);
+        }
     }
 
     /// Whether answers are shown while they come, where that is possible.
@@ -137,6 +195,11 @@ impl Screen {
         if self.format == Format::StreamJson {
             self.stdout.json(&Line::of(event));
         }
+        if let Some(mut display) = self.display.take() {
+            self.on_display(event, &mut display);
+            self.display = Some(display);
+            return;
+        }
         match event {
             SessionEvent::Content { text } if self.live => self.piece(text),
             SessionEvent::StreamReset => self.void(),
@@ -147,14 +210,52 @@ impl Screen {
             SessionEvent::ToolResult { name, text, is_error, denied, .. } => {
                 self.notes.say(&format!("tool {}", plain::result(name, text, *is_error, *denied)));
             }
-            SessionEvent::Retrying { attempt, delay_ms, reason } => {
-                self.notes.say(&format!("attempt {attempt} failed, the next one in {delay_ms} ms: {reason}"));
+            SessionEvent::ApprovalDecided { call, decision, by, .. } => {
+                self.notes.say(&format!("call {call}: {} by {by}", decision.as_str()));
             }
-            SessionEvent::Recovered { cause, .. } => self.notes.say(&format!("the turn goes on: {cause}")),
-            SessionEvent::Lagged { missed } => {
-                self.notes.say(&format!("{missed} pieces of the answer were not shown"))
+            other => {
+                if let Some(note) = plain::note(other) {
+                    self.notes.say(&note);
+                }
             }
-            _ => {}
+        }
+    }
+
+    fn on_display(&mut self, event: &SessionEvent, display: &mut Display) {
+        match event {
+            SessionEvent::Content { text } if self.live => {
+                self.shown.push_str(text);
+                display.content(text, &mut self.stdout);
+            }
+            SessionEvent::Reply { text, .. } if self.live => {
+                self.shown.clear();
+                if !text.trim().is_empty() {
+                    display.reply(text, &mut self.stdout);
+                    self.answer = Some(text.clone());
+                }
+            }
+            SessionEvent::StreamReset => {
+                self.shown.clear();
+                display.void(&mut self.stdout);
+            }
+            SessionEvent::ToolCall { call, name, arguments, .. } => display.call(*call, name, arguments),
+            SessionEvent::ToolProgress { call, text } => display.progress(*call, text),
+            SessionEvent::ToolResult { call, name, text, is_error, denied, .. } => {
+                display.result((*call, name), text, (*is_error, *denied));
+            }
+            SessionEvent::ToolUi { ui, .. } => display.ui(ui),
+            SessionEvent::ApprovalRequested { call, arguments, cause, why, .. } => display.ask(Question {
+                call: *call,
+                arguments: *arguments,
+                why: why.clone(),
+                cut_off: *cause == ApprovalCause::CutOff,
+            }),
+            SessionEvent::ApprovalDecided { call, .. } => display.decided(*call),
+            other => {
+                if let Some(note) = plain::note(other) {
+                    display.status(&note);
+                }
+            }
         }
     }
 
@@ -200,11 +301,21 @@ impl Screen {
 
     /// The answer's text, unless it is there already.
     pub(crate) fn text_of(&mut self, report: &Report) {
-        let partial = self.end_line();
+        let partial = match &mut self.display {
+            Some(display) => {
+                display.end(&mut self.stdout);
+                std::mem::take(&mut self.shown)
+            }
+            None => self.end_line(),
+        };
         let answer = self.answer.take();
         let Some(text) = report.text.as_ref().filter(|text| !text.is_empty()) else { return };
-        if answer.as_ref() == Some(text) || partial == plain::printable(text) {
+        if answer.as_ref() == Some(text) || plain::printable(&partial) == plain::printable(text) {
             return;
+        }
+        if let Some(display) = self.display.as_mut().filter(|_| self.can_be_live) {
+            display.reply(text, &mut self.stdout);
+            return display.end(&mut self.stdout);
         }
         let text = if io::stdout().is_terminal() { plain::printable(text) } else { text.to_string() };
         self.stdout.write(&text);
@@ -216,7 +327,14 @@ impl Screen {
     /// How it ended and who served, for people.
     pub(crate) fn ending(&self, report: &Report) {
         if let (Some(provider), Some(_)) = (&report.provider, report.finish_reason) {
-            self.notes.say(&plain::served(report, provider));
+            let served = plain::served(report, provider);
+            match &self.display {
+                Some(display) => display.status(&format!("{served}, {}", plain::took(report.duration_ms))),
+                None => self.notes.say(&served),
+            }
+        }
+        if let Some(waiting) = &report.waiting {
+            to_stderr(waiting); // also when it is to be quiet: nothing goes on without it
         }
         match (&report.error, report.finish_reason) {
             (Some(error), _) => self.notes.error(&format!("{} ({})", error.message, error.kind)),

@@ -23,6 +23,7 @@ pub(crate) struct Signals {
     coming: mpsc::Receiver<Signal>,
     interrupted: bool,
     quit: bool,
+    terminated: bool,
 }
 
 impl Signals {
@@ -32,7 +33,7 @@ impl Signals {
         let unusable =
             |error: std::io::Error| Failure::internal(format!("signals cannot be listened to: {error}"));
         forward(sender).map_err(unusable)?;
-        Ok(Self { coming, interrupted: false, quit: false })
+        Ok(Self { coming, interrupted: false, quit: false, terminated: false })
     }
 
     /// The next one; never returns when there is none. Dropping the future loses nothing.
@@ -44,6 +45,7 @@ impl Signals {
             }
             Some(signal) => {
                 self.interrupted |= signal == Signal::Interrupt;
+                self.terminated |= signal == Signal::Terminate;
                 signal
             }
             None => std::future::pending().await,
@@ -53,6 +55,16 @@ impl Signals {
     /// Whether Ctrl-C was pressed.
     pub(crate) fn interrupted(&self) -> bool {
         self.interrupted
+    }
+
+    /// The turn that was interrupted has ended; the next Ctrl-C is the first of another.
+    pub(crate) fn forget(&mut self) {
+        self.interrupted = false;
+    }
+
+    /// Whether the process is to end, for whatever reason.
+    pub(crate) fn is_over(&self) -> bool {
+        self.quit || self.terminated
     }
 
     /// Whether it was pressed again.
@@ -113,7 +125,7 @@ mod tests {
         for signal in signals {
             sender.try_send(*signal).unwrap();
         }
-        Signals { coming, interrupted: false, quit: false }
+        Signals { coming, interrupted: false, quit: false, terminated: false }
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use ergane::journal::{JournalError, JournalPort, Sqlite};
 use ergane::tools::Tools;
 use ergane::{Recovery, System};
 
+use crate::config::Config;
 use crate::outcome::Failure;
 use crate::provider;
 #[cfg(unix)]
@@ -22,14 +23,19 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// What `--journal` says, else the environment, else the user's data directory.
-    pub(crate) fn find(flag: Option<&Path>) -> Result<Self, Failure> {
+    /// What `--journal` says, else the environment, else the configuration, else the user's data directory.
+    pub(crate) fn find(flag: Option<&Path>, config: &Config) -> Result<Self, Failure> {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        Self::decide(flag, variable)
+        Self::decide(flag, config.journal.as_deref(), variable)
     }
 
-    fn decide(flag: Option<&Path>, variable: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, Failure> {
+    fn decide(
+        flag: Option<&Path>,
+        configured: Option<&Path>,
+        variable: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, Failure> {
         let given = flag.map(Path::to_owned).or_else(|| variable("ERGANE_JOURNAL"));
+        let given = given.or_else(|| configured.map(Path::to_owned));
         if let Some(path) = given {
             return match path.to_str() {
                 Some("") => Err(Failure::config("--journal is empty: give a path, or :memory:")),
@@ -80,13 +86,11 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     /// Starts it. Open turns are not touched: a command goes on with those it is about.
-    pub(crate) async fn open(place: &Place, script: Option<&Path>) -> Result<Self, Failure> {
-        let mut builder = System::builder()
-            .provider(provider::OLLAMA, provider::ollama())
-            .provider(provider::OPENAI, provider::openai())
-            .provider(provider::SCRIPTED, provider::scripted(script)?)
-            .tools(Tools::all())
-            .recovery(Recovery::Lazy);
+    pub(crate) async fn open(place: &Place, config: &Config, script: Option<&Path>) -> Result<Self, Failure> {
+        let mut builder = System::builder().tools(Tools::all()).recovery(Recovery::Lazy);
+        for (name, provider) in provider::all(config, script)? {
+            builder = builder.provider(name, provider);
+        }
         if let Place::File(path) = place {
             let path = path.clone();
             let opened = tokio::task::spawn_blocking(move || Sqlite::open(path)).await;
@@ -140,7 +144,15 @@ mod tests {
     use super::*;
 
     fn decide(flag: Option<&str>, set: &[(&str, &str)]) -> Result<Place, Failure> {
-        Place::decide(flag.map(Path::new), |name| {
+        decide_with(flag, None, set)
+    }
+
+    fn decide_with(
+        flag: Option<&str>,
+        configured: Option<&str>,
+        set: &[(&str, &str)],
+    ) -> Result<Place, Failure> {
+        Place::decide(flag.map(Path::new), configured.map(Path::new), |name| {
             set.iter().find(|(known, _)| *known == name).map(|(_, value)| PathBuf::from(value))
         })
     }
@@ -150,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_beats_the_environment_beats_the_data_directory() {
+    fn the_flag_beats_the_environment_beats_the_configuration_beats_the_data_directory() {
         let all = [("ERGANE_JOURNAL", "/e.db"), ("XDG_DATA_HOME", "/x"), ("HOME", "/h")];
         assert_eq!(decide(Some("f.db"), &all), file("f.db"));
         assert_eq!(decide(None, &all), file("/e.db"));
@@ -161,6 +173,9 @@ mod tests {
             file("/h/.local/share/ergane/ergane.db")
         );
         assert_eq!(decide(None, &[]).unwrap_err().exit, 2);
+        assert_eq!(decide_with(Some("f.db"), Some("/c.db"), &all), file("f.db"));
+        assert_eq!(decide_with(None, Some("/c.db"), &all), file("/e.db"));
+        assert_eq!(decide_with(None, Some("/c.db"), &all[1..]), file("/c.db"));
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub use builtin::bash::bash;
 pub use builtin::glob::glob;
 pub use builtin::grep::grep;
 pub use builtin::read::read;
+pub use sandbox::confines_writes;
 
 /// A set of builtin tools, to be registered.
 #[derive(Debug, Clone, Default)]

@@ -37,6 +37,16 @@ pub(crate) fn confine_writes(folders: &[PathBuf]) -> io::Result<bool> {
     Ok(status.ruleset != RulesetStatus::NotEnforced)
 }
 
+/// Whether the kernel confines what a shell of the `bash` tool writes. Finds out by doing it, on a thread that ends then;
+/// blocks for as long as that takes, which is not long.
+pub fn confines_writes() -> bool {
+    let tried = std::thread::Builder::new()
+        .name("ergane-sandbox".to_owned())
+        .spawn(|| confine_writes(&[]).unwrap_or(false))
+        .map(std::thread::JoinHandle::join);
+    matches!(tried, Ok(Ok(true)))
+}
+
 /// Other systems have no such thing.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn confine_writes(_folders: &[PathBuf]) -> io::Result<bool> {

@@ -3,7 +3,7 @@
 use ergane::core::SettingsPatch;
 use ergane::session::TurnResult;
 
-use super::{Job, check_prompt};
+use super::{Home, Job, check_prompt};
 use crate::args::AskArgs;
 use crate::follow::{Following, follow, within};
 use crate::outcome::Failure;
@@ -18,8 +18,12 @@ pub(crate) enum Kind {
     Run,
 }
 
-pub(crate) async fn run(kind: Kind, args: &AskArgs, screen: Screen) -> u8 {
-    let mut job = match Job::new(&args.flags, screen) {
+pub(crate) async fn run(kind: Kind, args: &AskArgs, home: Result<Home, Failure>, screen: Screen) -> u8 {
+    let home = match home {
+        Ok(home) => home,
+        Err(failure) => return super::send::end_early(screen, None, &failure),
+    };
+    let mut job = match Job::new(&args.flags, home.config, screen) {
         Ok(job) => job,
         Err((screen, failure)) => return super::send::end_early(screen, None, &failure),
     };
@@ -64,5 +68,16 @@ async fn answer(
     let Some(session) = stream.session().cloned() else {
         return Err(Failure::internal("the question has no session"));
     };
-    follow(Following::OneShot(stream), &session, &mut job.screen, &mut job.signals, until).await
+    let following = Following::OneShot(stream);
+    let followed = follow(following, &session, &mut job.screen, &mut job.signals, until).await;
+    followed.map_err(|failure| if failure.is_waiting() { nothing_waits(failure) } else { failure })
+}
+
+/// Nothing is kept, so there will be nothing to be decided.
+fn nothing_waits(failure: Failure) -> Failure {
+    let calls = failure.message.split(';').next().unwrap_or_default().to_owned();
+    let message = format!(
+        "{calls}, and nothing is kept of a run that could wait: grant it with --allow or --permissions, or use send"
+    );
+    Failure { message, ..failure }
 }

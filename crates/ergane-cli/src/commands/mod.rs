@@ -1,6 +1,11 @@
 //! One module a command.
 
+mod approve;
 mod ask;
+mod chat;
+mod completions;
+mod doctor;
+mod inventory;
 mod resume;
 mod send;
 mod sessions;
@@ -13,7 +18,8 @@ use ergane::core::{SessionName, SettingsPatch, Ungranted};
 use ergane::session::{Session, SessionError};
 use tokio::time::Instant;
 
-use crate::args::{Cli, Command, TurnFlags};
+use crate::args::{Cli, Command, Global, TurnFlags};
+use crate::config::Config;
 use crate::follow::within;
 use crate::outcome::Failure;
 use crate::provider;
@@ -26,17 +32,41 @@ use crate::workshop::{Place, Workshop};
 pub(crate) async fn run(cli: Cli) -> u8 {
     let Cli { global, command } = cli;
     let screen = |flags: &TurnFlags| Screen::new(format(global.json, flags.stream_json), global.quiet);
-    let place = Place::find(global.journal.as_deref());
+    let notes = Notes::new(global.quiet);
+    let home = Home::find(&global);
+    let place = |home: Result<Home, Failure>| home.and_then(|home| home.place);
+    let json = global.json;
     match command {
-        Command::Query(args) => ask::run(ask::Kind::Query, &args, screen(&args.flags)).await,
-        Command::Run(args) => ask::run(ask::Kind::Run, &args, screen(&args.flags)).await,
-        Command::Send(args) => send::run(&args, place, screen(&args.flags)).await,
-        Command::Resume(args) => resume::run(&args, place, screen(&args.flags)).await,
-        Command::Sessions(args) => {
-            sessions::run(args.command, place, global.json, Notes::new(global.quiet)).await
-        }
+        Command::Query(args) => ask::run(ask::Kind::Query, &args, home, screen(&args.flags)).await,
+        Command::Run(args) => ask::run(ask::Kind::Run, &args, home, screen(&args.flags)).await,
+        Command::Send(args) => send::run(&args, home, screen(&args.flags)).await,
+        Command::Resume(args) => resume::run(&args, home, screen(&args.flags)).await,
+        Command::Chat(args) => chat::run(&args, home, screen(&args.flags)).await,
+        Command::Approve(args) => inventory::print(approve::run(args, place(home)), json, notes).await,
+        Command::Sessions(args) => sessions::run(args.command, place(home), json, notes).await,
+        Command::Providers => inventory::print(inventory::providers(home), json, notes).await,
+        Command::Models(args) => inventory::print(inventory::models(&args, home), json, notes).await,
+        Command::Tools => inventory::print(inventory::tools(home), json, notes).await,
+        Command::Doctor => inventory::print(doctor::examine(&global), json, notes).await,
+        Command::Completions { shell } => completions::run(shell),
         #[cfg(unix)]
-        Command::Top => top::run(place, global.json, Notes::new(global.quiet)).await,
+        Command::Top => top::run(place(home), json, notes).await,
+    }
+}
+
+/// What holds for every command: the configuration, and where the journal is.
+#[derive(Debug)]
+struct Home {
+    config: Config,
+    /// A question of which nothing is kept does without.
+    place: Result<Place, Failure>,
+}
+
+impl Home {
+    fn find(global: &Global) -> Result<Self, Failure> {
+        let config = Config::load(global.config.as_deref())?;
+        let place = Place::find(global.journal.as_deref(), &config);
+        Ok(Self { config, place })
     }
 }
 
@@ -51,6 +81,7 @@ fn format(json: bool, stream_json: bool) -> Format {
 /// What the commands that run turns work with.
 #[derive(Debug)]
 struct Job<'a> {
+    config: Config,
     flags: &'a TurnFlags,
     started: Instant,
     screen: Screen,
@@ -58,9 +89,9 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(flags: &'a TurnFlags, screen: Screen) -> Result<Self, (Screen, Failure)> {
+    fn new(flags: &'a TurnFlags, config: Config, screen: Screen) -> Result<Self, (Screen, Failure)> {
         match Signals::listen() {
-            Ok(signals) => Ok(Self { flags, started: Instant::now(), screen, signals }),
+            Ok(signals) => Ok(Self { config, flags, started: Instant::now(), screen, signals }),
             Err(failure) => Err((screen, failure)),
         }
     }
@@ -78,18 +109,20 @@ impl<'a> Job<'a> {
 
     /// The system.
     async fn workshop(&mut self, place: &Place) -> Result<Workshop, Failure> {
-        self.signals.guard(Workshop::open(place, self.flags.script.as_deref())).await
+        self.signals.guard(Workshop::open(place, &self.config, self.flags.script.as_deref())).await
     }
 
     /// What the flags set, the provider of a new turn or session included.
     async fn patch(&mut self, workshop: &Workshop, stored: Option<&str>) -> Result<SettingsPatch, Failure> {
-        let mut patch = settings::patch(self.flags, &workshop.tools())?;
+        let given = settings::patch(self.flags, &workshop.tools())?;
+        let mut patch = if stored.is_none() { self.config.defaults().merged(given) } else { given };
         let providers = workshop.system.context().providers();
-        let chosen = provider::choose(providers, self.flags, stored, &mut patch, self.screen.notes);
+        let chosen =
+            provider::choose(providers, &self.config, self.flags, stored, &mut patch, self.screen.notes);
         self.signals.guard(chosen).await?;
         if stored.is_none() {
-            // Nobody can be asked here, so what was not granted does not run.
-            patch.ungranted = Some(Ungranted::Deny);
+            // What was not granted waits until somebody decides, here or elsewhere.
+            patch.ungranted = Some(Ungranted::Ask);
         }
         Ok(patch)
     }

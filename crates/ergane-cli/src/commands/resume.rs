@@ -5,7 +5,7 @@ use ergane::journal::StoredStatus;
 use ergane::session::{Session, TurnResult};
 use serde::Serialize;
 
-use super::{Job, session_name};
+use super::{Home, Job, session_name};
 use crate::args::ResumeArgs;
 use crate::follow::{Following, follow, within};
 use crate::outcome::{FAILED, Failure};
@@ -82,18 +82,22 @@ pub(super) async fn finish(
     follow(following, session, &mut job.screen, &mut job.signals, until).await
 }
 
-pub(crate) async fn run(args: &ResumeArgs, place: Result<Place, Failure>, mut screen: Screen) -> u8 {
+pub(crate) async fn run(args: &ResumeArgs, home: Result<Home, Failure>, mut screen: Screen) -> u8 {
     screen.show_answers(false);
     let name = match args.session.as_deref().map(session_name).transpose() {
         Ok(name) => name,
         Err(failure) => return super::send::end_early(screen, None, &failure),
     };
-    let mut job = match Job::new(&args.flags, screen) {
+    let home = match home {
+        Ok(home) => home,
+        Err(failure) => return super::send::end_early(screen, name.as_ref(), &failure),
+    };
+    let mut job = match Job::new(&args.flags, home.config, screen) {
         Ok(job) => job,
         Err((screen, failure)) => return super::send::end_early(screen, name.as_ref(), &failure),
     };
     let mut reports = Vec::new();
-    let resumed = match place {
+    let resumed = match home.place {
         Ok(place) => resume(name.as_ref(), &place, &mut job, &mut reports).await,
         Err(failure) => Err(failure),
     };
@@ -194,6 +198,7 @@ impl Job<'_> {
                 (Some(turn), Some(reason)) => {
                     self.screen.stdout.line(&format!("{session}: turn {turn} ended: {reason}"));
                 }
+                _ if report.waiting.is_some() => self.screen.stdout.line(&format!("{session}: waits")),
                 _ => self.screen.stdout.line(&format!("{session}: not resumed")),
             }
             self.screen.text_of(report);

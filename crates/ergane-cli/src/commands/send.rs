@@ -4,7 +4,7 @@ use ergane::core::SessionName;
 use ergane::session::{Session, SessionError, TurnResult};
 
 use super::resume::{self, Pending};
-use super::{Job, check_prompt, session_name};
+use super::{Home, Job, check_prompt, session_name};
 use crate::args::SendArgs;
 use crate::follow::{Following, follow, within};
 use crate::outcome::{FAILED, Failure};
@@ -13,17 +13,21 @@ use crate::report::Report;
 use crate::screen::Screen;
 use crate::workshop::{Place, Workshop};
 
-pub(crate) async fn run(args: &SendArgs, place: Result<Place, Failure>, screen: Screen) -> u8 {
+pub(crate) async fn run(args: &SendArgs, home: Result<Home, Failure>, screen: Screen) -> u8 {
     let name = match session_name(&args.session) {
         Ok(name) => name,
         Err(failure) => return end_early(screen, None, &failure),
     };
-    let mut job = match Job::new(&args.flags, screen) {
+    let home = match home {
+        Ok(home) => home,
+        Err(failure) => return end_early(screen, Some(&name), &failure),
+    };
+    let mut job = match Job::new(&args.flags, home.config, screen) {
         Ok(job) => job,
         Err((screen, failure)) => return end_early(screen, Some(&name), &failure),
     };
     let mut turn = None;
-    let sent = match place {
+    let sent = match home.place {
         Ok(place) => send(args, &name, &place, &mut job, &mut turn).await,
         Err(failure) => Err(failure),
     };

@@ -119,13 +119,13 @@ fn list(place: &Place, json: bool, stdout: &mut Stdout) -> Result<(), Failure> {
 }
 
 /// A session that is stored.
-struct Found {
-    store: Sqlite,
-    name: SessionName,
+pub(super) struct Found {
+    pub(super) store: Sqlite,
+    pub(super) name: SessionName,
 }
 
 impl Found {
-    fn open(place: &Place, name: &str) -> Result<Self, Failure> {
+    pub(super) fn open(place: &Place, name: &str) -> Result<Self, Failure> {
         let name = session_name(name)?;
         match place.look()? {
             Some(store) => Ok(Self { store, name }),
@@ -137,7 +137,7 @@ impl Found {
         JournalError::NotFound { session: self.name.clone() }.into()
     }
 
-    fn summary(&self) -> Result<SessionSummary, Failure> {
+    pub(super) fn summary(&self) -> Result<SessionSummary, Failure> {
         self.store.summary(&self.name)?.ok_or_else(|| self.not_found())
     }
 
@@ -155,7 +155,7 @@ impl Found {
         Ok(())
     }
 
-    fn log(&self) -> Result<Vec<Envelope>, Failure> {
+    pub(super) fn log(&self) -> Result<Vec<Envelope>, Failure> {
         let mut log = Vec::new();
         self.events(|event| {
             log.push(event.clone());
@@ -319,6 +319,10 @@ fn short(event: &Event) -> (String, String) {
                 result.call,
                 plain::result(&result.name, &result.text(), result.is_error, *denied)
             )
+        }
+        Event::ApprovalRequested { call, why, .. } => format!("call {call}: {why}"),
+        Event::ApprovalDecided { call, decision, by } => {
+            format!("call {call}: {} by {by}", decision.as_str())
         }
         Event::InterruptRequested { by, reason } => format!("by {by}: {reason}"),
         Event::Recovered { cause } => cause.to_string(),

@@ -49,8 +49,6 @@ fn usage_errors_go_to_stderr_alone() {
         &["run", "hi", "--json", "--stream-json"],
         &["run", "hi", "--mode", "react"],
         &["run", "hi", "--permissions", "everything"],
-        &["chat"],
-        &["--config", "x", "sessions"],
         &["sessions", "fork", "a", "b"],
     ] {
         let output = home.run(args).expect(2);

@@ -14,15 +14,18 @@ fn result(output: &Output) -> Value {
 }
 
 #[test]
-fn what_nobody_granted_is_denied_with_the_way_to_allow_it() {
+fn what_nobody_granted_waits_and_does_not_run() {
     let home = Home::new();
     let script = touches(&home);
-    let output = home.run(&["send", "a", "go", "--script", &script, "--stream-json"]).expect(0);
-    let denied = result(&output);
-    assert_eq!((&denied["denied"], &denied["is_error"]), (&json!(true), &json!(true)));
-    assert!(denied["text"].as_str().unwrap().contains("--allow bash"), "{denied}");
+    for mode in ["default", "accept-edits"] {
+        let args = ["send", mode, "go", "--script", &script, "--permissions", mode, "--stream-json"];
+        let lines = home.run(&args).expect(5).lines();
+        assert!(lines.iter().any(|line| line["type"] == "approval_requested"), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line["type"] == "tool_result"), "{lines:#?}");
+        let last = lines.last().unwrap();
+        assert_eq!((&last["type"], &last["error"]), (&json!("result"), &Value::Null));
+    }
     assert!(!home.path("effect").exists());
-    assert!(output.stderr.contains("--allow bash"), "{output:?}");
 }
 
 #[test]
@@ -36,7 +39,6 @@ fn a_grant_or_bypass_lets_it_run_and_the_deny_list_beats_both() {
         (&["--allow", "bash", "--deny", "bash"], false),
         (&["--permissions", "plan"], false),
         (&["--permissions", "bypass", "--allow", "read,glob"], false),
-        (&["--permissions", "default"], false),
     ] {
         let output =
             home.run(&[&["run", "go", "--script", &script, "--stream-json"], args].concat()).expect(0);
@@ -108,7 +110,7 @@ fn settings_are_kept_and_an_equal_one_writes_nothing() {
     for (field, value) in expected.as_object().unwrap() {
         assert_eq!(&settings[field], value, "{field}");
     }
-    assert_eq!(settings["permissions"], json!({"mode": "plan", "deny": ["glob"], "ungranted": "deny"}));
+    assert_eq!(settings["permissions"], json!({"mode": "plan", "deny": ["glob"], "ungranted": "ask"}));
     let limits = &settings["limits"];
     assert_eq!((&limits["max_iterations"], &limits["turn_budget"]), (&json!(7), &json!(1_500_000)));
     assert_eq!((&limits["max_retries"], &limits["idle_timeout_ms"]), (&json!(2), &json!(5000)));

@@ -2,9 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails so
 
 mod answers;
+mod approvals;
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod chat;
+mod config;
 mod crashes;
 mod harness;
+mod inventory;
 mod json;
 mod keys;
 mod limits;
@@ -12,5 +17,7 @@ mod providers;
 mod server;
 mod sessions;
 mod signals;
+#[cfg(target_os = "linux")]
+mod terminal;
 #[cfg(unix)]
 mod top;

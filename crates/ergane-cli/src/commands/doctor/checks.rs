@@ -1,0 +1,277 @@
+//! What `doctor` looks at, one by one.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ergane::core::SessionName;
+use ergane::journal::{Journal, JournalError, Sqlite};
+
+use super::super::Home;
+use super::super::inventory::{ask_all, key_of};
+use super::{Finding, Status};
+use crate::config::Config;
+use crate::outcome::{FAILED, Failure};
+use crate::provider::{self, Kind, SCRIPTED};
+use crate::workshop::Place;
+
+/// Less free space than this is told.
+const LITTLE: u64 = 200 << 20;
+/// With less than this a journal stops soon.
+const TOO_LITTLE: u64 = 16 << 20;
+/// A write that takes longer makes every turn slow.
+const SLOW: Duration = Duration::from_millis(250);
+
+pub(super) fn config(home: &Result<Home, Failure>) -> Finding {
+    match home {
+        Ok(home) => match &home.config.file {
+            Some(file) => Finding::ok("config", file.display().to_string()),
+            None => Finding::new("config", Status::Unused, "no file, so the defaults hold"),
+        },
+        Err(failure) => {
+            Finding::problem("config", failure, "correct that line, or name another file by --config")
+        }
+    }
+}
+
+pub(super) async fn journal(place: &Result<Place, Failure>) -> Finding {
+    let path = match place {
+        Ok(Place::File(path)) => path.clone(),
+        Ok(Place::Memory) => {
+            return Finding::new("journal", Status::Warning, "it is in memory: nothing is kept")
+                .fix("give --journal PATH, or unset ERGANE_JOURNAL");
+        }
+        Err(failure) => {
+            return Finding::problem("journal", failure, "give --journal PATH, or set ERGANE_JOURNAL");
+        }
+    };
+    match tokio::task::spawn_blocking(move || journal_at(&path)).await {
+        Ok(finding) => finding,
+        Err(error) => {
+            Finding::problem("journal", &Failure::internal(error.to_string()), "look at RUST_LOG=debug")
+        }
+    }
+}
+
+fn journal_at(path: &Path) -> Finding {
+    if !matches!(path.try_exists(), Ok(true)) {
+        return not_yet(path);
+    }
+    let mend = |error: &JournalError| match error {
+        JournalError::Newer { .. } => "install a newer ergane, or give another --journal".to_owned(),
+        JournalError::Locked { .. } => {
+            format!("`ergane top --journal {}` tells who runs on it", path.display())
+        }
+        JournalError::InvalidPath { .. } => "give another --journal".to_owned(),
+        _ => format!("look at the rights and the disk of {}", path.display()),
+    };
+    let problem = |error: JournalError| Finding::problem("journal", &Failure::from(&error), mend(&error));
+    let started = Instant::now();
+    let store = match Sqlite::open(path).and_then(|store| write(&store).map(|()| store)) {
+        Ok(store) => store,
+        Err(error) => return problem(error),
+    };
+    let took = started.elapsed();
+    let sessions = match store.list(None, 1).and_then(|first| Ok((first, store.open_turns()?))) {
+        Ok((_, open)) => format!("{} open turns", open.len()),
+        Err(error) => return problem(error),
+    };
+    let (free, space) = space(path);
+    let message = format!(
+        "{}: opens and can be written ({} ms), {sessions}, {space}",
+        path.display(),
+        took.as_millis()
+    );
+    match free {
+        Some(free) if free < TOO_LITTLE => {
+            let failure = Failure::journal(message);
+            Finding::problem("journal", &failure, "free some space, or move it and give --journal")
+        }
+        Some(free) if free < LITTLE => {
+            Finding::new("journal", Status::Warning, message).fix("free some space before it runs out")
+        }
+        _ if took > SLOW => Finding::new("journal", Status::Warning, message)
+            .fix("every turn waits for this disk; keep the journal on a local one"),
+        _ => Finding::ok("journal", message),
+    }
+}
+
+/// A session that is made and forgotten: whether a commit gets to the disk is seen by doing one.
+fn write(store: &Sqlite) -> Result<(), JournalError> {
+    let Ok(name) = SessionName::new(format!("doctor/{}", std::process::id())) else { return Ok(()) };
+    store.open_session(&name)?;
+    store.delete(&name).map(drop)
+}
+
+fn not_yet(path: &Path) -> Finding {
+    let there = path.ancestors().skip(1).find(|folder| folder.is_dir());
+    let message = format!("{} is made by the first send", path.display());
+    let Some(folder) = there else {
+        let failure = Failure::journal(format!("{} has no folder to be made in", path.display()));
+        return Finding::problem("journal", &failure, "give another --journal");
+    };
+    // Rights are not read but tried: a disk may be read-only, and root may do everything.
+    let probe = folder.join(format!(".ergane-doctor-{}", std::process::id()));
+    match std::fs::write(&probe, "") {
+        Ok(()) => {
+            if let Err(error) = std::fs::remove_file(&probe) {
+                tracing::warn!(file = %probe.display(), %error, "the probe is still there");
+            }
+            let (_, space) = space(folder);
+            Finding::ok("journal", format!("{message}, {space}"))
+        }
+        Err(error) => {
+            let failure = Failure::journal(format!("{} cannot be made: {error}", path.display()));
+            Finding::problem(
+                "journal",
+                &failure,
+                format!("make {} writable, or give --journal", folder.display()),
+            )
+        }
+    }
+}
+
+/// The free space of the disk, also in words.
+fn space(path: &Path) -> (Option<u64>, String) {
+    #[cfg(unix)]
+    if let Ok(disk) = rustix::fs::statvfs(path) {
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        return (Some(free), format!("{} MB free", free >> 20));
+    }
+    #[cfg(not(unix))]
+    drop(path);
+    (None, "free space unknown".to_owned())
+}
+
+pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
+    let all = match provider::all(config, None) {
+        Ok(all) => all,
+        Err(failure) => return vec![Finding::problem("providers", &failure, "correct the configuration")],
+    };
+    let mut findings = Vec::new();
+    let is_meant = |name: &str| {
+        name == default || config.of(name).is_some() || key_of(name, config).is_some_and(|key| key.set)
+    };
+    let (meant, unused): (Vec<_>, Vec<_>) =
+        all.into_iter().filter(|(name, _)| name != SCRIPTED).partition(|(name, _)| is_meant(name));
+    for (name, answer) in ask_all(meant).await {
+        let check = format!("provider {name}");
+        let chosen = if name == default { ", the default" } else { "" };
+        let finding = match answer {
+            Ok(models) => {
+                let model = config.model.clone().filter(|_| config.provider.as_deref() == Some(&name));
+                let model = model.or_else(|| config.of(&name)?.model.clone());
+                let has = |model: &str| {
+                    models.is_empty()
+                        || models
+                            .iter()
+                            .any(|info| *info.id == *model || *info.id == format!("{model}:latest"))
+                };
+                match model {
+                    Some(model) if !has(&model) => {
+                        let why = format!("it answers and does not list the configured model {model}");
+                        Finding::problem(
+                            check,
+                            &Failure::model_missing(why),
+                            format!("`ergane models --provider {name}` lists what it has"),
+                        )
+                    }
+                    _ if models.is_empty() => {
+                        Finding::new(check, Status::Warning, format!("it answers and has no model{chosen}"))
+                            .fix(fix_of_no_model(&name, config))
+                    }
+                    model => {
+                        let model = model.map(|model| format!(", {model} among them")).unwrap_or_default();
+                        Finding::ok(
+                            check,
+                            format!("reachable and authorised, {} models{model}{chosen}", models.len()),
+                        )
+                    }
+                }
+            }
+            Err(failure) => Finding::problem(check, &failure, fix_of(&name, config, &failure)),
+        };
+        findings.push(finding);
+    }
+    for (name, provider) in unused {
+        let why = match key_of(&name, config) {
+            Some(key) => format!("{} is not set", key.place),
+            None => format!("nobody answers at {}", provider.endpoint()),
+        };
+        findings.push(Finding::new(format!("provider {name}"), Status::Unused, why));
+    }
+    if default == SCRIPTED {
+        let why = "no model was found, so a small built-in conversation answers";
+        findings.push(
+            Finding::new("provider scripted", Status::Warning, why).fix(
+                "start Ollama, export OPENAI_API_KEY=…, or configure a provider (docs/configuration.md)",
+            ),
+        );
+    }
+    findings
+}
+
+fn fix_of_no_model(name: &str, config: &Config) -> String {
+    let kind = config.of(name).map(|said| said.kind).or_else(|| Kind::builtin(name));
+    match kind {
+        Some(Kind::Ollama) => "ollama pull qwen3:8b".to_owned(),
+        _ => "load a model into that server".to_owned(),
+    }
+}
+
+fn fix_of(name: &str, config: &Config, failure: &Failure) -> String {
+    let key = key_of(name, config);
+    match (failure.kind, key) {
+        (Some("auth"), Some(key)) if key.place.contains(['/', '\\']) => {
+            format!("put a valid key into {}", key.place)
+        }
+        (Some("auth"), Some(key)) => format!("export {}=… with a valid key", key.place),
+        (Some("auth"), None) => format!("name its key: api_key_env in [providers.{name}]"),
+        (Some("transport" | "timeout"), _) if name == "ollama" => {
+            "start it (`ollama serve`), or set OLLAMA_HOST".to_owned()
+        }
+        (Some("transport" | "timeout"), _) => {
+            format!("start that server, or correct base_url in [providers.{name}]")
+        }
+        (Some("unsupported"), _) => "it lists no models; name one by --model".to_owned(),
+        _ => format!("look at what it says: ergane query hello --provider {name}"),
+    }
+}
+
+/// Whether what a shell writes is confined by the kernel.
+pub(super) async fn sandbox() -> Finding {
+    match tokio::task::spawn_blocking(ergane::tools::confines_writes).await {
+        Ok(true) => Finding::ok("sandbox", "what a shell writes is confined by the kernel (landlock)"),
+        Ok(false) => Finding::new(
+            "sandbox",
+            Status::Warning,
+            "the kernel has no landlock: a shell that was allowed may write wherever its user may",
+        )
+        .fix("a Linux kernel of 5.13 or later with landlock in its `lsm=` list; else --deny bash"),
+        Err(error) => {
+            let failure = Failure { exit: FAILED, ..Failure::internal(error.to_string()) };
+            Finding::problem("sandbox", &failure, "--deny bash")
+        }
+    }
+}
+
+pub(super) fn terminal() -> Finding {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let screen = std::io::stdout().is_terminal();
+    if !screen {
+        return Finding::ok("terminal", "stdout is none: plain text, no escape codes");
+    }
+    let colour = if is_set("NO_COLOR") { "no colour (NO_COLOR)" } else { "colour" };
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(|name| is_set(name));
+    let encoding = locale.and_then(|name| std::env::var(name).ok()).unwrap_or_default().to_lowercase();
+    if std::env::var_os("TERM").is_some_and(|kind| kind == "dumb") {
+        return Finding::new("terminal", Status::Warning, "TERM is dumb: plain text")
+            .fix("export TERM=xterm-256color");
+    }
+    let message = format!("{} columns, {colour}", crate::term::columns());
+    if !encoding.is_empty() && !encoding.contains("utf-8") && !encoding.contains("utf8") {
+        return Finding::new("terminal", Status::Warning, format!("{message}, and no UTF-8 ({encoding})"))
+            .fix("export LC_ALL=C.UTF-8");
+    }
+    Finding::ok("terminal", message)
+}

@@ -1,0 +1,118 @@
+use super::*;
+
+/// The documented example, which is a file as it stands.
+const DOCUMENTED: &str = include_str!("../../../../../docs/configuration.md");
+
+fn parse(text: &str) -> Result<Config, Failure> {
+    read(Path::new("/c/ergane.toml"), text, Some(Path::new("/home/me")))
+}
+
+#[track_caller]
+fn wrong(text: &str) -> String {
+    let failure = parse(text).unwrap_err();
+    assert_eq!((failure.kind, failure.exit), (Some("config"), 2));
+    failure.message
+}
+
+#[test]
+fn an_empty_file_says_nothing() {
+    let file = Some(PathBuf::from("/c/ergane.toml"));
+    assert_eq!(parse(""), Ok(Config { file, ..Config::default() }));
+    assert_eq!(parse("# nothing\n").unwrap().defaults(), Default::default());
+}
+
+#[test]
+fn the_documented_example_is_read_and_uses_every_key() {
+    let begin = DOCUMENTED.find("```toml\n").expect("an example") + "```toml\n".len();
+    let example = &DOCUMENTED[begin..begin + DOCUMENTED[begin..].find("```").unwrap()];
+    let config = parse(example).unwrap();
+    assert_eq!(config.provider.as_deref(), Some("groq"));
+    assert_eq!(config.journal.as_deref(), Some(Path::new("/home/me/notes/ergane.db")));
+    assert_eq!(config.permissions.mode, Some(PermissionMode::Default));
+    assert_eq!(config.of("openai").unwrap().key, Some(Key::File("/home/me/.secrets/openai".into())));
+    let groq = config.of("groq").unwrap();
+    assert_eq!((groq.kind, groq.key.clone()), (Kind::OpenAi, Some(Key::Env("GROQ_API_KEY".into()))));
+    for key in TOP.iter().chain(&PERMISSIONS).chain(&PROVIDER) {
+        assert!(example.contains(key), "{key} is not shown in the example");
+    }
+}
+
+#[test]
+fn a_misspelt_key_is_told_with_its_place_and_the_one_that_was_meant() {
+    assert_eq!(
+        wrong("model = 'm'\nprovidr = 'openai'\n"),
+        "/c/ergane.toml:2: providr: there is no such key; did you mean `provider`?"
+    );
+    assert_eq!(
+        wrong("[providers.openai]\n\nbaseurl = 'x'"),
+        "/c/ergane.toml:3: providers.openai.baseurl: there is no such key; did you mean `base_url`?"
+    );
+    let told = wrong("[permissions]\nxyz = 1");
+    assert_eq!(told, "/c/ergane.toml:2: permissions.xyz: there is no such key; there are: mode, allow, deny");
+}
+
+#[test]
+fn a_bad_value_is_told_with_what_is_allowed() {
+    for (text, told) in [
+        ("provider = 'opnai'", ":1: provider: there is no provider \"opnai\"; did you mean `openai`?"),
+        ("model = 'm'", ":1: model: it goes with `provider`"),
+        ("\nprovider = 7", ":2: provider: allowed is a text, not a value of type integer"),
+        ("provider = ' '", ":1: provider: it is empty"),
+        ("tools = 'some'", ":1: tools: allowed are \"all\", \"none\", or a list of names"),
+        ("tools = ['read', 'reed']", ":1: tools: there is no tool \"reed\"; did you mean `read`?"),
+        ("permissions = 1", ":1: permissions: allowed is a table"),
+        (
+            "[permissions]\nmode = 'free'",
+            ":2: permissions.mode: there is no mode \"free\"; allowed are default",
+        ),
+        ("[permissions]\nallow = 'bash'", ":2: permissions.allow: allowed is a list of tools"),
+        ("[permissions]\ndeny = [\n1]", ":3: permissions.deny: allowed are names of tools"),
+        ("[providers.mine]\nbase_url = 'x'", ":1: providers.mine: it is no builtin provider, so its `kind`"),
+        (
+            "[providers.mine]\nkind = 'opena'",
+            ":2: providers.mine.kind: there is no kind \"opena\"; allowed are",
+        ),
+        ("[providers.openai]\nkind = 'ollama'", ":2: providers.openai.kind: openai is of kind openai"),
+        ("[providers.openai]\nbase_url = 'ftp://x'", ":2: providers.openai.base_url: "),
+        (
+            "[providers.openai]\napi_key_env = 'A'\napi_key_file = 'b'",
+            ":2: providers.openai.api_key_env: there is",
+        ),
+        ("[providers.scripted]\nbase_url = 'http://x'", ":1: providers.scripted: a script has no place"),
+        ("provider =", ":1: "),
+    ] {
+        let message = wrong(text);
+        assert!(message.starts_with(&format!("/c/ergane.toml{told}")), "{text:?}: {message}");
+    }
+}
+
+#[test]
+fn a_key_in_the_file_is_refused_and_not_repeated() {
+    for text in ["[providers.openai]\napi_key = 'sk-secret'", "[providers.openai]\napi_key = sk-secret"] {
+        let message = wrong(text);
+        assert!(message.contains(":2: ") && !message.contains("sk-secret"), "{message}");
+    }
+    assert!(wrong("[providers.openai]\napi_key = 'x'").contains("api_key_env"));
+}
+
+#[test]
+fn paths_start_at_the_files_folder_or_at_home() {
+    let journal = |path: &str| parse(&format!("journal = '{path}'")).unwrap().journal.unwrap();
+    assert_eq!(journal("j.db"), Path::new("/c/j.db"));
+    assert_eq!(journal("~/j.db"), Path::new("/home/me/j.db"));
+    assert_eq!(journal("/j.db"), Path::new("/j.db"));
+    assert_eq!(journal(":memory:"), Path::new(":memory:"));
+    assert_eq!(journal("postgres://h/d"), Path::new("postgres://h/d"));
+}
+
+#[test]
+fn what_it_says_of_permissions_and_tools_is_what_a_new_session_begins_with() {
+    let config =
+        parse("tools = ['read']\n[permissions]\nmode = 'plan'\nallow = ['read']\ndeny = ['bash']").unwrap();
+    let patch = config.defaults();
+    assert_eq!(patch.tools, Some(vec!["read".into()]));
+    assert_eq!(patch.permission_mode, Some(PermissionMode::Plan));
+    assert_eq!((patch.allow, patch.deny), (Some(vec!["read".into()]), Some(vec!["bash".into()])));
+    assert!(parse("tools = 'all'").unwrap().defaults().all_tools);
+    assert_eq!(parse("tools = 'none'").unwrap().defaults().tools, Some(vec![]));
+}

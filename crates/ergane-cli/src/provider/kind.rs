@@ -1,0 +1,185 @@
+//! What kinds of providers there are, and how one is made of its name and of what the configuration says of it.
+
+use std::env;
+use std::path::Path;
+use std::sync::Arc;
+
+use ergane::provider::{Endpoint, Ollama, OpenAi, Provider, Scripted};
+
+use crate::config::{Config, Key, ProviderConfig};
+use crate::outcome::Failure;
+
+pub(crate) const OLLAMA: &str = "ollama";
+pub(crate) const OPENAI: &str = "openai";
+pub(crate) const SCRIPTED: &str = "scripted";
+
+/// The providers that are there without a word of configuration.
+pub(crate) const BUILTIN: [(&str, Kind); 3] =
+    [(OLLAMA, Kind::Ollama), (OPENAI, Kind::OpenAi), (SCRIPTED, Kind::Scripted)];
+
+/// What a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Ollama,
+    /// Chat Completions, of OpenAI and of all who are compatible.
+    OpenAi,
+    Scripted,
+}
+
+impl Kind {
+    /// The kind that a configuration names so.
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        Self::builtin(word)
+    }
+
+    /// The words for them.
+    pub(crate) fn words() -> Vec<&'static str> {
+        BUILTIN.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        BUILTIN.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| *name)
+    }
+
+    /// The kind of a builtin provider.
+    pub(crate) fn builtin(name: &str) -> Option<Self> {
+        BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+    }
+
+    /// The variable in which everybody keeps the key.
+    pub(crate) fn usual_key(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAi => Some("OPENAI_API_KEY"),
+            Self::Ollama | Self::Scripted => None,
+        }
+    }
+
+    /// Why that is no base URL of such a provider.
+    pub(crate) fn check_url(self, url: &str) -> Result<(), String> {
+        let endpoint = Endpoint { base_url: Some(url.into()), api_key_env: None };
+        let plain = match self {
+            Self::Ollama => Ollama::default().with_endpoint(&endpoint),
+            Self::OpenAi => OpenAi::default().with_endpoint(&endpoint),
+            Self::Scripted => return Ok(()), // refused for another reason
+        };
+        plain.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// A provider, and the name it is registered under.
+pub(crate) type Named = (String, Arc<dyn Provider>);
+
+/// Every provider there is.
+pub(crate) fn all(config: &Config, script: Option<&Path>) -> Result<Vec<Named>, Failure> {
+    let make = |name: String| {
+        let said = config.of(&name);
+        let kind = said.map(|said| said.kind).or_else(|| Kind::builtin(&name)).unwrap_or(Kind::Scripted);
+        let provider: Arc<dyn Provider> = match kind {
+            Kind::Ollama if name == OLLAMA => Arc::new(local_ollama(config)),
+            Kind::Ollama => Arc::new(ollama(said, None)),
+            Kind::OpenAi => Arc::new(openai(said)),
+            Kind::Scripted => Arc::new(scripted(script)?),
+        };
+        Ok((name, provider))
+    };
+    config.names().into_iter().map(make).collect()
+}
+
+/// Lays what is said of a provider over it: its model, and where its key is.
+macro_rules! with_said {
+    ($provider:expr, $said:expr) => {{
+        let mut provider = $provider;
+        if let Some(said) = $said {
+            if let Some(model) = &said.model {
+                provider = provider.model(model.clone());
+            }
+            provider = match &said.key {
+                None => provider,
+                Some(Key::Env(variable)) => provider.api_key_env(variable.clone()),
+                Some(Key::File(path)) => provider.api_key_file(path),
+            };
+        }
+        provider
+    }};
+}
+
+/// The Ollama of this machine, or where OLLAMA_HOST or else the configuration says.
+pub(crate) fn local_ollama(config: &Config) -> Ollama {
+    let host = env::var("OLLAMA_HOST").unwrap_or_default();
+    let elsewhere = (!host.trim().is_empty()).then(|| ollama_url(&host));
+    ollama(config.of(OLLAMA), elsewhere.as_deref())
+}
+
+fn ollama(said: Option<&ProviderConfig>, url: Option<&str>) -> Ollama {
+    let url = url.or_else(|| said?.base_url.as_deref());
+    with_said!(url.map_or_else(Ollama::default, Ollama::new), said)
+}
+
+fn openai(said: Option<&ProviderConfig>) -> OpenAi {
+    let url = said.and_then(|said| said.base_url.as_deref());
+    with_said!(url.map_or_else(OpenAi::default, OpenAi::new), said)
+}
+
+/// The scripted provider: a file, or the built-in conversation.
+fn scripted(script: Option<&Path>) -> Result<Scripted, Failure> {
+    let Some(path) = script else { return Ok(Scripted::builtin()) };
+    Scripted::from_file(path).map_err(|error| Failure::config(error.to_string()))
+}
+
+/// What OLLAMA_HOST means to a client: scheme and port may be missing, and an address to listen on everywhere is this
+/// machine.
+fn ollama_url(host: &str) -> String {
+    let host = host.trim().trim_end_matches('/');
+    let (scheme, place) = match host.split_once("://") {
+        Some((scheme, place)) => (Some(scheme), place),
+        None => (None, host),
+    };
+    let (authority, path) = match place.split_once('/') {
+        Some((authority, path)) => (authority, format!("/{path}")),
+        None => (place, String::new()),
+    };
+    let (name, port) = match authority.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') && (name.ends_with(']') || !name.contains(':')) => {
+            (name, Some(port))
+        }
+        _ => (authority, None),
+    };
+    let name = match name {
+        "" => "localhost",
+        "0.0.0.0" => "127.0.0.1",
+        "[::]" => "[::1]",
+        name => name,
+    };
+    let port = match (scheme, port) {
+        (_, Some(port)) => format!(":{port}"),
+        (None | Some("http"), None) => ":11434".to_owned(),
+        (Some(_), None) => String::new(),
+    };
+    format!("{}://{name}{port}{path}", scheme.unwrap_or("http"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ollama_host_is_understood_as_people_write_it() {
+        let table = [
+            ("", "http://localhost:11434"),
+            ("127.0.0.1:9", "http://127.0.0.1:9"),
+            ("gpu-box", "http://gpu-box:11434"),
+            ("0.0.0.0", "http://127.0.0.1:11434"),
+            ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+            (":8080", "http://localhost:8080"),
+            ("[::]:8080", "http://[::1]:8080"),
+            ("[::1]", "http://[::1]:11434"),
+            ("http://a:1/", "http://a:1"),
+            ("https://ollama.example", "https://ollama.example"),
+            ("https://ollama.example/x/", "https://ollama.example/x"),
+        ];
+        for (host, url) in table {
+            assert_eq!(ollama_url(host), url, "{host}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The configuration file: what holds when neither a flag nor the environment says otherwise.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Home, finish};
+use crate::server::{Answer, Server};
+
+/// Where the file is when nobody says otherwise.
+const FILE: &str = ".config/ergane/ergane.toml";
+
+/// Answers with the model that was asked and with the key that came.
+fn openai() -> Server {
+    Server::start(|asked| {
+        let key = asked.authorization.clone().unwrap_or_else(|| "no key".to_owned());
+        let text = format!("{} {key}", asked.body["model"].as_str().unwrap());
+        let choice =
+            json!({"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
+        Answer::json(200, &json!({"id": "c", "model": "m", "choices": [choice]}))
+    })
+}
+
+#[test]
+fn a_provider_of_ones_own_is_the_default_with_its_model_place_and_key() {
+    let (home, server) = (Home::new(), openai());
+    home.write("key", "from-a-file\n");
+    let url = server.url("");
+    home.write(
+        FILE,
+        format!(
+            "provider = 'mine'\nmodel = 'big'\n[providers.mine]\nkind = 'openai'\nbase_url = '{url}'\nmodel = 'small'\n\
+             api_key_env = 'MINE'\n[providers.filed]\nkind = 'openai'\nbase_url = '{url}'\nmodel = 'm'\n\
+             api_key_file = '../../key'\n"
+        ),
+    );
+    let ask = |args: &[&str]| {
+        let mut command = home.command(&[&["query", "hi", "--no-stream", "--json"], args].concat());
+        command.env("MINE", "secret-1");
+        finish(command).expect(0).json()
+    };
+    let object = ask(&[]);
+    assert_eq!((&object["provider"], &object["text"]), (&json!("mine"), &json!("big Bearer secret-1")));
+    // Flags beat the file: another model, another provider, another place.
+    assert_eq!(ask(&["--model", "huge"])["text"], "huge Bearer secret-1");
+    assert_eq!(ask(&["--provider", "mine"])["text"], "big Bearer secret-1");
+    assert_eq!(ask(&["--provider", "filed"])["text"], "m Bearer from-a-file");
+    let other = openai();
+    let object = ask(&["--base-url", &other.url(""), "--model", "x"]);
+    assert_eq!(object["text"], "x no key", "a key is not carried to another server");
+    assert_eq!(ask(&["--provider", "scripted"])["provider"], "scripted");
+}
+
+#[test]
+fn a_session_begins_as_the_file_says_and_keeps_what_it_has() {
+    let home = Home::new();
+    let replies: Vec<Value> = (0..3).map(|n| json!({"text": n.to_string()})).collect();
+    let script = home.script("s", &replies);
+    home.write(FILE, "tools = ['read']\n[permissions]\nmode = 'plan'\ndeny = ['bash']\n");
+    let settings = |args: &[&str], name: &str| {
+        home.run(&[&["send", name, "hi", "--script", &script], args].concat()).expect(0);
+        home.run(&["sessions", "show", name, "--json"]).expect(0).json()["settings"].clone()
+    };
+    let first = settings(&[], "a");
+    assert_eq!(first["tools"], json!(["read"]));
+    assert_eq!(
+        (&first["permissions"]["mode"], &first["permissions"]["deny"]),
+        (&json!("plan"), &json!(["bash"]))
+    );
+    let flagged = settings(&["--tools", "all", "--permissions", "bypass"], "b");
+    assert_eq!((&flagged["tools"], &flagged["permissions"]["mode"]), (&Value::Null, &json!("bypass")));
+    home.write(FILE, "[permissions]\nmode = 'bypass'\n");
+    assert_eq!(settings(&[], "a"), first, "a stored session is not touched by the file");
+}
+
+#[test]
+fn the_journal_is_where_the_file_says_unless_a_flag_or_the_environment_does() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"text": "one"})]);
+    home.write("my.toml", "journal = 'kept/here.db'\n");
+    let send =
+        |args: &[&str]| home.run(&[&["send", "a", "hi", "--script", &script], args].concat()).expect(0);
+    send(&["--config", "my.toml"]);
+    assert!(home.path("kept/here.db").exists());
+    let listed = home.run(&["sessions", "--json", "--config", "my.toml"]).expect(0).json();
+    assert_eq!(listed["sessions"][0]["name"], "a");
+    send(&["--config", "my.toml", "--journal", "flag.db"]);
+    assert!(home.path("flag.db").exists());
+    let mut command = home.command(&["send", "a", "hi", "--script", &script]);
+    command.env("ERGANE_CONFIG", home.path("my.toml")).env("ERGANE_JOURNAL", home.path("env.db"));
+    finish(command).expect(0);
+    assert!(home.path("env.db").exists() && !home.journal().exists());
+}
+
+#[test]
+fn a_mistake_in_it_is_told_with_file_and_line_by_every_command() {
+    let home = Home::new();
+    home.write(FILE, "# mine\nprovidr = 'openai'\n");
+    for args in [&["send", "a", "hi"][..], &["run", "hi"], &["resume", "--all"], &["sessions"], &["top"]] {
+        let output = home.run(&[args, &["--json"]].concat()).expect(2);
+        let object = output.json();
+        assert_eq!(object["error"]["kind"], "config", "{args:?}");
+        let message = object["error"]["message"].as_str().unwrap();
+        assert!(message.contains("ergane.toml:2: providr") && message.contains("`provider`"), "{message}");
+        assert!(output.stderr.contains("ergane.toml:2"), "{output:?}");
+    }
+    assert!(!home.journal().exists());
+    for (args, told) in [(["--config", "none.toml"], "none.toml"), (["--config", ""], "--config <FILE>")] {
+        let output = home.run(&[&["sessions"][..], &args].concat()).expect(2);
+        assert!(output.stderr.contains(told), "{output:?}");
+    }
+}
+
+#[test]
+fn ollama_host_beats_the_file() {
+    let (home, server) = (Home::new(), openai());
+    home.write(FILE, format!("[providers.ollama]\nbase_url = '{}'\nmodel = 'm'\n", server.url("")));
+    let args = ["run", "hi", "--provider", "ollama", "--retries", "0", "--json"];
+    let object = home.run(&args).expect(3).json();
+    assert!(object["error"]["message"].as_str().unwrap().contains("127.0.0.1:1"), "{object}");
+    let mut command = home.command(&args);
+    command.env_remove("OLLAMA_HOST");
+    let object = finish(command).expect(3).json();
+    assert!(object["error"]["message"].as_str().unwrap().contains(&server.port.to_string()), "{object}");
+}
