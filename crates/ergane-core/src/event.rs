@@ -12,7 +12,7 @@ use crate::approval::{ApprovalCause, Decision};
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::error::TurnError;
-use crate::ids::{CallId, Epoch, SendId, Seq, TurnId};
+use crate::ids::{CallId, Epoch, SendId, Seq, SessionName, TurnId};
 use crate::message::{Message, Part, Text, ToolResult};
 use crate::reason::FinishReason;
 use crate::settings::{Settings, SettingsPatch};
@@ -182,6 +182,24 @@ pub enum Event {
         /// Why it had to be.
         cause: Text,
     },
+    /// Somebody gave this point of the history a name.
+    Checkpointed {
+        /// The name.
+        label: Text,
+    },
+    /// The conversation goes on from an earlier point. Nothing is erased: what came after it stays in the log, and the
+    /// sends of the turns that were rewound keep their results.
+    Rewound {
+        /// The point: the facts up to it are the history from now on.
+        to: Seq,
+    },
+    /// The facts up to here are copied from another session, which goes its own way: of its sends nothing is known here.
+    Forked {
+        /// The other session.
+        parent: SessionName,
+        /// The position in it up to which they were copied.
+        at: Seq,
+    },
     /// The turn ended.
     TurnEnded {
         /// Which.
@@ -218,6 +236,9 @@ pub enum EventKind {
     ApprovalRequested = 12,
     ApprovalDecided = 13,
     Steered = 14,
+    Checkpointed = 15,
+    Rewound = 16,
+    Forked = 17,
 }
 
 impl Event {
@@ -237,6 +258,9 @@ impl Event {
             Self::Steered { .. } => EventKind::Steered,
             Self::InterruptRequested { .. } => EventKind::InterruptRequested,
             Self::Recovered { .. } => EventKind::Recovered,
+            Self::Checkpointed { .. } => EventKind::Checkpointed,
+            Self::Rewound { .. } => EventKind::Rewound,
+            Self::Forked { .. } => EventKind::Forked,
             Self::TurnEnded { .. } => EventKind::TurnEnded,
         }
     }

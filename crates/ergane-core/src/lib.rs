@@ -30,7 +30,7 @@ mod usage;
 pub use approval::{ApprovalCause, Decided, Decision, PendingApproval};
 pub use conversation::{
     CALL_RECOVERY_LIMIT, CallPhase, CallState, Conversation, FoldError, History, Next, OpenCall, OpenTurn,
-    QueuedSend, RECOVERY_LIMIT, RECOVERY_WINDOW_MS, SendRecord, TurnRecord, schedule,
+    Point, QueuedSend, RECOVERY_LIMIT, RECOVERY_WINDOW_MS, SendRecord, TurnRecord, schedule,
 };
 pub use digest::Digest;
 pub use effect::Effect;
@@ -45,6 +45,6 @@ pub use request::{
     ModelReply, ModelRequest, OutputSchema, PromptCache, ReasoningEffort, Sampling, ToolChoice, ToolSpec,
 };
 pub use settings::{
-    Durability, Limits, Mode, PermissionMode, Permissions, Settings, SettingsPatch, Ungranted,
+    Durability, Limits, Mode, OnUnknown, PermissionMode, Permissions, Settings, SettingsPatch, Ungranted,
 };
 pub use usage::{Cost, MicroUsd, Usage};

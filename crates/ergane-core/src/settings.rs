@@ -48,6 +48,26 @@ pub enum Ungranted {
     Ask,
 }
 
+/// What happens to a call of effect `Write` that a crash cut off: it may have been done, or in part, or not at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnUnknown {
+    /// It does not run again; the model is told that its effect is unknown, and to check before it repeats the call.
+    #[default]
+    TellModel,
+    /// Somebody is asked: to run it again, to give up, or for the result of what was done. It waits as an approval.
+    AskHuman,
+    /// It runs again with the same key, as a call of effect `Idempotent` does.
+    Retry,
+}
+
+impl OnUnknown {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The permissions of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permissions {
@@ -153,6 +173,9 @@ pub struct Settings {
     /// What may run.
     #[serde(default)]
     pub permissions: Permissions,
+    /// What happens to a call that changes the world and was cut off by a crash.
+    #[serde(default, skip_serializing_if = "OnUnknown::is_default")]
+    pub on_unknown: OnUnknown,
     /// The limits.
     #[serde(default)]
     pub limits: Limits,
@@ -217,6 +240,9 @@ pub struct SettingsPatch {
     /// See [`Permissions::ungranted`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ungranted: Option<Ungranted>,
+    /// See [`Settings::on_unknown`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_unknown: Option<OnUnknown>,
     /// See [`Limits::max_iterations`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_iterations: Option<u32>,
@@ -257,6 +283,7 @@ impl Settings {
             roots: Vec::new(),
             mode: Mode::default(),
             permissions: Permissions::default(),
+            on_unknown: OnUnknown::default(),
             limits: Limits::default(),
             stream: true,
             durability: Durability::default(),
@@ -286,6 +313,7 @@ impl Settings {
         set(&mut new.permissions.granted, &patch.granted);
         set(&mut new.permissions.deny, &patch.deny);
         set(&mut new.permissions.ungranted, &patch.ungranted);
+        set(&mut new.on_unknown, &patch.on_unknown);
         set(&mut new.limits.max_iterations, &patch.max_iterations);
         set_some(&mut new.limits.turn_budget, &patch.turn_budget);
         set_some(&mut new.limits.session_budget, &patch.session_budget);

@@ -74,6 +74,10 @@ impl Stored {
                     Sent { hash: *hash, turn: None }
                 });
             }
+            Event::Forked { .. } => {
+                self.sends.clear();
+                self.waiting = 0;
+            }
             Event::Steered { send, hash, .. } => {
                 let sent = Sent { hash: *hash, turn: self.tally.open_turn };
                 self.sends.entry(send.clone()).or_insert(sent);

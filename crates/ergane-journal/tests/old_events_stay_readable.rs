@@ -26,7 +26,7 @@ struct Sample {
     body: Box<RawValue>,
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 17] = [
     "01_session_started",
     "02_settings_changed",
     "03_queued",
@@ -41,6 +41,9 @@ const NAMES: [&str; 14] = [
     "12_approval_requested",
     "13_approval_decided",
     "14_steered",
+    "15_checkpointed",
+    "16_rewound",
+    "17_forked",
 ];
 
 fn folder(version: u32) -> PathBuf {

@@ -458,6 +458,7 @@ fn refuse(message: SessionMsg, error: SessionError) {
         | SessionMsg::Stop(reply) => answer(reply, Err(error)),
         SessionMsg::Approvals(reply) => answer(reply, Err(error)),
         SessionMsg::Steer { reply, .. } => answer(reply, Err(error)),
+        SessionMsg::Checkpoint { reply, .. } | SessionMsg::Rewind { reply, .. } => answer(reply, Err(error)),
         SessionMsg::Send(_, reply) | SessionMsg::Await(_, reply) => answer(reply, Err(error)),
         SessionMsg::Accept(_, reply) => answer(reply, Err(error)),
         SessionMsg::Messages(reply) => answer(reply, Err(error)),

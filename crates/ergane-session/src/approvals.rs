@@ -50,7 +50,11 @@ impl State {
         for open in calls {
             let id = open.call.id;
             match &open.phase {
-                CallPhase::Denied { reason } => {
+                CallPhase::Denied { cause: ApprovalCause::CutOff, reason } => {
+                    self.facts.record(error_result(&open.call, &given_up(reason), false))?;
+                    settled = true;
+                }
+                CallPhase::Denied { reason, .. } => {
                     self.facts.record(error_result(&open.call, &denial(reason), true))?;
                     settled = true;
                 }
@@ -265,6 +269,15 @@ fn denial(reason: &str) -> String {
     match reason.trim() {
         "" => "permission denied: the user said no".to_owned(),
         reason => format!("permission denied: {reason}"),
+    }
+}
+
+fn given_up(reason: &str) -> String {
+    let why = "this call was cut off by a crash after it had begun, and the user gave it up: it may have happened wholly, \
+        partly or not at all, and was not run again";
+    match reason.trim() {
+        "" => why.to_owned(),
+        reason => format!("{why}. {reason}"),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use ergane_core::{Durability, PermissionMode, SessionName, Settings, SettingsPatch, Text, Ungranted};
+use ergane_core::{
+    Durability, OnUnknown, PermissionMode, SessionName, Settings, SettingsPatch, Text, Ungranted,
+};
 use ergane_otp::{ChildSpec, Restart};
 use ractor::ActorCell;
 use tokio::time::Instant;
@@ -109,6 +111,12 @@ impl SessionBuilder {
     /// `accept_edits` it is asked about at least.
     pub fn ungranted(mut self, ungranted: Ungranted) -> Self {
         self.patch.ungranted = Some(ungranted);
+        self
+    }
+
+    /// What happens to a call that changes the world and was cut off by a crash. Default: the model is told.
+    pub fn on_unknown(mut self, on_unknown: OnUnknown) -> Self {
+        self.patch.on_unknown = Some(on_unknown);
         self
     }
 

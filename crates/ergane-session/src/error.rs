@@ -1,6 +1,6 @@
 //! Why a turn could not be run or awaited. (A turn that ran is `Ok`, whatever its finish reason.)
 
-use ergane_core::{CallId, Decided, Durability, SendId, SessionName};
+use ergane_core::{CallId, Decided, Durability, Point, SendId, SessionName};
 use ergane_journal::JournalError;
 
 /// Why something asked of a session could not be done.
@@ -93,6 +93,42 @@ pub enum SessionError {
         /// Which turn.
         turn: u64,
     },
+    /// A turn is open, and what was asked can only be done between turns.
+    #[error(
+        "session {session} is in the middle of turn {turn}: interrupt it first, or wait until it has ended"
+    )]
+    TurnOpen {
+        /// Which session.
+        session: SessionName,
+        /// Which turn.
+        turn: u64,
+        /// Whether it is on its way to its end.
+        ending: bool,
+    },
+    /// The point is no part of the session's history.
+    #[error(
+        "session {session} has no {point} in its present history: look at its events, or fork it there if it was rewound"
+    )]
+    NoSuchPoint {
+        /// Which session.
+        session: SessionName,
+        /// The point.
+        point: Point,
+    },
+    /// The name of a checkpoint is not one.
+    #[error("{0:?} is no name for a checkpoint: give 1 to 128 characters that are not only digits")]
+    BadLabel(String),
+    /// The fork could not be written.
+    #[error("the fork {session} could not be written: {reason}; try again")]
+    NotForked {
+        /// The fork.
+        session: SessionName,
+        /// Why.
+        reason: String,
+    },
+    /// There is a session of that name already.
+    #[error("there is a session {0} already: take another name, or delete that one")]
+    Exists(SessionName),
     /// The store cannot take facts now, so nothing can be promised. What was asked is done when it can.
     #[error(
         "session {session} is parked: {reason}; what was asked is done as soon as its journal can be written"
@@ -161,7 +197,9 @@ impl SessionError {
             Self::Deadline => "timeout",
             Self::Unresolved { .. } | Self::OtherDurability { .. } => "config",
             Self::Quarantined { .. } | Self::Stopped(_) | Self::System(_) => "internal",
-            Self::Parked { .. } => "journal",
+            Self::Parked { .. } | Self::NotForked { .. } => "journal",
+            Self::TurnOpen { .. } => "busy",
+            Self::NoSuchPoint { .. } | Self::BadLabel(_) | Self::Exists(_) => "bad_request",
             Self::Journal(error) => error.kind(),
         }
     }

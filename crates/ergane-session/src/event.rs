@@ -1,5 +1,6 @@
 //! What subscribers see.
 
+use ergane_core::SessionName;
 use ergane_core::{
     ApprovalCause, CallId, Decision, Digest, Effect, Envelope, Event, FinishReason, MicroUsd, Part, Seq,
     Text, ToolCall, TurnError, TurnId, Usage,
@@ -156,6 +157,29 @@ pub enum SessionEvent {
         /// Why.
         reason: Text,
     },
+    /// Somebody gave this point a name.
+    Checkpointed {
+        /// Its position.
+        seq: Seq,
+        /// The name.
+        label: Text,
+    },
+    /// The conversation goes on from an earlier point: what came after it is no part of it any more.
+    Rewound {
+        /// Its position.
+        seq: Seq,
+        /// The point.
+        to: Seq,
+    },
+    /// What came before is copied from another session.
+    Forked {
+        /// Its position.
+        seq: Seq,
+        /// The other session.
+        parent: SessionName,
+        /// The position in it.
+        at: Seq,
+    },
     /// The settings of the next turn changed.
     SettingsChanged {
         /// Its position.
@@ -232,6 +256,9 @@ impl SessionEvent {
             Event::InterruptRequested { by, reason } => {
                 vec![Self::Interrupting { seq, by: by.clone(), reason: reason.clone() }]
             }
+            Event::Checkpointed { label } => vec![Self::Checkpointed { seq, label: label.clone() }],
+            Event::Rewound { to } => vec![Self::Rewound { seq, to: *to }],
+            Event::Forked { parent, at } => vec![Self::Forked { seq, parent: parent.clone(), at: *at }],
             Event::SettingsChanged { .. } => vec![Self::SettingsChanged { seq }],
             Event::TurnEnded { turn, finish, error, .. } => {
                 vec![Self::Done { seq, turn: *turn, finish_reason: *finish, error: error.clone() }]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{
-    CallId, Cost, Decision, Durability, Message, Part, PendingApproval, SendId, Seq, SessionName, Settings,
-    Text, TurnId, Usage,
+    CallId, Cost, Decision, Durability, Message, Part, PendingApproval, Point, SendId, Seq, SessionName,
+    Settings, Text, TurnId, Usage,
 };
 use ergane_journal::JournalPort;
 use ergane_otp::{CallError, ChildError, EntryStatus, Monitor, StartError, Watch, call};
@@ -182,6 +182,49 @@ impl Session {
     /// As [`messages`](Self::messages).
     pub async fn subscribe(&self, cursor: Option<Seq>) -> Result<Subscription, SessionError> {
         Subscription::open(self.clone(), cursor).await
+    }
+
+    /// Gives the present point of the history a name, to fork or rewind to; returns its position. A name that is given
+    /// again moves.
+    ///
+    /// # Errors
+    /// As [`messages`](Self::messages); [`SessionError::BadLabel`].
+    pub async fn checkpoint(&self, label: impl Into<Text>) -> Result<Seq, SessionError> {
+        let label = label.into();
+        self.request(QUICK, |reply| SessionMsg::Checkpoint { label: label.clone(), reply }).await
+    }
+
+    /// Goes on from an earlier point: a position, or the label of a checkpoint. Returns that position. Nothing is erased,
+    /// and what was rewound can still be forked; the settings and what was spent stay as they are. A round of tools that
+    /// was not finished at that point is closed with results that say so.
+    ///
+    /// # Errors
+    /// As [`messages`](Self::messages); [`SessionError::TurnOpen`] while a turn is open (one that was interrupted is
+    /// waited for), [`SessionError::NoSuchPoint`].
+    pub async fn rewind(&self, to: impl Into<Point>) -> Result<Seq, SessionError> {
+        let to = to.into();
+        let until = Instant::now() + QUICK;
+        loop {
+            match self.request(left(until), |reply| SessionMsg::Rewind { to: to.clone(), reply }).await {
+                Err(SessionError::TurnOpen { ending: true, .. }) if Instant::now() < until => pause().await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Makes a session of that name with this one's history up to a point: [`Point::Now`], a position, or the label of a
+    /// checkpoint. This one is only read, so it may run, also in another process. The fork goes its own way: it runs
+    /// nothing of its parent's, a turn that was open at that point is interrupted, and the keys of its sends are its own.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`SessionError::NoSuchPoint`], [`SessionError::Exists`], [`SessionError::BadName`],
+    /// [`SessionError::Journal`].
+    pub async fn fork(&self, name: &str, at: impl Into<Point>) -> Result<Session, SessionError> {
+        crate::fork::fork(self, name, at.into()).await
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Puts a word into the open turn: the model sees it with its next request, after the answer or the tools under way.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    CallId, Conversation, Decision, Digest, Durability, Epoch, History, Part, PendingApproval, SendId, Seq,
-    Settings, SettingsPatch, Text, TurnId,
+    CallId, Conversation, Decision, Digest, Durability, Epoch, History, Part, PendingApproval, Point, SendId,
+    Seq, Settings, SettingsPatch, Text, TurnId,
 };
 use ergane_journal::{AppendError, JournalError, Position};
 use ergane_loop::LoopReport;
@@ -117,6 +117,20 @@ pub enum SessionMsg {
         cut: bool,
         /// The answer.
         reply: Reply<Steered>,
+    },
+    /// Give the present point a name; answered with its position when that is durable.
+    Checkpoint {
+        /// The name.
+        label: Text,
+        /// The answer.
+        reply: Reply<Seq>,
+    },
+    /// Go on from an earlier point; answered with its position when that is durable.
+    Rewind {
+        /// The point.
+        to: Point,
+        /// The answer.
+        reply: Reply<Seq>,
     },
     /// The calls that wait for a decision.
     Approvals(Reply<Vec<PendingApproval>>),

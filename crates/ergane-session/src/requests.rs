@@ -67,6 +67,8 @@ impl State {
                 self.on_interrupt(by, reason, turn, reply)?
             }
             SessionMsg::Steer { send, cut, reply } => self.on_steer(&send, cut, reply)?,
+            SessionMsg::Checkpoint { label, reply } => self.on_checkpoint(label, reply)?,
+            SessionMsg::Rewind { to, reply } => self.on_rewind(&to, reply)?,
             SessionMsg::Approvals(reply) => answer(reply, Ok(self.facts.view().approvals.clone())),
             SessionMsg::Approve { call, arguments, decision, by, reply } => {
                 self.on_approve(call, arguments, decision, by, reply)?

@@ -44,6 +44,8 @@ pub struct TurnResult {
     pub send: SendId,
     /// Whether a part of it ran in an earlier incarnation.
     pub recovered: bool,
+    /// Whether the conversation was rewound to before its end: it is no part of the history any more.
+    pub rewound: bool,
 }
 
 impl TurnResult {
@@ -65,6 +67,7 @@ impl TurnResult {
             session: session.clone(),
             send: record.send.clone(),
             recovered: record.recovered,
+            rewound: record.rewound.is_some(),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{
-    CallId, CallPhase, CallState, Effect, Event, OpenCall, Seq, ToolCall, ToolResult, ToolSpec, schedule,
+    ApprovalCause, CallId, CallPhase, CallState, Effect, Event, OnUnknown, OpenCall, Seq, ToolCall,
+    ToolResult, ToolSpec, schedule,
 };
 use ergane_otp::Promise;
 use ergane_tool::{
@@ -25,6 +26,9 @@ pub(crate) type Specs = Arc<[ToolSpec]>;
 
 const CUT_OFF: &str = "this call was cut off by a crash after it had begun. Its effect is unknown: it may have \
     happened wholly, partly or not at all. It was not run again. Check before you repeat it.";
+
+const ASK_CUT_OFF: &str = "a crash cut it off after it had begun, so its effect is unknown: allow it to run once more, \
+    deny it to give it up, or tell the result if it was done";
 
 const POISONED: &str = "this call was about to run each time the process died, three times in a row. It was not \
     run again. Try another way.";
@@ -107,10 +111,16 @@ impl State {
     fn settle_cut_off(&mut self, calls: &[OpenCall]) -> Result<bool, ActorProcessingErr> {
         let mut settled = false;
         for open in calls.iter().filter(|open| open.phase == CallPhase::CutOff) {
-            if self.end_left_behind(open) {
-                self.facts.record(error_result(&open.call, CUT_OFF, false))?;
-                settled = true;
+            if !self.end_left_behind(open) {
+                continue;
             }
+            let turn = self.facts.conversation().turn();
+            if turn.is_some_and(|turn| turn.settings.on_unknown == OnUnknown::AskHuman) {
+                self.request_approval(&open.call, ApprovalCause::CutOff, ASK_CUT_OFF.into())?;
+            } else {
+                self.facts.record(error_result(&open.call, CUT_OFF, false))?;
+            }
+            settled = true;
         }
         Ok(settled)
     }

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::event::Timestamp;
 use crate::message::{Text, ToolCall, ToolResult};
+use crate::settings::OnUnknown;
 
 /// So many `Recovered` since the fact that let a call run make it poison.
 pub const CALL_RECOVERY_LIMIT: u32 = 3;
@@ -46,6 +47,8 @@ pub enum CallPhase {
     AwaitingApproval,
     /// Somebody denied it: it does not run.
     Denied {
+        /// What was to be decided.
+        cause: ApprovalCause,
         /// Why.
         reason: Text,
     },
@@ -61,7 +64,8 @@ pub enum CallPhase {
         /// The key of the first time.
         key: Text,
     },
-    /// An earlier incarnation started it and it may have changed the world: it does not run again.
+    /// An earlier incarnation started it and it may have changed the world: it does not run again, unless somebody
+    /// says so ([`OnUnknown`]).
     CutOff,
     /// It was about to run in each of the last [`CALL_RECOVERY_LIMIT`] incarnations, and none lived to tell: it does
     /// not run again.
@@ -137,25 +141,29 @@ impl Call {
         approval.decision = Some(decision);
     }
 
-    pub(super) fn opened(&self) -> OpenCall {
+    pub(super) fn opened(&self, on_unknown: OnUnknown) -> OpenCall {
         let left_behind = self.process.filter(|_| self.orphaned);
         let approval = self.approval.as_ref();
         let approved = approval.filter(|a| a.decision == Some(Decision::Allow)).map(|a| a.arguments);
-        OpenCall { call: self.call.clone(), phase: self.phase(), approved, left_behind }
+        OpenCall { call: self.call.clone(), phase: self.phase(on_unknown), approved, left_behind }
     }
 
-    fn phase(&self) -> CallPhase {
-        match self.approval.as_ref().map(|approval| &approval.decision) {
-            Some(None) => return CallPhase::AwaitingApproval,
-            Some(Some(Decision::Deny { reason })) => return CallPhase::Denied { reason: reason.clone() },
-            Some(Some(Decision::Done { result })) => {
-                return CallPhase::DoneOtherwise { result: result.clone() };
+    fn phase(&self, on_unknown: OnUnknown) -> CallPhase {
+        if let Some(Approval { cause, decision, .. }) = &self.approval {
+            match decision {
+                None => return CallPhase::AwaitingApproval,
+                Some(Decision::Deny { reason }) => {
+                    return CallPhase::Denied { cause: *cause, reason: reason.clone() };
+                }
+                Some(Decision::Done { result }) => {
+                    return CallPhase::DoneOtherwise { result: result.clone() };
+                }
+                Some(Decision::Allow) => {}
             }
-            Some(Some(Decision::Allow)) | None => {}
         }
         match &self.started {
             Some(_) if self.recoveries == 0 => CallPhase::InFlight,
-            Some((Effect::Write, _)) => CallPhase::CutOff,
+            Some((Effect::Write, _)) if on_unknown != OnUnknown::Retry => CallPhase::CutOff,
             _ if self.recoveries >= CALL_RECOVERY_LIMIT => CallPhase::Poisoned,
             Some((_, key)) => CallPhase::Again { key: key.clone() },
             None => CallPhase::Fresh,

@@ -63,6 +63,15 @@ impl History {
         }
     }
 
+    /// Forgets all but the first `len` messages.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.blocks.truncate(len.div_ceil(BLOCK));
+        let rest = len.saturating_sub(self.blocks.len().saturating_sub(1) * BLOCK);
+        if let Some(last) = self.blocks.last_mut().filter(|last| last.len() > rest) {
+            Arc::make_mut(last).truncate(rest);
+        }
+    }
+
     /// Puts another message in the place of the newest.
     pub(crate) fn replace_last(&mut self, message: Arc<Message>) {
         if let Some(last) = self.blocks.last_mut().and_then(|block| Arc::make_mut(block).last_mut()) {
@@ -95,6 +104,22 @@ mod tests {
             let seen: Vec<String> = history.iter_from(start).map(|m| m.text()).collect();
             let expected: Vec<String> = (start..200).map(|n| n.to_string()).collect();
             assert_eq!(seen, expected, "from {start}");
+        }
+    }
+
+    #[test]
+    fn a_truncated_history_is_its_beginning_and_grows_on_from_there() {
+        for len in [0, 1, 63, 64, 65, 128, 199, 200, 500] {
+            let whole: History = (0..200).map(message).collect();
+            let mut history = whole.clone();
+            history.truncate(len);
+            assert_eq!(history.len(), len.min(200));
+            history.push(message(1000));
+            let seen: Vec<String> = history.iter().map(|m| m.text()).collect();
+            let expected: Vec<String> =
+                (0..len.min(200)).map(|n| n.to_string()).chain(["1000".to_owned()]).collect();
+            assert_eq!(seen, expected, "{len}");
+            assert_eq!(whole.len(), 200);
         }
     }
 

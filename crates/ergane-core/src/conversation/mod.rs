@@ -9,6 +9,7 @@ mod calls;
 mod history;
 mod next;
 mod records;
+mod rewind;
 mod schedule;
 mod turn;
 mod view;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 pub use calls::{CALL_RECOVERY_LIMIT, CallPhase, OpenCall};
 pub use history::History;
 pub use next::Next;
-pub use records::{QueuedSend, SendRecord, TurnRecord};
+pub use records::{Point, QueuedSend, SendRecord, TurnRecord};
+use rewind::Line;
 pub use schedule::{CallState, schedule};
 pub use turn::{OpenTurn, RECOVERY_LIMIT, RECOVERY_WINDOW_MS};
 
@@ -75,6 +77,7 @@ pub struct Conversation {
     sends: HashMap<SendId, SendRecord>,
     turns: Vec<TurnRecord>,
     decided: HashMap<CallId, Decided>,
+    line: Line,
     usage: Usage,
     cost: Cost,
 }
@@ -108,6 +111,7 @@ impl Conversation {
             });
         }
         self.apply_event(envelope.seq, envelope.at, &envelope.event)?;
+        self.line.mark(envelope.seq, self.said.len());
         self.seq = envelope.seq;
         self.epoch = envelope.epoch;
         Ok(())
@@ -213,6 +217,19 @@ impl Conversation {
                 turn.interrupted.get_or_insert_with(|| reason.clone());
             }
             Event::Recovered { .. } => open(&mut self.turn, "recovered")?.recover(at),
+            Event::Checkpointed { label } => {
+                self.begun("checkpointed")?;
+                self.line.label(label.clone(), seq);
+            }
+            Event::Rewound { to } => self.rewind(seq, *to)?,
+            Event::Forked { .. } => {
+                self.begun("forked")?;
+                if self.turn.is_some() {
+                    return Err(FoldError::Unexpected { event: "forked", why: "a turn is open" });
+                }
+                self.queue.clear();
+                self.sends.clear();
+            }
             Event::TurnEnded { turn, finish, error, partial, totals } => {
                 // What no reply has seen is part of the history all the same.
                 let rest = open(&mut self.turn, "turn_ended")?.take_steers(seq);
@@ -237,6 +254,7 @@ impl Conversation {
                     model: open.origin.as_ref().map_or(&open.settings.model, |o| &o.model).clone(),
                     recovered: open.recovered,
                     messages: (open.first_message, self.said.len()),
+                    rewound: None,
                 };
                 self.turns.push(record);
                 self.turn = None;
@@ -277,6 +295,11 @@ impl Conversation {
     /// Adds a message to what was said, and what a provider may see of it to what is sent.
     fn say(&mut self, message: Arc<Message>) {
         self.said.push(Arc::clone(&message));
+        self.send_said(message);
+    }
+
+    /// Adds what a provider may see of a message to what is sent.
+    fn send_said(&mut self, message: Arc<Message>) {
         let fits = |part: &Part| is_sent(message.role, part);
         let message = if message.parts.iter().all(fits) {
             message

@@ -1,10 +1,12 @@
 //! What is kept of turns that ended and of sends: plain data.
 
+use std::sync::Arc;
+
 use crate::digest::Digest;
 use crate::error::TurnError;
 use crate::event::TurnTotals;
 use crate::ids::{SendId, Seq, TurnId};
-use crate::message::{Part, Text};
+use crate::message::{Message, Part, Text};
 use crate::reason::FinishReason;
 
 /// A turn that has ended.
@@ -34,6 +36,47 @@ pub struct TurnRecord {
     pub recovered: bool,
     /// The range of its messages in [`Conversation::messages`](super::Conversation::messages), its end excluded.
     pub messages: (usize, usize),
+    /// Its messages, when it was rewound: they are no part of the conversation any more.
+    pub rewound: Option<Arc<[Arc<Message>]>>,
+}
+
+/// A point of a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Point {
+    /// The present.
+    Now,
+    /// After the fact at that position.
+    At(Seq),
+    /// The checkpoint of that name; of several, the last.
+    Label(Text),
+}
+
+impl From<Seq> for Point {
+    fn from(seq: Seq) -> Self {
+        Self::At(seq)
+    }
+}
+
+impl From<&str> for Point {
+    fn from(label: &str) -> Self {
+        Self::Label(label.into())
+    }
+}
+
+impl From<String> for Point {
+    fn from(label: String) -> Self {
+        Self::Label(label.into())
+    }
+}
+
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now => f.write_str("now"),
+            Self::At(seq) => write!(f, "position {seq}"),
+            Self::Label(label) => write!(f, "checkpoint {label:?}"),
+        }
+    }
 }
 
 /// What is known of a send by its id.

@@ -89,7 +89,8 @@ impl OpenTurn {
 
     /// The calls without a result, in call order.
     pub fn open_calls(&self) -> Vec<OpenCall> {
-        self.batch.iter().filter(|call| call.is_open()).map(Call::opened).collect()
+        let on_unknown = self.settings.on_unknown;
+        self.batch.iter().filter(|call| call.is_open()).map(|call| call.opened(on_unknown)).collect()
     }
 
     /// Whether it is ended because it was recovered too often without progress.

@@ -100,6 +100,9 @@ impl Conversation {
 
     /// The messages of a turn that ended.
     pub fn messages_of(&self, record: &TurnRecord) -> Vec<Arc<Message>> {
+        if let Some(messages) = &record.rewound {
+            return messages.to_vec();
+        }
         let (first, end) = record.messages;
         self.said.iter_from(first).take(end.saturating_sub(first)).cloned().collect()
     }
@@ -110,9 +113,8 @@ impl Conversation {
         if let Some(partial) = record.partial.as_ref().filter(|text| !text.trim().is_empty()) {
             return partial.clone();
         }
-        let (first, end) = record.messages;
-        let messages: Vec<_> = self.said.iter_from(first).take(end.saturating_sub(first)).collect();
-        let answers = messages.into_iter().rev().filter(|message| message.role == Role::Assistant);
+        let messages = self.messages_of(record);
+        let answers = messages.iter().rev().filter(|message| message.role == Role::Assistant);
         answers.map(|answer| answer.text()).find(|text| !text.trim().is_empty()).unwrap_or_default().into()
     }
 }

@@ -43,7 +43,7 @@ fn waiting(tools: &[&str]) -> Log {
 fn a_call_waits_for_its_decision_whatever_it_is_and_each_has_its_consequence() {
     for (decision, phase) in [
         (Decision::Allow, Fresh),
-        (Decision::deny("no"), Denied { reason: "no".into() }),
+        (Decision::deny("no"), Denied { cause: ApprovalCause::Permission, reason: "no".into() }),
         (Decision::Done { result: "by hand".into() }, DoneOtherwise { result: "by hand".into() }),
     ] {
         let mut log = waiting(&["bash"]);
@@ -125,7 +125,7 @@ fn what_was_cut_off_and_is_allowed_runs_as_if_it_had_never_begun() {
     assert_eq!(log.phases(), [(1, CutOff)], "cut off once more, it is asked about once more");
     log.request(1, ApprovalCause::CutOff);
     log.decide(1, Decision::deny(""));
-    assert_eq!(log.phases(), [(1, Denied { reason: "".into() })]);
+    assert_eq!(log.phases(), [(1, Denied { cause: ApprovalCause::CutOff, reason: "".into() })]);
 }
 
 #[test]

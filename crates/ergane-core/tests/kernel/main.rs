@@ -18,5 +18,6 @@ mod fold_refuses;
 mod limits;
 mod next_after_a_crash;
 mod records;
+mod rewinding;
 mod settings_laws;
 mod steering;

@@ -4,7 +4,7 @@ use ergane_core::CallPhase::{CutOff, Fresh, InFlight, Poisoned};
 use ergane_core::Effect::{Idempotent, Read, Write};
 use ergane_core::*;
 
-use crate::log::{Log, key_of};
+use crate::log::{Log, key_of, settings};
 use crate::validity::check;
 
 fn again(log: &Log, index: u32) -> CallPhase {
@@ -119,6 +119,29 @@ fn what_happens_to_a_call_without_a_result_after_so_many_recoveries() {
             log.recover(1);
         }
     }
+}
+
+#[test]
+fn a_write_that_was_cut_off_runs_again_only_where_the_session_says_so_and_is_poisoned_in_the_end() {
+    let phases_of = |on_unknown| {
+        let mut settings = settings();
+        settings.on_unknown = on_unknown;
+        let mut log = Log::in_a_turn_with(settings);
+        log.ask(&["bash"]);
+        log.start(1, Write);
+        let mut phases = Vec::new();
+        for _ in 0..4 {
+            phases.push(log.phases().remove(0).1);
+            log.recover(1);
+        }
+        (log.id(1), phases)
+    };
+    for on_unknown in [OnUnknown::TellModel, OnUnknown::AskHuman] {
+        assert_eq!(phases_of(on_unknown).1, [InFlight, CutOff, CutOff, CutOff], "{on_unknown:?}");
+    }
+    let (id, phases) = phases_of(OnUnknown::Retry);
+    let again = CallPhase::Again { key: key_of(id) };
+    assert_eq!(phases, [InFlight, again.clone(), again, Poisoned]);
 }
 
 #[test]

@@ -115,6 +115,13 @@ impl World {
                     self.asked = None; // it cuts the stream
                 }
             }
+            15 if !in_turn && self.log.conversation.queue().is_empty() => {
+                self.log.push(Event::Checkpointed { label: "here".into() });
+                let to = Seq(dice.roll(usize::try_from(self.log.conversation.seq().0).ok()?)? as u64);
+                if let Some(to) = self.log.conversation.position_of(&to.into()) {
+                    self.log.push(Event::Rewound { to });
+                }
+            }
             17 => self.queue(dice)?,
             18 if in_turn => {
                 let after = dice.pick(&[1, 1_000, 200_000])?;

@@ -186,6 +186,9 @@ pub fn one_of_each() -> Vec<Event> {
             input: vec![Part::text("No, the other one.")],
             hash: Digest::of(b"other"),
         },
+        Event::Checkpointed { label: "before the move".into() },
+        Event::Rewound { to: Seq(15) },
+        Event::Forked { parent: name("parent/1"), at: Seq(16) },
     ]
 }
 

@@ -94,6 +94,16 @@ pub fn a_send_is_found_by_its_id(make: &dyn Fn() -> Arc<dyn Journal>) {
     let events = vec![turn_ended(open), queued("z", "x"), turn_started("z"), steered("other", "text")];
     a.append(events).unwrap();
     assert_eq!(sent("a", "other"), Some(Sent { hash, turn: Some(next) }));
+
+    // A fork knows nothing of the sends that were copied into it, and nothing of them waits.
+    let mut fork = Incarnation::open(&journal, "fork");
+    let forked = Event::Forked { parent: name("a"), at: Seq(5) };
+    let copied = vec![started(), queued("k", "x"), turn_started("k"), turn_ended(3), queued("w", "x")];
+    fork.append(copied.into_iter().chain([forked, queued("k", "text")]).collect()).unwrap();
+    assert_eq!(sent("fork", "w"), None);
+    assert_eq!(sent("fork", "k"), Some(Sent { hash, turn: None }));
+    fork.append(vec![turn_started("k"), turn_ended(8)]).unwrap();
+    assert!(!journal.open_turns().unwrap().contains(&name("fork")));
 }
 
 /// The summary is that of exactly the events that are stored.

@@ -325,6 +325,11 @@ fn write_sends(
             open = Some(TurnId(envelope.seq.0));
         }
         match &envelope.event {
+            // Of what was copied, no send is known here.
+            Event::Forked { .. } => {
+                complete.clear();
+                connection.prepare_cached("DELETE FROM dedupe WHERE sid = ?1")?.execute([sid])?;
+            }
             Event::Steered { send, hash, .. } => {
                 let turn = open.map(|turn| int(turn.0));
                 connection

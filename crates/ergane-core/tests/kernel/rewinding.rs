@@ -1,0 +1,151 @@
+//! Going on from an earlier point: what is the history then, and what is still known.
+
+use ergane_core::*;
+
+use crate::log::{Log, call};
+use crate::validity::check;
+
+impl Log {
+    /// A turn with this question and answer; returns the position of its end.
+    fn talk(&mut self, question: &str, answer: &str) -> Seq {
+        self.turn(question);
+        self.answer(answer);
+        self.end(FinishReason::Stop, None, None);
+        self.conversation.seq()
+    }
+
+    fn rewind(&mut self, to: Seq) {
+        self.push(Event::Rewound { to });
+    }
+
+    fn label(&mut self, label: &str) -> Seq {
+        self.push(Event::Checkpointed { label: label.into() });
+        self.conversation.seq()
+    }
+}
+
+fn begun() -> Log {
+    Log::new(crate::log::settings())
+}
+
+fn said(log: &Log) -> Vec<String> {
+    log.conversation.messages().iter().map(|message| message.text()).collect()
+}
+
+#[test]
+fn a_rewound_history_is_what_it_was_and_goes_on_from_there() {
+    let mut log = begun();
+    let first = log.talk("one", "1");
+    log.talk("two", "2");
+    log.talk("three", "3");
+    log.rewind(first);
+    assert_eq!(said(&log), ["one", "1"]);
+    assert_eq!(log.next(), Next::Idle);
+    log.turn("four");
+    assert_eq!(log.sent().iter().map(|m| m.text()).collect::<Vec<_>>(), ["one", "1", "four"]);
+    log.answer("4");
+    log.end(FinishReason::Stop, None, None);
+    assert_eq!(said(&log), ["one", "1", "four", "4"]);
+    let of_turns: Vec<_> =
+        log.conversation.turns().iter().map(|t| (t.ordinal, t.rewound.is_some())).collect();
+    assert_eq!(of_turns, [(1, false), (2, true), (3, true), (4, false)], "nobody's number is used again");
+}
+
+#[test]
+fn a_rewound_turn_keeps_its_messages_its_text_and_what_it_cost() {
+    let mut log = begun();
+    let first = log.talk("one", "1");
+    log.talk("two", "2");
+    let (usage, cost) = (log.conversation.usage(), log.conversation.cost());
+    log.rewind(first);
+    log.talk("three", "3");
+    let record = log.conversation.turns()[1].clone();
+    assert_eq!(&*log.conversation.text_of(&record), "2");
+    let messages = log.conversation.messages_of(&record);
+    assert_eq!(messages.iter().map(|m| m.text()).collect::<Vec<_>>(), ["two", "2"]);
+    assert_eq!(log.conversation.send(&record.send).unwrap().turn, Some(record.id));
+    assert_eq!((log.conversation.usage(), log.conversation.cost()), (usage, cost));
+}
+
+#[test]
+fn a_point_inside_a_round_of_tools_is_closed_with_results_that_say_so() {
+    let mut log = begun();
+    log.turn("go");
+    log.reply(vec![call("read", "{}", true), call("read", "{", false)], StopReason::ToolCalls);
+    let inside = log.conversation.seq();
+    log.finish(1, "text");
+    log.answer("done");
+    log.end(FinishReason::Stop, None, None);
+    log.rewind(inside);
+    let messages: Vec<_> = log.conversation.messages().iter().cloned().collect();
+    let results: Vec<_> = messages[2].results().map(|r| (r.is_error, r.synthetic, r.text())).collect();
+    assert_eq!(results.len(), 1);
+    assert!(results[0].0 && results[0].1 && results[0].2.contains("rewound"), "{results:?}");
+    log.turn("on");
+    assert_eq!(check(&log.sent()), Ok(()));
+    let record = &log.conversation.turns()[0];
+    assert_eq!(log.conversation.messages_of(record).len(), 4, "its own history is whole");
+}
+
+#[test]
+fn labels_name_points_the_last_of_a_name_counts_and_what_was_rewound_has_none() {
+    let mut log = begun();
+    log.talk("one", "1");
+    let a = log.label("a");
+    log.talk("two", "2");
+    let moved = log.label("a");
+    let b = log.label("b");
+    let of = |log: &Log, label: &str| log.conversation.position_of(&label.into());
+    assert_eq!((of(&log, "a"), of(&log, "b"), of(&log, "c")), (Some(moved), Some(b), None));
+    log.rewind(a);
+    assert_eq!((of(&log, "a"), of(&log, "b")), (Some(a), None));
+    assert_eq!(log.conversation.checkpoints().count(), 1);
+}
+
+#[test]
+fn only_points_of_the_present_history_can_be_gone_back_to() {
+    let mut log = begun();
+    let first = log.talk("one", "1");
+    let second = log.talk("two", "2");
+    log.rewind(first);
+    let rewound = log.conversation.seq();
+    let third = log.talk("three", "3");
+    let at = |log: &Log, seq: Seq| log.conversation.position_of(&seq.into());
+    assert_eq!(at(&log, second), None, "that was rewound");
+    assert_eq!(at(&log, Seq(third.0 + 1)), None, "that is not there yet");
+    for good in [Seq(0), first, rewound, third] {
+        assert_eq!(at(&log, good), Some(good));
+    }
+    assert!(log.clone().try_push(Event::Rewound { to: second }).is_err());
+    assert!(log.clone().try_push(Event::Rewound { to: Seq(third.0 + 1) }).is_err());
+    // Back to the rewind itself is back to what it went back to, and back beyond it is as well possible.
+    log.rewind(rewound);
+    assert_eq!(said(&log), ["one", "1"]);
+    log.rewind(Seq(1));
+    assert_eq!(said(&log), [""; 0]);
+    assert_eq!(at(&log, first), None);
+    assert_eq!(log.conversation.position_of(&Point::Now), Some(log.conversation.seq()));
+}
+
+#[test]
+fn a_turn_in_progress_is_not_rewound() {
+    let mut log = begun();
+    let first = log.talk("one", "1");
+    log.turn("two");
+    assert!(log.try_push(Event::Rewound { to: first }).is_err());
+}
+
+#[test]
+fn a_fork_knows_nothing_of_its_parents_sends_and_runs_none_that_waited() {
+    let mut log = begun();
+    log.talk("one", "1");
+    let waiting = log.queue(vec!["two".into()]);
+    log.push(Event::Forked { parent: SessionName::new("parent").unwrap(), at: Seq(5) });
+    assert_eq!(log.next(), Next::Idle);
+    assert_eq!(log.conversation.send(&waiting), None);
+    assert_eq!(said(&log), ["one", "1"]);
+    log.push(Event::Queued { send: waiting.clone(), input: vec!["mine".into()], hash: Digest::of(b"mine") });
+    assert_eq!(log.next(), Next::StartTurn { send: waiting });
+    let mut log = Log::in_a_turn();
+    assert!(log.try_push(Event::Forked { parent: SessionName::new("p").unwrap(), at: Seq(1) }).is_err());
+}

@@ -1,0 +1,192 @@
+//! Checkpoints, forks and rewinds, of sessions that run and of stored ones.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::future::IntoFuture;
+
+use common::*;
+use ergane::core::{Point, Seq};
+use ergane::prelude::*;
+use serde_json::json;
+
+/// A turn with this question and answer.
+async fn talk(session: &Session, asked: &mut Questions, question: &str, answer: &str) -> TurnResult {
+    let send = sending(session, question);
+    asked.next().await.answer(answer);
+    result(send).await
+}
+
+async fn said(session: &Session) -> Vec<String> {
+    session.messages().await.unwrap().iter().map(|message| message.text()).collect()
+}
+
+#[tokio::test]
+async fn a_live_session_goes_on_from_a_checkpoint_and_nothing_is_erased() {
+    let (model, mut asked) = model();
+    let system = system(&model).await;
+    let session = system.session("a").start().await.unwrap();
+    talk(&session, &mut asked, "one", "1").await;
+    let here = session.checkpoint("here").await.unwrap();
+    let send = session.send_message("two").key("k");
+    let two = tokio::spawn(async move { send.await });
+    asked.next().await.answer("2");
+    let two = result(two).await;
+    let mut events = session.subscribe(None).await.unwrap();
+    assert_eq!(session.rewind("here").await.unwrap(), here);
+    assert_eq!(said(&session).await, ["one", "1"]);
+    let told = soon("the rewind is told", events.next()).await.unwrap().unwrap();
+    assert!(matches!(told, SessionEvent::Rewound { to, .. } if to == here), "{told:?}");
+    // The send that was rewound keeps its result; nobody is asked again for it.
+    let again = soon("known", session.send_message("two").key("k").into_future()).await.unwrap();
+    assert_eq!((&*again.text, again.turn, again.rewound), ("2", two.turn, true));
+    assert_eq!(again.messages.len(), 2);
+    let three = talk(&session, &mut asked, "three", "3").await;
+    assert!(!three.rewound && three.ordinal == 3);
+    assert_eq!(said(&session).await, ["one", "1", "three", "3"]);
+    let kinds = kinds(&system, &session).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "turn_ended").count(), 3, "all of it is in the log");
+}
+
+#[tokio::test]
+async fn a_turn_in_progress_must_be_interrupted_before_a_rewind() {
+    let (model, mut asked) = model();
+    let (tools, mut calls) = hand_tools(&[("bash", Effect::Write)]);
+    let system = system_with(&model, tools).await;
+    let session = system.session("a").start().await.unwrap();
+    let first = talk(&session, &mut asked, "one", "1").await;
+    let send = sending(&session, "two");
+    asked.next().await.call(&[("bash", json!({}))]);
+    let call = calls.next().await;
+    let refused = session.rewind(Seq(1)).await.unwrap_err();
+    assert!(refused.to_string().contains("interrupt it first"), "{refused}");
+    session.interrupt("enough").await.unwrap();
+    // The turn has its grace; the rewind waits for its end.
+    let rewinding = session.clone();
+    let rewound = tokio::spawn(async move { rewinding.rewind(Seq(1)).await });
+    call.give("late");
+    result(send).await;
+    assert_eq!(soon("rewound", rewound).await.unwrap().unwrap(), Seq(1));
+    assert_eq!(said(&session).await, [""; 0]);
+    for nowhere in [Point::At(Seq(first.turn.0)), Point::At(Seq(9_999)), "nothing".into()] {
+        let missing = session.rewind(nowhere).await;
+        assert!(matches!(missing, Err(SessionError::NoSuchPoint { .. })), "{missing:?}");
+    }
+    for bad in ["", " ", "12"] {
+        assert!(matches!(session.checkpoint(bad).await, Err(SessionError::BadLabel(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_rewind_survives_the_process_and_works_on_a_stored_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, mut asked) = model();
+    let start = || async {
+        let journal = Sqlite::open(dir.path().join("j.db")).unwrap();
+        System::builder().provider("test", model.clone()).journal(journal).start().await.unwrap()
+    };
+    let system = start().await;
+    let session = system.session("a").start().await.unwrap();
+    talk(&session, &mut asked, "one", "1").await;
+    session.checkpoint("one").await.unwrap();
+    talk(&session, &mut asked, "two", "2").await;
+    session.checkpoint("two").await.unwrap();
+    talk(&session, &mut asked, "three", "3").await;
+    session.rewind("two").await.unwrap();
+    system.shutdown(LONG).await.unwrap();
+    drop((session, system));
+    let system = start().await;
+    let session = system.whereis("a").await.unwrap();
+    assert_eq!(session.status().await.unwrap().activity, Activity::Stored);
+    session.rewind("one").await.unwrap();
+    assert_eq!(said(&session).await, ["one", "1"]);
+    let send = sending(&session, "four");
+    let four = asked.next().await;
+    assert_eq!(four.texts(), ["one", "1", "four"]);
+    four.answer("4");
+    result(send).await;
+}
+
+#[tokio::test]
+async fn a_fork_has_the_history_up_to_its_point_and_goes_its_own_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, mut asked) = model();
+    let journal = Sqlite::open(dir.path().join("j.db")).unwrap();
+    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
+    let session = system.session("a").system_prompt("be brief").start().await.unwrap();
+    let send = session.send_message("one").key("k");
+    let one = tokio::spawn(async move { send.await });
+    asked.next().await.answer("1");
+    let one = result(one).await;
+    session.checkpoint("here").await.unwrap();
+    talk(&session, &mut asked, "two", "2").await;
+    let fork = session.fork("b", "here").await.unwrap();
+    let whole = session.fork("c", Point::Now).await.unwrap();
+    assert_eq!(fork.status().await.unwrap().activity, Activity::Stored, "nobody runs it yet");
+    assert_eq!(said(&fork).await, ["one", "1"]);
+    assert_eq!(said(&whole).await, ["one", "1", "two", "2"]);
+    assert_eq!(fork.settings().await.unwrap().system_prompt.as_deref(), Some("be brief"));
+    // The key is not known there: it is another turn, of another session.
+    let send = fork.send_message("one").key("k");
+    let again = tokio::spawn(async move { send.await });
+    let question = asked.next().await;
+    assert_eq!(question.texts(), ["one", "1", "one"]);
+    question.answer("one again");
+    assert_ne!(result(again).await.turn, one.turn);
+    assert_eq!(said(&session).await, ["one", "1", "two", "2"], "the parent does not notice");
+    let log = log(&system, &fork).await;
+    let forked = log.iter().find(|fact| fact["type"] == "forked").unwrap();
+    assert_eq!((&forked["parent"], &forked["at"]), (&json!("a"), &json!(6)));
+
+    let taken = session.fork("b", Point::Now).await;
+    assert!(matches!(taken, Err(SessionError::Exists(_))), "{taken:?}");
+    let nowhere = session.fork("d", Seq(9_999)).await;
+    assert!(matches!(nowhere, Err(SessionError::NoSuchPoint { .. })), "{nowhere:?}");
+    let nobody = system.session("a").start().await.unwrap().fork("no name", Point::Now).await;
+    assert!(matches!(nobody, Err(SessionError::BadName(_))), "{nobody:?}");
+    assert!(system.whereis("d").await.is_none());
+}
+
+#[tokio::test]
+async fn a_fork_of_a_turn_in_progress_runs_none_of_its_calls_and_the_parent_goes_on() {
+    let (model, mut asked) = model();
+    let (tools, mut calls) = hand_tools(&[("bash", Effect::Write), ("todo", Effect::Idempotent)]);
+    let system = system_with(&model, tools).await;
+    let session = system.session("a").start().await.unwrap();
+    let send = sending(&session, "go");
+    asked.next().await.call(&[("todo", json!({})), ("bash", json!({}))]);
+    let todo = calls.next().await;
+    let parents_key = todo.context.idempotency_key().to_owned();
+    let queued = sending(&session, "later");
+    until("it waits", || async { session.status().await.unwrap().queued == 1 }).await;
+    let fork = session.fork("b", Point::Now).await.unwrap();
+    let status = fork.status().await.unwrap();
+    assert_eq!((status.turn, status.turns), (None, 1));
+    let result_there = soon("the interrupted turn", fork.turn(TurnId(3)).into_future()).await.unwrap();
+    assert_eq!(result_there.finish_reason, FinishReason::Interrupted);
+    let results: Vec<String> = fork
+        .messages()
+        .await
+        .unwrap()
+        .iter()
+        .flat_map(|message| message.results().map(|result| result.text()).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(results.len(), 2);
+    assert!(results.iter().all(|text| text.contains("forked from")), "{results:?}");
+    assert!(calls.is_empty(), "nothing ran in the fork");
+    // A call in the fork has another key than the same call of the parent.
+    let there = sending(&fork, "go on");
+    asked.next().await.call(&[("todo", json!({}))]);
+    let call = calls.next().await;
+    assert_ne!(call.context.idempotency_key(), parents_key);
+    call.give("ok");
+    asked.next().await.answer("fine");
+    result(there).await;
+    // And the parent never noticed.
+    todo.give("ok");
+    calls.next().await.give("ok");
+    asked.next().await.answer("done");
+    result(send).await;
+    asked.next().await.answer("later done");
+    result(queued).await;
+}
