@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ergane_core::{ModelReply, ModelRequest, ProviderError, Text, TurnId};
 use ergane_provider::retry::{self, RetryPolicy};
-use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers};
+use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers, WaitReason};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::AbortHandle;
 
@@ -55,6 +55,13 @@ pub struct LoopReport {
 /// What happened in a step.
 #[derive(Debug)]
 pub enum Report {
+    /// The call is not made yet. Told again when there is another reason.
+    Waiting {
+        /// Why.
+        reason: WaitReason,
+    },
+    /// A call that waited is made.
+    Admitted,
     /// A piece of the answer, not yet a fact.
     Delta(Delta),
     /// The attempt failed; another follows after `delay`.
@@ -106,6 +113,8 @@ pub struct LoopArgs {
     pub providers: Providers,
     /// Where reports go.
     pub reporter: Reporter,
+    /// Who asks, such as the session: where calls wait, those who ask take turns.
+    pub asker: Text,
 }
 
 /// The messages of the loop.
@@ -136,6 +145,8 @@ struct Flight {
     step: ModelStep,
     attempt: u32,
     shown: bool,
+    /// Whether it was told that the attempt waits.
+    waits: bool,
     /// Dropping it cancels the request.
     call: Option<CallHandle>,
     timer: Option<Timer>,
@@ -168,7 +179,15 @@ impl Actor for LoopActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             LoopMsg::Step(id, Step::CallModel(step)) => {
-                state.flight = Some(Flight { id, step, attempt: 1, shown: false, call: None, timer: None });
+                state.flight = Some(Flight {
+                    id,
+                    step,
+                    attempt: 1,
+                    shown: false,
+                    waits: false,
+                    call: None,
+                    timer: None,
+                });
                 state.attempt(&myself);
             }
             LoopMsg::Event(id, attempt, event) if state.is_current(id, attempt) => {
@@ -206,6 +225,8 @@ impl LoopState {
             endpoint: flight.step.endpoint.clone(),
             request: flight.step.request.clone(),
             idle_timeout: flight.step.idle_timeout,
+            asker: self.args.asker.clone(),
+            max_wait: None,
         };
         flight.call = Some(self.args.providers.call(call, move |event| {
             // A loop that is gone has no use for the event: its session starts the step anew.
@@ -217,7 +238,15 @@ impl LoopState {
         let Some(flight) = &mut self.flight else { return };
         let id = flight.id;
         match event {
-            CallEvent::Started { .. } => {}
+            CallEvent::Waiting { reason } => {
+                flight.waits = true;
+                self.report(id, Report::Waiting { reason });
+            }
+            CallEvent::Started { .. } => {
+                if std::mem::take(&mut flight.waits) {
+                    self.report(id, Report::Admitted);
+                }
+            }
             CallEvent::Delta(delta) => {
                 flight.shown |= matches!(delta, Delta::Text(_) | Delta::Reasoning(_));
                 self.report(id, Report::Delta(delta));
@@ -233,7 +262,7 @@ impl LoopState {
 
     fn on_failure(&mut self, myself: &ActorRef<LoopMsg>, error: ProviderError) {
         let Some(flight) = &mut self.flight else { return };
-        flight.call = None;
+        (flight.call, flight.waits) = (None, false);
         let (id, attempt) = (flight.id, flight.attempt);
         let Some(delay) = retry::delay(attempt, &error, random_unit(), &flight.step.retry) else {
             self.flight = None;

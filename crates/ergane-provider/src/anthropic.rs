@@ -6,6 +6,7 @@ use ergane_core::{ModelReply, ProviderError, Text};
 
 use crate::http::{KeyHeader, KeySource, PathRules, Server};
 use crate::models::ModelInfo;
+use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{LISTING, Site, only_model, site_settings};
 use crate::wire::anthropic::{self as wire, API, Decoder};
@@ -117,6 +118,10 @@ impl Provider for Anthropic {
         let mut site = self.site.moved(endpoint, |url| Self::new(url).site)?;
         site.server.key_header = self.site.server.key_header;
         Ok(Arc::new(Self { site }))
+    }
+
+    fn limits(&self) -> Limits {
+        self.site.server.limits
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {

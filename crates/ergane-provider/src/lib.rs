@@ -15,7 +15,10 @@
 //! promise, and a broken promise is an answer too. So a caller needs no monitor and no timer of its own, and
 //! [`Providers::call`] never waits: it can be used inside an actor's handler.
 //!
-//! The provider's actor only lets calls in. Those that run live under another supervisor and are counted by guards of
+//! The provider's actor only lets calls in: so many at a time, within its limits of requests and tokens a minute (those
+//! that were set, and those that the server tells of), not while the server asked to wait or fails again and again, and
+//! in turns, so that a session with a thousand calls holds nobody up. A call that waits is told why
+//! ([`CallEvent::Waiting`]). Those that run live under another supervisor and are counted by guards of
 //! their own. So it may die at any moment: it loses none of them, and its successor finds them counted.
 //!
 //! # A call is made once
@@ -37,7 +40,7 @@
 //! use std::time::Duration;
 //! use ergane_core::{Message, ModelRequest};
 //! use ergane_otp::{Intensity, Namespace, Supervisor};
-//! use ergane_provider::{Call, CallEvent, Endpoint, Providers, Scripted, ScriptedReply};
+//! use ergane_provider::{Call, CallEvent, Providers, Scripted, ScriptedReply};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,12 +51,7 @@
 //! let root = Supervisor::start(&namespace, "root", Intensity::default(), providers.child_specs(), None).await?;
 //!
 //! let request = ModelRequest::new("scripted", [Message::user_text("hi").into()].into_iter().collect());
-//! let call = Call {
-//!     provider: "scripted".into(),
-//!     endpoint: Endpoint::default(),
-//!     request,
-//!     idle_timeout: Duration::from_secs(120),
-//! };
+//! let call = Call::new("scripted", request);
 //! let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
 //! let _handle = providers.call(call, move |event| drop(sender.send(event)));
 //! let reply = loop {
@@ -93,6 +91,9 @@ pub use error::SetupError;
 pub use models::{EmbedRequest, Embeddings, ModelInfo};
 pub use ollama::Ollama;
 pub use openai::OpenAi;
-pub use port::{Call, CallEvent, CallHandle, Providers, ProvidersBuilder};
+pub use port::{
+    BreakerPolicy, Call, CallEvent, CallHandle, Limits, ProviderStatus, Providers, ProvidersBuilder,
+    WaitReason,
+};
 pub use provider::{BoxFuture, Delta, DeltaSink, Endpoint, Provider, ProviderCall};
 pub use scripted::{Scripted, ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};

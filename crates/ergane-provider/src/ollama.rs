@@ -7,6 +7,7 @@ use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 
 use crate::http::{KeySource, PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
+use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
 use crate::wire::ollama::{self as wire, API, Decoder};
@@ -113,6 +114,10 @@ impl Provider for Ollama {
         // A model is a name that every Ollama may know.
         site.model = self.site.model.clone();
         Ok(Arc::new(Self { site, num_ctx: self.num_ctx }))
+    }
+
+    fn limits(&self) -> Limits {
+        self.site.server.limits
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {

@@ -6,6 +6,7 @@ use ergane_core::{ModelReply, ProviderError, Text};
 
 use crate::http::{KeySource, PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
+use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, only_model, site_settings};
 use crate::wire::openai::{self as wire, API, Decoder, Flavor};
@@ -104,6 +105,10 @@ impl Provider for OpenAi {
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
         Ok(Arc::new(Self { site: self.site.moved(endpoint, |url| Self::new(url).site)? }))
+    }
+
+    fn limits(&self) -> Limits {
+        self.site.server.limits
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {

@@ -13,6 +13,8 @@ use std::time::Duration;
 use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text};
 
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
+use crate::port::Limits;
+use crate::wire::{Head, Quota};
 
 /// A future on the heap that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,9 +39,9 @@ pub trait Provider: Send + Sync + Debug + 'static {
     /// [`ErrorKind::InvalidRequest`] when `endpoint` is no URL, or this provider has no endpoint that could differ.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError>;
 
-    /// How many calls may run at the same time; further ones wait in the provider's queue. 64 by default.
-    fn max_in_flight(&self) -> usize {
-        64
+    /// The bounds within which its calls are let through. 64 at the same time by default.
+    fn limits(&self) -> Limits {
+        Limits::default()
     }
 
     /// Makes one call. Dropping the future cancels it and closes its connection.
@@ -128,14 +130,23 @@ pub enum Delta {
     },
 }
 
-/// Where [`Delta`]s go. Cheap to clone. The function must be quick and must not block.
+/// Where [`Delta`]s go, and what a server says beside its answer. Cheap to clone. The functions must be quick and must not
+/// block.
 #[derive(Clone)]
-pub struct DeltaSink(Arc<dyn Fn(Delta) + Send + Sync>);
+pub struct DeltaSink {
+    deltas: Arc<dyn Fn(Delta) + Send + Sync>,
+    heard: Option<Arc<dyn Fn(bool, Quota) + Send + Sync>>,
+}
 
 impl DeltaSink {
     /// Sends every delta to `sink`.
     pub fn new(sink: impl Fn(Delta) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(sink))
+        Self { deltas: Arc::new(sink), heard: None }
+    }
+
+    /// Also tells `heard`, once the head of an answer is there, whether the server works, and what it says of its limits.
+    pub(crate) fn and_hear(self, heard: impl Fn(bool, Quota) + Send + Sync + 'static) -> Self {
+        Self { heard: Some(Arc::new(heard)), ..self }
     }
 
     /// Forgets every delta.
@@ -145,7 +156,14 @@ impl DeltaSink {
 
     /// Hands over one delta.
     pub fn send(&self, delta: Delta) {
-        (self.0)(delta);
+        (self.deltas)(delta);
+    }
+
+    /// The head of an answer is there.
+    pub(crate) fn heard(&self, head: &Head) {
+        if let Some(heard) = &self.heard {
+            heard(head.is_success(), Quota::of(head));
+        }
     }
 }
 
@@ -176,8 +194,8 @@ impl Provider for Arc<dyn Provider> {
         (**self).with_endpoint(endpoint)
     }
 
-    fn max_in_flight(&self) -> usize {
-        (**self).max_in_flight()
+    fn limits(&self) -> Limits {
+        (**self).limits()
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {

@@ -98,6 +98,7 @@ impl Site {
             None => self.clone(),
             Some(url) => {
                 let mut other = at(url);
+                other.server = other.server.bounded_as(&self.server);
                 let base = other.server.base()?;
                 if self.server.base().is_ok_and(|own| own.same_server(base)) {
                     other.server.key = self.server.key.clone();
@@ -154,6 +155,8 @@ macro_rules! site_settings {
             self.site.server.key = crate::http::KeySource::File(path.into());
             self
         }
+
+        crate::port::limit_setters!();
     };
 }
 

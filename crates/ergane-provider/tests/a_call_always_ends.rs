@@ -4,80 +4,10 @@
 
 mod common;
 
-use std::sync::Arc;
-
+use common::gate::{PANIC, gate};
 use common::*;
-use ergane_core::{ErrorKind, Message, ModelReply, ProviderError, Role, Text};
-use ergane_provider::{
-    BoxFuture, CallEvent, Delta, Endpoint, OpenAi, Provider, ProviderCall, Providers, Scripted, ScriptedReply,
-};
-use tokio::sync::{mpsc, oneshot};
-
-/// What a call says to make the provider panic.
-const PANIC: &str = "panic";
-
-/// A provider whose calls end when the test says so.
-#[derive(Debug)]
-struct Gate {
-    limit: usize,
-    running: mpsc::UnboundedSender<Running>,
-}
-
-/// A call that runs, and is dropped when it ends or is cancelled.
-struct Running {
-    text: String,
-    finish: oneshot::Sender<()>,
-}
-
-impl Running {
-    async fn cancelled(mut self) {
-        within("a cancelled call", self.finish.closed()).await;
-    }
-}
-
-fn gate(limit: usize) -> (Gate, mpsc::UnboundedReceiver<Running>) {
-    let (running, calls) = mpsc::unbounded_channel();
-    (Gate { limit, running }, calls)
-}
-
-impl Provider for Gate {
-    fn api(&self) -> &'static str {
-        "gate"
-    }
-
-    fn default_model(&self) -> Option<Text> {
-        None
-    }
-
-    fn endpoint(&self) -> String {
-        "a test".to_owned()
-    }
-
-    fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
-        let text = endpoint.base_url.clone().unwrap_or_else(|| "elsewhere".into());
-        Ok(Arc::new(Scripted::replies([ScriptedReply::text(&*text)])))
-    }
-
-    fn max_in_flight(&self) -> usize {
-        self.limit
-    }
-
-    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
-        let text = call.request.messages.last().map(|message| message.text()).unwrap_or_default();
-        let (finish, finished) = oneshot::channel();
-        self.running.send(Running { text: text.clone(), finish }).ok();
-        Box::pin(async move {
-            assert_ne!(text, PANIC, "a panic, as the test wants");
-            finished.await.ok();
-            let message = Message { role: Role::Assistant, parts: vec!["done".into()], origin: None };
-            Ok(ModelReply { message, usage: None, cost: None })
-        })
-    }
-}
-
-async fn next(calls: &mut mpsc::UnboundedReceiver<Running>) -> Running {
-    within("a running call", calls.recv()).await.unwrap()
-}
+use ergane_core::{ErrorKind, Text};
+use ergane_provider::{CallEvent, Delta, Endpoint, OpenAi, Providers, Scripted, ScriptedReply};
 
 #[tokio::test]
 async fn a_scripted_call_goes_all_the_way() {
@@ -143,7 +73,7 @@ async fn a_stopped_request_is_done_too() {
     let tree = Tree::start(Providers::builder().register("g", gate)).await;
     let mut call = tree.call("g", "hi");
     let request = call.started().await;
-    let running = next(&mut calls).await;
+    let running = calls.next().await;
     request.stop(None);
     assert!(call.done().await.unwrap_err().retryable);
     running.cancelled().await;
@@ -157,10 +87,10 @@ async fn a_provider_that_panics_ends_its_call_and_frees_its_place() {
     for _ in 0..3 {
         let error = tree.call("g", PANIC).done().await.unwrap_err();
         assert_eq!((error.kind, error.retryable), (ErrorKind::Internal, true));
-        assert_eq!(next(&mut calls).await.text, PANIC);
+        assert_eq!(calls.next().await.text, PANIC);
     }
     let mut call = tree.call("g", "x");
-    next(&mut calls).await.finish.send(()).unwrap();
+    calls.next().await.answer();
     assert!(call.done().await.is_ok());
     tree.shutdown().await;
 }
@@ -170,16 +100,16 @@ async fn no_more_calls_run_than_the_provider_allows_and_the_others_go_in_their_o
     let (gate, mut calls) = gate(2);
     let tree = Tree::start(Providers::builder().register("g", gate)).await;
     let mut events: Vec<Events> = (0..6).map(|n| tree.call("g", &n.to_string())).collect();
-    let mut running = vec![next(&mut calls).await, next(&mut calls).await];
+    let mut running = vec![calls.next().await, calls.next().await];
     for n in 2..6 {
         tree.queue_is_settled("g").await;
-        assert!(calls.try_recv().is_err(), "only two at a time");
-        running.remove(0).finish.send(()).unwrap();
-        let admitted = next(&mut calls).await;
+        assert!(calls.none_runs(), "only two at a time");
+        running.remove(0).answer();
+        let admitted = calls.next().await;
         assert_eq!(admitted.text, n.to_string());
         running.push(admitted);
     }
-    running.into_iter().for_each(|call| call.finish.send(()).unwrap());
+    running.into_iter().for_each(|call| call.answer());
     for call in &mut events {
         assert_eq!(call.done().await.unwrap().message.text(), "done");
     }
@@ -191,7 +121,7 @@ async fn the_queue_is_bounded_and_a_call_too_many_is_refused_at_once() {
     let (gate, mut calls) = gate(1);
     let tree = Tree::start(Providers::builder().register("g", gate)).await;
     let mut first = tree.call("g", "running");
-    let running = next(&mut calls).await;
+    let running = calls.next().await;
     let mut queued: Vec<Events> = (0..1024).map(|n| tree.call("g", &n.to_string())).collect();
     let error = tree.call("g", "too many").done().await.unwrap_err();
     assert_eq!((error.kind, error.retryable), (ErrorKind::Overloaded, true));
@@ -208,9 +138,9 @@ async fn the_queue_is_bounded_and_a_call_too_many_is_refused_at_once() {
         }
     };
     let again = within("a free place", place).await;
-    running.finish.send(()).unwrap();
+    running.answer();
     assert!(first.done().await.is_ok());
-    assert_eq!(next(&mut calls).await.text, "1");
+    assert_eq!(calls.next().await.text, "1");
     drop((queued, again));
     tree.shutdown().await;
 }
@@ -232,7 +162,7 @@ async fn a_killed_provider_actor_loses_no_running_call_and_comes_back_with_the_r
     let (gate, mut calls) = gate(1);
     let tree = Tree::start(Providers::builder().register("g", gate)).await;
     let mut running_call = tree.call("g", "running");
-    let running = next(&mut calls).await;
+    let running = calls.next().await;
     let mut queued = tree.call("g", "queued");
     let actor =
         within("the provider's actor", tree.namespace.wait_for("provider/g", DEADLINE)).await.unwrap();
@@ -251,12 +181,12 @@ async fn a_killed_provider_actor_loses_no_running_call_and_comes_back_with_the_r
     assert_ne!(next_actor.get_id(), actor.get_id());
     let mut waiting = tree.call("g", "waiting");
     tree.queue_is_settled("g").await;
-    assert!(calls.try_recv().is_err(), "the new incarnation knows of the one that runs");
-    running.finish.send(()).unwrap();
+    assert!(calls.none_runs(), "the new incarnation knows of the one that runs");
+    running.answer();
     assert_eq!(running_call.done().await.unwrap().message.text(), "done");
-    let admitted = next(&mut calls).await;
+    let admitted = calls.next().await;
     assert_eq!(admitted.text, "waiting");
-    admitted.finish.send(()).unwrap();
+    admitted.answer();
     assert!(waiting.done().await.is_ok());
     tree.shutdown().await;
 }
@@ -266,16 +196,16 @@ async fn calls_that_come_while_the_provider_actor_is_dead_wait_for_it_in_their_o
     let (gate, mut calls) = gate(1);
     let tree = Tree::start(Providers::builder().register("g", gate)).await;
     let mut first = tree.call("g", "first");
-    next(&mut calls).await.finish.send(()).unwrap();
+    calls.next().await.answer();
     first.done().await.unwrap();
     let actor = tree.namespace.whereis("provider/g").unwrap();
     actor.kill();
     within("its death", actor.wait(None)).await.ok();
     let mut events: Vec<Events> = (0..10).map(|n| tree.call("g", &n.to_string())).collect();
     for (n, call) in events.iter_mut().enumerate() {
-        let running = next(&mut calls).await;
+        let running = calls.next().await;
         assert_eq!(running.text, n.to_string());
-        running.finish.send(()).unwrap();
+        running.answer();
         call.done().await.unwrap();
     }
     tree.shutdown().await;
@@ -286,7 +216,7 @@ async fn another_endpoint_has_an_actor_and_a_queue_of_its_own() {
     let (gate, mut calls) = gate(1);
     let tree = Tree::start(Providers::builder().register("g", gate)).await;
     let _busy = tree.call("g", "busy");
-    let _running = next(&mut calls).await;
+    let _running = calls.next().await;
     let endpoint = Endpoint { base_url: Some("there".into()), api_key_env: None };
     let mut call = tree.call_at("g", endpoint, "hi");
     assert_eq!(call.done().await.unwrap().message.text(), "there");
@@ -316,7 +246,7 @@ async fn a_call_without_a_tree_and_calls_of_a_tree_that_ends_are_done_with_an_er
     let tree = Tree::start(Providers::builder().register("g", gate)).await;
     let mut running = tree.call("g", "running");
     let mut queued = tree.call("g", "queued");
-    let held = next(&mut calls).await;
+    let held = calls.next().await;
     tree.root.shutdown(DEADLINE).await.unwrap();
     assert!(running.done().await.unwrap_err().retryable);
     assert!(queued.done().await.unwrap_err().retryable);

@@ -44,6 +44,7 @@ pub(crate) struct Drive {
     launches: u32,
     partial: String,
     retrying: Option<String>,
+    waiting: Option<String>,
     barrier: Seq,
     /// Whether pieces of the answer under way were shown, reasoning too.
     shown: bool,
@@ -101,6 +102,9 @@ impl Drive {
         if let Some(reason) = &self.held_up {
             return Activity::Parked { reason: reason.clone() };
         }
+        if let Some(reason) = &self.waiting {
+            return Activity::Waiting { reason: reason.clone() };
+        }
         if let Some(reason) = &self.retrying {
             return Activity::Retrying { reason: reason.clone() };
         }
@@ -157,7 +161,7 @@ impl Drive {
     /// The model call under way is given up, and the loop with it.
     fn drop_model_call(&mut self) {
         self.flight = None;
-        self.retrying = None;
+        (self.retrying, self.waiting) = (None, None);
         if let Some(worker) = self.worker.take() {
             worker.actor.stop(None);
         }
@@ -298,7 +302,8 @@ impl State {
         }
         let me = self.me.clone();
         let reporter = Reporter::new(move |report| tell(&me, Internal::Loop(report)));
-        let args = LoopArgs { providers: self.context.providers().clone(), reporter };
+        let asker = self.name.as_str().into();
+        let args = LoopArgs { providers: self.context.providers().clone(), reporter, asker };
         // A successor has a name of its own: its predecessor's is only free once that one is all gone.
         let name = match self.drive.launches {
             // A `#` cannot be in the name of a session, so no session takes a name like this.
@@ -333,7 +338,14 @@ impl State {
             }
             Report::Delta(_) => {} // a call is shown when it is a fact
             Report::StreamReset => self.stream_reset(turn),
+            Report::Waiting { reason } => {
+                let reason = reason.to_string();
+                (self.drive.retrying, self.drive.waiting) = (None, Some(reason.clone()));
+                self.subscribers.live(turn, &Live::Waiting { reason: reason.into() });
+            }
+            Report::Admitted => self.drive.waiting = None,
             Report::Retrying { attempt, delay, error } => {
+                self.drive.waiting = None;
                 self.drive.retrying = Some(error.to_string());
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                 self.subscribers.live(turn, &Live::Retrying { attempt, delay_ms, reason: error.message });
@@ -377,7 +389,7 @@ impl State {
 
     fn model_call_over(&mut self) {
         self.drive.flight = None;
-        self.drive.retrying = None;
+        (self.drive.retrying, self.drive.waiting) = (None, None);
         self.drive.deaths = 0;
         self.drive.forget_shown();
     }
@@ -393,7 +405,7 @@ impl State {
             return Ok(());
         };
         let under_way = self.drive.flight.take().is_some();
-        self.drive.retrying = None;
+        (self.drive.retrying, self.drive.waiting) = (None, None);
         self.drive.deaths += 1;
         tracing::warn!(session = %self.name, turn = %worker.turn, deaths = self.drive.deaths, "the loop died");
         if self.drive.shown {

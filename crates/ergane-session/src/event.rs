@@ -130,6 +130,11 @@ pub enum SessionEvent {
         /// Cost, when known.
         cost: Option<MicroUsd>,
     },
+    /// A model call waits to be made: a limit, a server that asked to wait, one that fails again and again.
+    Waiting {
+        /// Why.
+        reason: Text,
+    },
     /// A model call failed and is made again.
     Retrying {
         /// The attempt that failed, from 1.
@@ -209,6 +214,7 @@ impl SessionEvent {
             Live::Content(text) => Self::Content { text },
             Live::Thinking(text) => Self::Thinking { text },
             Live::ToolProgress(call, text) => Self::ToolProgress { call, text },
+            Live::Waiting { reason } => Self::Waiting { reason },
             Live::Retrying { attempt, delay_ms, reason } => Self::Retrying { attempt, delay_ms, reason },
             Live::StreamReset => Self::StreamReset,
         }

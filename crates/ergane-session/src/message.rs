@@ -209,6 +209,11 @@ pub enum Live {
     Thinking(Text),
     /// What a running tool tells.
     ToolProgress(CallId, Text),
+    /// A model call waits to be made.
+    Waiting {
+        /// Why.
+        reason: Text,
+    },
     /// A model call failed and is made again.
     Retrying {
         /// The attempt that failed, from 1.

@@ -16,6 +16,11 @@ pub enum Activity {
     Committing,
     /// A model is being asked.
     CallingModel,
+    /// A model call waits to be made: a limit, a server that asked to wait, one that fails again and again.
+    Waiting {
+        /// Why.
+        reason: String,
+    },
     /// A model call failed and is made again after a pause.
     Retrying {
         /// Why.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod beside;
+mod drain;
 mod errands;
 mod error;
 mod one_shot;

@@ -13,8 +13,10 @@ use ergane_otp::{
 use ergane_provider::{EmbedRequest, Provider, Providers, ProvidersBuilder};
 use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionOptions};
 use ergane_tool::{CanUseTool, Permission, PermissionRequest, Tool, ToolRegistry};
+use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::drain::drain;
 use crate::errands::{Embed, ListModels};
 use crate::error::SystemError;
 use crate::one_shot::OneShot;
@@ -32,6 +34,7 @@ pub struct System(Arc<Running>);
 struct Running {
     context: SessionContext,
     root: SupervisorRef,
+    drain: Duration,
 }
 
 /// A system to be started. See [`System::builder`].
@@ -45,6 +48,7 @@ pub struct SystemBuilder {
     recovery: Recovery,
     session_budget: RestartBudget,
     options: SessionOptions,
+    drain: Duration,
 }
 
 impl SystemBuilder {
@@ -111,6 +115,14 @@ impl SystemBuilder {
         self
     }
 
+    /// How long a shutdown lets model calls under way come to their end, while no new ones are made; they are paid for.
+    /// Default: 1 s, and never more than half of what the shutdown may take. What has not ended by then is asked again
+    /// after the next start.
+    pub fn drain(mut self, patience: Duration) -> Self {
+        self.drain = patience;
+        self
+    }
+
     /// Starts the tree.
     ///
     /// # Errors
@@ -144,7 +156,7 @@ impl SystemBuilder {
         children.push(recovery::child_spec(context.clone(), self.recovery));
         let intensity = Intensity { max_restarts: 10, within: Duration::from_secs(60) };
         let root = Supervisor::start(&namespace, "root", intensity, children, None).await?;
-        Ok(System(Arc::new(Running { context, root })))
+        Ok(System(Arc::new(Running { context, root, drain: self.drain })))
     }
 }
 
@@ -163,6 +175,7 @@ impl System {
                 backoff: Backoff { base: Duration::from_millis(100), max: Duration::from_secs(5) },
             },
             options: SessionOptions::default(),
+            drain: Duration::from_secs(1),
         }
     }
 
@@ -267,13 +280,16 @@ impl System {
         Ok(tree(&self.0.root.cell(), Duration::from_secs(5)).await?)
     }
 
-    /// Ends the tree from the last child to the first. No fact is written: open turns stay open and are gone on with
+    /// Lets model calls under way come to their end for a moment ([`SystemBuilder::drain`]), then ends the tree from the
+    /// last child to the first. No fact is written: open turns stay open and are gone on with
     /// at the next start.
     ///
     /// # Errors
     /// [`SystemError::Call`] when it has not ended within `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), SystemError> {
-        Ok(self.0.root.shutdown(deadline).await?)
+        let begin = Instant::now();
+        drain(&self.0.context, self.0.drain.min(deadline / 2)).await;
+        Ok(self.0.root.shutdown(deadline.saturating_sub(begin.elapsed())).await?)
     }
 
     /// What every session of this system shares, for programs that work with the lower crates.

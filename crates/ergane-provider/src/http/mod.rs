@@ -21,10 +21,9 @@ use tokio::time::timeout;
 pub(crate) use base::{BaseUrl, PathRules};
 pub(crate) use key::KeySource;
 
+use crate::port::Limits;
 use crate::provider::{Delta, DeltaSink, invalid};
 use crate::wire::{CallInfo, Decoder, Head, HttpRequest, MAX_EVENT, Method, Redactor, StreamEvent};
-
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// A server that is to answer in one piece says nothing while the model writes; it gets this many idle timeouts.
 const WHOLE_ANSWER_PATIENCE: u32 = 5;
@@ -38,6 +37,21 @@ pub(crate) enum KeyHeader {
     Named(&'static str),
 }
 
+/// How long a server may take to be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// To take a connection.
+    connect: Duration,
+    /// To begin an answer; `None` goes by how long it may be silent.
+    pub(crate) first_byte: Option<Duration>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), first_byte: None }
+    }
+}
+
 /// One server: where it is, where its key comes from, and the connections to it.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -45,6 +59,8 @@ pub(crate) struct Server {
     base: Result<BaseUrl, ProviderError>,
     pub(crate) key: KeySource,
     pub(crate) key_header: KeyHeader,
+    pub(crate) limits: Limits,
+    pub(crate) patience: Patience,
     /// Made at the first call: reading the system's certificates takes a while.
     client: Arc<OnceCell<Client>>,
 }
@@ -56,8 +72,23 @@ impl Server {
             base: BaseUrl::parse(typed, rules),
             key,
             key_header: KeyHeader::Bearer,
+            limits: Limits::default(),
+            patience: Patience::default(),
             client: Arc::default(),
         }
+    }
+
+    /// This one, with the bounds of `other`.
+    pub(crate) fn bounded_as(mut self, other: &Self) -> Self {
+        self.limits = other.limits;
+        self.patience = other.patience;
+        self
+    }
+
+    pub(crate) fn set_connect_timeout(&mut self, limit: Duration) {
+        self.patience.connect = limit;
+        // A client has it from its beginning on, and may have been made for a clone of this.
+        self.client = Arc::default();
     }
 
     pub(crate) fn base(&self) -> Result<&BaseUrl, ProviderError> {
@@ -76,8 +107,8 @@ impl Server {
     async fn client(&self, base: &BaseUrl) -> Result<Client, ProviderError> {
         self.client
             .get_or_try_init(|| async {
-                let (https, local) = (base.is_https(), base.is_loopback());
-                let built = tokio::task::spawn_blocking(move || build_client(https, local)).await;
+                let (https, local, connect) = (base.is_https(), base.is_loopback(), self.patience.connect);
+                let built = tokio::task::spawn_blocking(move || build_client(https, local, connect)).await;
                 match built {
                     Ok(Ok(client)) => Ok(client),
                     Ok(Err(error)) => Err(cannot_build(&root_cause(&error))),
@@ -107,16 +138,19 @@ impl Server {
     ) -> Result<ModelReply, ProviderError> {
         let Exchange { info, idle, stream, deltas } = call;
         let builder = self.prepare(request, key.as_ref(), &info).await?;
-        let patience = if stream { idle } else { idle.saturating_mul(WHOLE_ANSWER_PATIENCE) };
+        let silence = if stream { idle } else { idle.saturating_mul(WHOLE_ANSWER_PATIENCE) };
+        let patience = self.patience.first_byte.unwrap_or(silence);
         let response = match timeout(patience, builder.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(not_sent(&error, &info)),
+            Ok(Err(error)) => return Err(self.not_sent(&error, &info)),
             Err(_) => return Err(silent(&info, patience)),
         };
         if response.status().is_redirection() {
             return Err(redirected(&response, &info));
         }
-        let decoder = decoder(info.clone(), head_of(&response));
+        let head = head_of(&response);
+        deltas.heard(&head);
+        let decoder = decoder(info.clone(), head);
         receive(
             Bounded { body: Answer { response, info: &info }, left: MAX_ANSWER, info: &info },
             decoder,
@@ -174,7 +208,7 @@ impl Server {
         info: &CallInfo,
     ) -> Result<serde_json::Value, ProviderError> {
         let builder = self.prepare(request, key.as_ref(), info).await?;
-        let mut response = builder.send().await.map_err(|error| not_sent(&error, info))?;
+        let mut response = builder.send().await.map_err(|error| self.not_sent(&error, info))?;
         if response.status().is_redirection() {
             return Err(redirected(&response, info));
         }
@@ -189,6 +223,24 @@ impl Server {
             }
         }
         crate::wire::json_body(info, &head, &body)
+    }
+
+    fn not_sent(&self, error: &reqwest::Error, info: &CallInfo) -> ProviderError {
+        let (provider, at) = (&info.provider, &info.endpoint);
+        if error.is_timeout() {
+            let limit = self.patience.connect;
+            let message = format!("{provider} at {at} did not accept a connection within {limit:?}");
+            return ProviderError::new(ErrorKind::Timeout, message);
+        }
+        let cause = info.redactor.redact(&root_cause(error));
+        let message = if error.is_connect() {
+            format!(
+                "{provider} at {at} cannot be reached: {cause}; is the server running, and is this its base URL?"
+            )
+        } else {
+            format!("the connection to {provider} at {at} broke before an answer began: {cause}")
+        };
+        ProviderError::new(ErrorKind::Network, message)
     }
 }
 
@@ -274,14 +326,14 @@ async fn receive(
     }
 }
 
-fn build_client(https: bool, local: bool) -> Result<Client, reqwest::Error> {
+fn build_client(https: bool, local: bool, connect: Duration) -> Result<Client, reqwest::Error> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // An error says that another thread was faster, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
     }
     let mut builder = Client::builder()
         .user_agent(concat!("ergane/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT)
+        .connect_timeout(connect)
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -337,23 +389,6 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-fn not_sent(error: &reqwest::Error, info: &CallInfo) -> ProviderError {
-    let (provider, at) = (&info.provider, &info.endpoint);
-    if error.is_timeout() {
-        let message = format!("{provider} at {at} did not accept a connection within {CONNECT:?}");
-        return ProviderError::new(ErrorKind::Timeout, message);
-    }
-    let cause = info.redactor.redact(&root_cause(error));
-    let message = if error.is_connect() {
-        format!(
-            "{provider} at {at} cannot be reached: {cause}; is the server running, and is this its base URL?"
-        )
-    } else {
-        format!("the connection to {provider} at {at} broke before an answer began: {cause}")
-    };
-    ProviderError::new(ErrorKind::Network, message)
 }
 
 fn broke_off(error: &reqwest::Error, info: &CallInfo) -> ProviderError {

@@ -1,33 +1,64 @@
-//! The provider's actor: lets calls in, a bounded number at a time, in the order they came.
+//! The provider's actor: holds the calls that may not be made now, and lets them in, in turns.
+//!
+//! A call that finds the gate open and nobody waiting goes through without it: whether it may is one look at the
+//! [`Gate`](super::gate::Gate), which needs no actor. What waits is here, fair between those who ask, told why, and
+//! refused when it would wait for longer than it can.
 //!
 //! It never touches a call that runs. Those live under `requests`, so this actor may die and lose none of them; the calls
 //! in its queue are answered by their promises.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ergane_core::Text;
 use ergane_otp::DynamicSupervisorRef;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
+use super::fair::FairQueue;
+use super::gate::Block;
 use super::lane::{Lane, Ticket};
 use super::request;
+
+/// So many calls of one session wait at one provider.
+const OF_ONE: usize = 1024;
 
 pub(super) struct Admission;
 
 pub(super) enum AdmissionMsg {
     /// A call wants in.
     Submit(Box<Ticket>),
-    /// A call has ended.
+    /// The gate may have opened.
     Room,
     /// A call in the queue was cancelled.
     ForgetCancelled,
+    /// A wait is over: for the gate, or of a call that waits no longer.
+    Wake,
 }
 
 pub(super) struct State {
     lane: Arc<Lane>,
     requests: DynamicSupervisorRef,
+    me: ActorRef<AdmissionMsg>,
     /// Bounded by the places that [`Lane::wait`] gives.
-    queue: VecDeque<Box<Ticket>>,
+    queue: FairQueue<Text, Box<Ticket>>,
+    /// Why the first of the queue waits; those in it were told.
+    blocked: Option<Block>,
+    /// No call in the queue gives up before.
+    earliest: Option<Instant>,
+    alarm: Option<Alarm>,
+}
+
+/// A timer that ends with its owner.
+struct Alarm {
+    at: Instant,
+    timer: AbortHandle,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.timer.abort();
+    }
 }
 
 impl Actor for Admission {
@@ -37,10 +68,11 @@ impl Actor for Admission {
 
     async fn pre_start(
         &self,
-        _: ActorRef<AdmissionMsg>,
+        me: ActorRef<AdmissionMsg>,
         (lane, requests): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        Ok(State { lane, requests, queue: VecDeque::new() })
+        let queue = FairQueue::new();
+        Ok(State { lane, requests, me, queue, blocked: None, earliest: None, alarm: None })
     }
 
     async fn handle(
@@ -50,9 +82,10 @@ impl Actor for Admission {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            AdmissionMsg::Submit(ticket) => state.queue.push_back(ticket),
+            AdmissionMsg::Submit(ticket) => state.submit(ticket),
             AdmissionMsg::Room => {}
-            AdmissionMsg::ForgetCancelled => state.queue.retain(|ticket| ticket.line.is_open()),
+            AdmissionMsg::ForgetCancelled => drop(state.queue.take_if(|ticket| !ticket.line.is_open())),
+            AdmissionMsg::Wake => state.alarm = None,
         }
         state.admit();
         Ok(())
@@ -70,16 +103,67 @@ impl Actor for Admission {
 }
 
 impl State {
+    fn submit(&mut self, ticket: Box<Ticket>) {
+        if self.queue.of(&ticket.asker) >= OF_ONE {
+            return ticket.promise.keep(Err(self.lane.full(OF_ONE)));
+        }
+        if let Some(block) = &self.blocked {
+            let now = Instant::now();
+            if ticket.is_hopeless(block, now) {
+                return ticket.refuse(block, now);
+            }
+            ticket.line.waiting(&block.reason);
+        }
+        self.earliest = earlier(self.earliest, ticket.until);
+        self.queue.push(ticket.asker.clone(), ticket);
+    }
+
     fn admit(&mut self) {
-        while let Some(ticket) = self.queue.pop_front() {
+        while let Some(ticket) = self.queue.first() {
             if !ticket.line.is_open() {
+                drop(self.queue.pop());
                 continue;
             }
-            let Some(running) = self.lane.run() else {
-                self.queue.push_front(ticket);
-                return;
-            };
-            request::start(&self.requests, &self.lane, *ticket, running);
+            match self.lane.admit(&ticket.call) {
+                Ok(running) => {
+                    if let Some(ticket) = self.queue.pop() {
+                        request::start(&self.requests, *ticket, running);
+                    }
+                }
+                Err(block) => return self.hold(block),
+            }
         }
+        (self.blocked, self.earliest, self.alarm) = (None, None, None);
     }
+
+    /// All that are left wait. Looking at each of them is for when there is something new to tell, or one gives up.
+    fn hold(&mut self, block: Block) {
+        let now = Instant::now();
+        let is_news = self.blocked.as_ref().is_none_or(|before| !before.is_like(&block));
+        if is_news || self.earliest.is_some_and(|earliest| earliest <= now) {
+            for ticket in self.queue.take_if(|ticket| ticket.is_hopeless(&block, now)) {
+                ticket.refuse(&block, now);
+            }
+            self.earliest = self.queue.iter().filter_map(|ticket| ticket.until).min();
+        }
+        if is_news {
+            self.queue.iter().for_each(|ticket| ticket.line.waiting(&block.reason));
+        }
+        if let Some(at) = earlier(block.until, self.earliest) {
+            self.wake_at(at, now);
+        }
+        self.blocked = Some(block);
+    }
+
+    fn wake_at(&mut self, at: Instant, now: Instant) {
+        if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at) {
+            return;
+        }
+        let timer = self.me.send_after(at.saturating_duration_since(now), || AdmissionMsg::Wake);
+        self.alarm = Some(Alarm { at, timer: timer.abort_handle() });
+    }
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }

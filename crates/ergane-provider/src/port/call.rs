@@ -14,6 +14,7 @@ use ergane_otp::Promise;
 use ractor::ActorCell;
 use tokio::sync::Notify;
 
+use super::gate::WaitReason;
 use super::lane::Lane;
 use crate::provider::{Delta, Endpoint};
 
@@ -28,11 +29,36 @@ pub struct Call {
     pub request: ModelRequest,
     /// How long the server may be silent.
     pub idle_timeout: Duration,
+    /// Who asks, such as a session: when calls wait, those who ask take turns.
+    pub asker: Text,
+    /// How long the call may wait to be made. One that would have to wait for longer, as far as is known, is refused at
+    /// once, with the wait as its hint. `None` waits for as long as it takes.
+    pub max_wait: Option<Duration>,
+}
+
+impl Call {
+    /// A call by nobody in particular, at the registered endpoint, to a server that may be silent for 120 s; it waits for
+    /// as long as it takes.
+    pub fn new(provider: impl Into<Text>, request: ModelRequest) -> Self {
+        Self {
+            provider: provider.into(),
+            endpoint: Endpoint::default(),
+            request,
+            idle_timeout: Duration::from_secs(120),
+            asker: "".into(),
+            max_wait: None,
+        }
+    }
 }
 
 /// What becomes of a call.
 #[derive(Debug)]
 pub enum CallEvent {
+    /// It is not made yet. Told again when there is another reason.
+    Waiting {
+        /// Why.
+        reason: WaitReason,
+    },
     /// It was admitted; this actor carries it out.
     Started {
         /// The request's actor.
@@ -96,6 +122,10 @@ impl Line {
 
     fn is_admitted(&self) -> bool {
         self.admitted.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn waiting(&self, reason: &WaitReason) {
+        self.send(CallEvent::Waiting { reason: reason.clone() });
     }
 
     pub(super) fn started(&self, request: ActorCell) {

@@ -10,6 +10,7 @@ use ractor::{ActorRef, MessagingErr};
 
 use super::admission::{Admission, AdmissionMsg};
 use super::lane::{Lane, Ticket};
+use super::request;
 
 /// How long a provider's actor may take to be (again) alive.
 const OPENING: Duration = Duration::from_secs(30);
@@ -41,13 +42,20 @@ impl Door {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends the ticket to the lane's actor, which is started when it is not alive. Never waits. Must be called within a
-    /// tokio runtime.
+    /// Carries the call out, when it may be and nobody waits before it; else sends it to the lane's actor, which is started
+    /// when it is not alive. Never waits. Must be called within a tokio runtime.
     pub(super) fn enter(lane: &Arc<Lane>, supervisors: &Supervisors, ticket: Box<Ticket>) {
         let mut leaf = lane.door.leaf();
         let ticket = match &mut *leaf {
             Leaf::Opening(tickets) => return tickets.push(ticket),
             Leaf::Closed => ticket,
+            Leaf::Open(_)
+                if lane.is_alone()
+                    && let Ok(running) = lane.admit(&ticket.call) =>
+            {
+                drop(leaf);
+                return request::start(&supervisors.requests, *ticket, running);
+            }
             Leaf::Open(actor) => match actor.send_message(AdmissionMsg::Submit(ticket)) {
                 Ok(()) => return,
                 Err(MessagingErr::SendErr(AdmissionMsg::Submit(ticket))) => ticket,

@@ -1,25 +1,25 @@
-//! What all incarnations of one provider's actor share: how many calls run, how many wait, and the door to the actor.
+//! What all incarnations of one provider's actor share: the gate with its counts, how many calls wait, and the door to
+//! the actor.
 //!
 //! Running calls are counted by guards that live with the calls and not by the actor. So a provider's actor that was
 //! killed finds the right number when it comes back, and nobody has to tell it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
+use ergane_core::{ErrorKind, ModelReply, Part, ProviderError, Text};
 use ergane_otp::Promise;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, timeout};
 
 use super::admission::AdmissionMsg;
 use super::call::Line;
 use super::door::Door;
+use super::gate::{Block, Gate, Permit, WaitReason};
 use crate::provider::{BoxFuture, Provider, ProviderCall};
-
-/// How many calls may wait at one provider.
-pub(super) const QUEUE_LIMIT: usize = 1024;
+use crate::wire::Quota;
 
 /// How many questions that are no calls (lists of models, vectors of texts) may be open at one provider.
 const ERRANDS: usize = 8;
@@ -31,20 +31,24 @@ pub(super) struct Lane {
     pub(super) provider_name: Text,
     pub(super) provider: Arc<dyn Provider>,
     pub(super) door: Door,
+    gate: Mutex<Gate>,
     waiting: AtomicUsize,
-    running: AtomicUsize,
     errands: Semaphore,
+    /// Told when no call runs.
+    still: Notify,
 }
 
 impl Lane {
     pub(super) fn new(actor: String, provider_name: Text, provider: Arc<dyn Provider>) -> Self {
+        let gate = Mutex::new(Gate::new(provider.limits(), Instant::now()));
         Self {
             actor,
             provider_name,
             provider,
             door: Door::default(),
+            gate,
             waiting: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
+            still: Notify::new(),
             errands: Semaphore::new(ERRANDS),
         }
     }
@@ -71,37 +75,110 @@ impl Lane {
         })
     }
 
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A place in the queue. Calls for which there is room to run only pass through it, and take none of its places.
     pub(super) fn wait(self: &Arc<Self>) -> Result<Waiting, ProviderError> {
+        let (limit, room) = {
+            let gate = self.gate();
+            (gate.max_waiting(), gate.room())
+        };
         let before = self.waiting.fetch_add(1, Ordering::SeqCst);
         let waiting = Waiting(self.clone());
-        let room = self.limit().saturating_sub(self.running.load(Ordering::SeqCst));
-        if before < QUEUE_LIMIT.saturating_add(room) {
-            return Ok(waiting);
-        }
+        if before < limit.saturating_add(room) { Ok(waiting) } else { Err(self.full(limit)) }
+    }
+
+    /// Too many calls wait.
+    pub(super) fn full(&self, limit: usize) -> ProviderError {
         let message = format!(
-            "{QUEUE_LIMIT} calls wait for {} already; let some of them end, or raise how many it may carry out at once",
+            "{limit} calls wait for {} already; let some of them end, or raise how many it may carry out at once",
             self.provider_name
         );
-        Err(ProviderError::new(ErrorKind::Overloaded, message))
+        ProviderError::new(ErrorKind::Overloaded, message)
     }
 
-    /// Room for one more call to run. Asked by the lane's actor only, of which there is one at a time.
-    pub(super) fn run(self: &Arc<Self>) -> Option<Running> {
-        if self.running.load(Ordering::SeqCst) >= self.limit() {
-            return None;
+    /// Whether a call that has its place in the queue is the only one.
+    pub(super) fn is_alone(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) <= 1
+    }
+
+    /// Lets a call run, or says why not.
+    pub(super) fn admit(self: &Arc<Self>, call: &ProviderCall) -> Result<Running, Block> {
+        let mut gate = self.gate();
+        let tokens = if gate.counts_tokens() { estimate(call) } else { 0 };
+        let permit = gate.admit(tokens, Instant::now())?;
+        Ok(Running { lane: self.clone(), permit: Some(permit) })
+    }
+
+    /// A server has begun to answer a call.
+    pub(super) fn heard(&self, works: bool, quota: Quota) {
+        self.gate().heard(works, quota, Instant::now());
+        self.tell_of_room();
+    }
+
+    /// No call is let through any more.
+    pub(super) fn drain(&self) {
+        self.gate().drain();
+        self.tell_of_room();
+    }
+
+    /// Returns when no call runs.
+    pub(super) async fn still(&self) {
+        loop {
+            let told = self.still.notified();
+            tokio::pin!(told);
+            // From here on it is told, so an end between the look and the wait is not missed.
+            told.as_mut().enable();
+            if self.running() == 0 {
+                return;
+            }
+            told.await;
         }
-        self.running.fetch_add(1, Ordering::SeqCst);
-        Some(Running(self.clone()))
     }
 
-    fn limit(&self) -> usize {
-        self.provider.max_in_flight().max(1)
+    pub(super) fn running(&self) -> usize {
+        self.gate().running()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Why a small call would have to wait now.
+    pub(super) fn blocked(&self) -> Option<WaitReason> {
+        self.gate().block(1, Instant::now()).map(|block| block.reason)
     }
 
     pub(super) fn forget_cancelled(&self) {
         self.door.tell(AdmissionMsg::ForgetCancelled);
     }
+
+    fn tell_of_room(&self) {
+        // A call counts as waiting before its message is sent, so none that the actor left waiting is overlooked here.
+        if self.waiting() > 0 {
+            self.door.tell(AdmissionMsg::Room);
+        }
+    }
+}
+
+/// What a call will take, in tokens: a quarter of its bytes, and what it may answer. Only used where a limit of tokens is
+/// known, and put right when the call is over.
+fn estimate(call: &ProviderCall) -> u64 {
+    const BYTES_PER_TOKEN: usize = 4;
+    let request = &call.request;
+    let size = |part: &Part| match part {
+        Part::Text { text } | Part::Refusal { text } => text.len(),
+        Part::Reasoning(reasoning) => reasoning.text.len(),
+        Part::ToolCall(call) => call.name.len() + call.arguments.len(),
+        Part::ToolResult(result) => result.text().len(),
+        _ => 0,
+    };
+    let said: usize = request.messages.iter().flat_map(|message| &message.parts).map(size).sum();
+    let system = request.system.as_ref().map_or(0, |system| system.len());
+    let answer = u64::from(request.max_tokens.unwrap_or_default());
+    ((said + system) / BYTES_PER_TOKEN) as u64 + answer + 1
 }
 
 impl fmt::Debug for Lane {
@@ -109,7 +186,7 @@ impl fmt::Debug for Lane {
         f.debug_struct("Lane")
             .field("actor", &self.actor)
             .field("waiting", &self.waiting)
-            .field("running", &self.running)
+            .field("gate", &self.gate)
             .finish_non_exhaustive()
     }
 }
@@ -117,9 +194,32 @@ impl fmt::Debug for Lane {
 /// A call on its way, with all that must be told or given back when it is lost.
 pub(super) struct Ticket {
     pub(super) call: ProviderCall,
+    /// Who asks: whoever waits takes turns with the others.
+    pub(super) asker: Text,
+    /// When it waits no longer.
+    pub(super) until: Option<Instant>,
     pub(super) line: Arc<Line>,
     pub(super) promise: Promise<Result<ModelReply, ProviderError>>,
     pub(super) waiting: Waiting,
+}
+
+impl Ticket {
+    /// Whether it cannot wait as long as `block` says, or has waited for as long as it may.
+    pub(super) fn is_hopeless(&self, block: &Block, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now || block.until.is_some_and(|then| then > until))
+    }
+
+    /// It is not made.
+    pub(super) fn refuse(self, block: &Block, now: Instant) {
+        let wait = block.until.map(|until| until.saturating_duration_since(now));
+        let message = format!("{} was not asked: {}", self.call.provider, block.reason);
+        let error = ProviderError {
+            retry_after: wait,
+            retryable: true,
+            ..ProviderError::new(block.reason.error_kind(), message)
+        };
+        self.promise.keep(Err(error));
+    }
 }
 
 /// A place in a lane's queue, given back when dropped.
@@ -131,15 +231,38 @@ impl Drop for Waiting {
     }
 }
 
-/// A running call, counted until dropped; then the next one is let in.
-pub(super) struct Running(Arc<Lane>);
+/// A running call, counted until it is finished or dropped; then the next one is let in.
+pub(super) struct Running {
+    lane: Arc<Lane>,
+    permit: Option<Permit>,
+}
+
+impl Running {
+    pub(super) fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    /// The call is over, with this result.
+    pub(super) fn finish(mut self, result: &Result<ModelReply, ProviderError>) {
+        self.end(Some(result));
+    }
+
+    fn end(&mut self, result: Option<&Result<ModelReply, ProviderError>>) {
+        let Some(permit) = self.permit.take() else { return };
+        let left = {
+            let mut gate = self.lane.gate();
+            gate.ended(permit, result, Instant::now());
+            gate.running()
+        };
+        if left == 0 {
+            self.lane.still.notify_waiters();
+        }
+        self.lane.tell_of_room();
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::SeqCst);
-        // A call counts as waiting before its message is sent, so none that the actor left waiting is overlooked here.
-        if self.0.waiting.load(Ordering::SeqCst) > 0 {
-            self.0.door.tell(AdmissionMsg::Room);
-        }
+        self.end(None);
     }
 }

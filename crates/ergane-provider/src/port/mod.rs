@@ -2,11 +2,20 @@
 //! its own.
 
 mod admission;
+mod breaker;
+mod bucket;
 mod call;
 mod door;
+mod fair;
+mod gate;
 mod lane;
+mod limits;
 mod providers;
 mod request;
 
+pub use breaker::BreakerPolicy;
 pub use call::{Call, CallEvent, CallHandle};
-pub use providers::{Providers, ProvidersBuilder};
+pub use gate::WaitReason;
+pub use limits::Limits;
+pub(crate) use limits::limit_setters;
+pub use providers::{ProviderStatus, Providers, ProvidersBuilder};

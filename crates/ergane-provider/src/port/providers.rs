@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use ergane_core::{ProviderError, Text};
 use ergane_otp::{
     ChildSpec, DynamicOptions, DynamicSupervisor, DynamicSupervisorRef, Namespace, RestartBudget,
 };
+use tokio::time::Instant;
 
 use super::call::{Call, CallEvent, CallHandle, Line};
 use super::door::{Door, Supervisors};
+use super::gate::WaitReason;
 use super::lane::{Lane, Ticket};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::provider::{DeltaSink, Endpoint, Provider, ProviderCall, invalid};
@@ -34,6 +37,25 @@ struct Inner {
     registered: Vec<(Text, Arc<dyn Provider>)>,
     supervisors: Supervisors,
     lanes: Mutex<HashMap<(Text, Endpoint), Arc<Lane>>>,
+    draining: AtomicBool,
+}
+
+/// How one provider stands, at one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProviderStatus {
+    /// Its actor's name: `provider/NAME` or `provider/NAME@URL`.
+    pub actor: String,
+    /// Its registered name.
+    pub provider: Text,
+    /// Where it is.
+    pub endpoint: String,
+    /// How many calls run.
+    pub running: usize,
+    /// How many wait.
+    pub waiting: usize,
+    /// Why a call would have to wait now; `None` when it would not.
+    pub reason: Option<WaitReason>,
 }
 
 /// Builds [`Providers`].
@@ -63,6 +85,7 @@ impl ProvidersBuilder {
                 requests: DynamicSupervisorRef::new(namespace, REQUESTS),
             },
             lanes: Mutex::default(),
+            draining: AtomicBool::new(false),
         }))
     }
 }
@@ -122,9 +145,12 @@ impl Providers {
                 return CallHandle { line, lane: None };
             }
         };
-        let Call { provider, request, idle_timeout, endpoint: _ } = call;
+        let Call { provider, request, idle_timeout, asker, max_wait, endpoint: _ } = call;
         let call = ProviderCall { provider, request, idle_timeout, deltas: DeltaSink::none() };
-        let ticket = Box::new(Ticket { call, line: line.clone(), promise: line.promise(), waiting });
+        // One that is beyond the clock's end is none.
+        let until = max_wait.and_then(|wait| Instant::now().checked_add(wait));
+        let promise = line.promise();
+        let ticket = Box::new(Ticket { call, asker, until, line: line.clone(), promise, waiting });
         Door::enter(&lane, &self.0.supervisors, ticket);
         CallHandle { line, lane: Some(lane) }
     }
@@ -171,6 +197,48 @@ impl Providers {
         self.lane(provider, endpoint)?.errand(deadline, |provider| provider.embed(request)).await
     }
 
+    /// Makes no new calls from here on, and waits for those that run, but not longer than `patience`. Returns how many
+    /// run still. A call that is not made waits, and is told so.
+    pub async fn drain(&self, patience: Duration) -> usize {
+        self.0.draining.store(true, Ordering::SeqCst);
+        let lanes = self.distinct_lanes();
+        lanes.iter().for_each(|lane| lane.drain());
+        let all_still = async {
+            for lane in &lanes {
+                lane.still().await;
+            }
+        };
+        // Either way it is looked at what is left.
+        drop(tokio::time::timeout(patience, all_still).await);
+        lanes.iter().map(|lane| lane.running()).sum()
+    }
+
+    /// How each provider stands that was called: by the name of its actor.
+    pub fn status(&self) -> Vec<ProviderStatus> {
+        let status = |lane: &Arc<Lane>| ProviderStatus {
+            actor: lane.actor.clone(),
+            provider: lane.provider_name.clone(),
+            endpoint: lane.provider.endpoint(),
+            running: lane.running(),
+            waiting: lane.waiting(),
+            reason: lane.blocked(),
+        };
+        let mut all: Vec<ProviderStatus> = self.distinct_lanes().iter().map(status).collect();
+        all.sort_by(|one, other| one.actor.cmp(&other.actor));
+        all
+    }
+
+    fn distinct_lanes(&self) -> Vec<Arc<Lane>> {
+        let lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut distinct: Vec<Arc<Lane>> = Vec::new();
+        for lane in lanes.values() {
+            if !distinct.iter().any(|known| Arc::ptr_eq(known, lane)) {
+                distinct.push(lane.clone());
+            }
+        }
+        distinct
+    }
+
     fn lane(&self, name: &Text, endpoint: &Endpoint) -> Result<Arc<Lane>, ProviderError> {
         let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (name.clone(), endpoint.clone());
@@ -191,6 +259,9 @@ impl Providers {
         // Two spellings of one URL are two lanes of one actor's name: the second uses the first.
         let same = lanes.values().find(|lane| lane.actor == actor).cloned();
         let lane = same.unwrap_or_else(|| Arc::new(Lane::new(actor, name.clone(), provider)));
+        if self.0.draining.load(Ordering::SeqCst) {
+            lane.drain();
+        }
         lanes.insert(key, lane.clone());
         Ok(lane)
     }

@@ -12,15 +12,15 @@ use ergane_otp::{ChildSpec, DynamicSupervisorRef, Promise, Restart, Scope, Shutd
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::call::Line;
-use super::lane::{Lane, Running, Ticket};
-use crate::provider::{DeltaSink, Provider, ProviderCall};
+use super::lane::{Running, Ticket};
+use crate::provider::{DeltaSink, ProviderCall};
 
 /// Starts the actor of an admitted call, without waiting.
-pub(super) fn start(requests: &DynamicSupervisorRef, lane: &Arc<Lane>, ticket: Ticket, running: Running) {
-    let Ticket { call, line, promise, waiting } = ticket;
+pub(super) fn start(requests: &DynamicSupervisorRef, ticket: Ticket, running: Running) {
+    let Ticket { call, line, promise, waiting, asker: _, until: _ } = ticket;
     line.admit();
     drop(waiting);
-    let job = Job { provider: lane.provider.clone(), call, line, promise, running };
+    let job = Job { call, line, promise, running };
     // A spec's start may be called anew; the job is there for the first time only, and the child is temporary.
     let job = Mutex::new(Some(job));
     let spec = ChildSpec::actor(next_name(), move |context: StartContext| {
@@ -47,7 +47,6 @@ struct Request;
 
 /// What an admitted call needs. Dropping it unfinished tells the caller and gives back its place.
 struct Job {
-    provider: Arc<dyn Provider>,
     call: ProviderCall,
     line: Arc<Line>,
     promise: Promise<Result<ModelReply, ProviderError>>,
@@ -93,16 +92,18 @@ impl Actor for Request {
 
 impl Job {
     async fn run(self, actor: StopWhenDropped) {
-        let Self { provider, mut call, line, promise, running } = self;
+        let Self { mut call, line, promise, running } = self;
         line.started(actor.0.clone());
-        let deltas = line.clone();
-        call.deltas = DeltaSink::new(move |delta| deltas.delta(delta));
+        let (deltas, lane) = (line.clone(), running.lane().clone());
+        let heard = lane.clone();
+        call.deltas = DeltaSink::new(move |delta| deltas.delta(delta))
+            .and_hear(move |works, quota| heard.heard(works, quota));
         tokio::select! {
             biased;
             () = line.hung_up() => {}
-            result = provider.call(call) => {
+            result = lane.provider.call(call) => {
                 // The place first: a caller that asks again at once finds room.
-                drop(running);
+                running.finish(&result);
                 promise.keep(result);
             }
         }

@@ -22,6 +22,7 @@ use ergane_core::{ModelReply, ModelRequest, ProviderError, Role, Text};
 
 use crate::error::SetupError;
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
+use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall, invalid};
 
 pub use script::{ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
@@ -162,9 +163,9 @@ impl Provider for Scripted {
         Err(invalid("the scripted provider is no server: it has no base URL and needs no key"))
     }
 
-    /// Any number: there is no server to spare.
-    fn max_in_flight(&self) -> usize {
-        usize::MAX
+    /// None: there is no server to spare.
+    fn limits(&self) -> Limits {
+        Limits::NONE
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {

@@ -41,7 +41,7 @@ fn reset(head: &Head, what: &str) -> Option<Duration> {
 }
 
 /// A duration as Go prints it: `12ms`, `1s`, `6m0s`.
-fn go_duration(text: &str) -> Option<Duration> {
+pub(super) fn go_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut seconds = 0.0;
     while !rest.is_empty() {

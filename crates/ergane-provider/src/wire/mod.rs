@@ -15,6 +15,7 @@ mod history;
 mod loose;
 pub mod ollama;
 pub mod openai;
+mod quota;
 mod redact;
 mod schema;
 mod sse;
@@ -31,6 +32,7 @@ use serde_json::Value;
 
 pub use classify::{WireError, classify};
 pub use hints::retry_hint;
+pub use quota::{Allowance, Quota};
 pub use redact::Redactor;
 
 pub(crate) use classify::{protocol as protocol_error, stream_cut as cut_error};

@@ -9,6 +9,8 @@
     reason = "tests only"
 )]
 
+pub(crate) mod gate;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +20,7 @@ use ergane_core::{Message, ModelReply, ModelRequest, ProviderError};
 use ergane_otp::{Intensity, Namespace, Supervisor, SupervisorRef};
 use ergane_provider::{
     Call, CallEvent, CallHandle, DeltaSink, Endpoint, Provider, ProviderCall, Providers, ProvidersBuilder,
+    WaitReason,
 };
 pub(crate) use ergane_testkit::{Act, FaultServer, Gate, Received};
 use tokio::sync::mpsc;
@@ -138,9 +141,11 @@ impl Tree {
     }
 
     pub(crate) fn call_at(&self, provider: &str, endpoint: Endpoint, text: &str) -> Events {
+        self.make(Call { endpoint, idle_timeout: DEADLINE, ..Call::new(provider, request(text)) })
+    }
+
+    pub(crate) fn make(&self, call: Call) -> Events {
         let (tell, events) = mpsc::unbounded_channel();
-        let call =
-            Call { provider: provider.into(), endpoint, request: request(text), idle_timeout: DEADLINE };
         let handle = self.providers.call(call, move |event| {
             tell.send(event).ok();
         });
@@ -173,9 +178,20 @@ impl Events {
 
     /// The actor of the request, once it was admitted.
     pub(crate) async fn started(&mut self) -> ractor::ActorCell {
+        loop {
+            match self.next().await {
+                CallEvent::Started { request } => return request,
+                CallEvent::Waiting { .. } => {}
+                other => panic!("not started: {other:?}"),
+            }
+        }
+    }
+
+    /// Why it waits, which must be the next event.
+    pub(crate) async fn waiting(&mut self) -> WaitReason {
         match self.next().await {
-            CallEvent::Started { request } => request,
-            other => panic!("not started: {other:?}"),
+            CallEvent::Waiting { reason } => reason,
+            other => panic!("it does not wait: {other:?}"),
         }
     }
 

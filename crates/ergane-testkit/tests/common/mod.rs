@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ergane_core::{Message, ModelReply, ModelRequest, ProviderError};
 use ergane_otp::{Intensity, Namespace, Supervisor};
-use ergane_provider::{Call, CallEvent, Delta, Endpoint, Ollama, OpenAi, Providers, ProvidersBuilder};
+use ergane_provider::{Call, CallEvent, Delta, Ollama, OpenAi, Providers, ProvidersBuilder};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -135,8 +135,7 @@ async fn call(dialect: &Dialect, url: &str, idle_timeout: Duration, when_shown: 
     let specs = providers.child_specs();
     let root = Supervisor::start(&namespace, "root", Intensity::default(), specs, None).await.unwrap();
     let (tell, mut events) = mpsc::unbounded_channel();
-    let call =
-        Call { provider: "p".into(), endpoint: Endpoint::default(), request: request("hi"), idle_timeout };
+    let call = Call { idle_timeout, ..Call::new("p", request("hi")) };
     let handle = providers.call(call, move |event| drop(tell.send(event)));
     let (mut shown, mut carrier, mut result) = (String::new(), None, None);
     while result.is_none() {
@@ -146,7 +145,7 @@ async fn call(dialect: &Dialect, url: &str, idle_timeout: Duration, when_shown: 
                 shown.push_str(&text);
                 when_shown();
             }
-            CallEvent::Delta(_) => {}
+            CallEvent::Delta(_) | CallEvent::Waiting { .. } => {}
             CallEvent::Done(end) => result = Some(end),
         }
     }

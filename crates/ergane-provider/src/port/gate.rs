@@ -1,0 +1,386 @@
+//! Whether a call may be made now: everything that bounds a provider, as one value.
+//!
+//! Pure: time comes in, decisions come out. It is kept beside the provider's actor and not in it, so an actor that was
+//! killed finds the counts, the buckets and the circuit as they are, and the calls that run go on reporting to them.
+
+use std::fmt;
+use std::time::Duration;
+
+use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
+use tokio::time::Instant;
+
+use super::breaker::{Breaker, Outcome, outcome_of};
+use super::bucket::Bucket;
+use super::limits::Limits;
+use crate::wire::{Allowance, Quota};
+
+/// The longest that one answer of a server can shut its gate. Whoever is told to wait longer learns it by his error.
+const LONGEST_HINT: Duration = Duration::from_secs(60);
+
+/// Why a call waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitReason {
+    /// As many calls run as may.
+    Busy {
+        /// How many that is.
+        running: usize,
+    },
+    /// The limit of requests a minute is used up.
+    Requests,
+    /// The limit of tokens a minute is used up.
+    Tokens,
+    /// The server asked to wait.
+    Asked,
+    /// The server failed again and again; one call is let through now and then to see whether it works.
+    CircuitOpen {
+        /// What it failed with last.
+        last: Text,
+    },
+    /// The system is ending: no new calls are made.
+    Draining,
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy { running } => write!(f, "{running} calls run already, which is as many as may"),
+            Self::Requests => f.write_str("the limit of requests a minute is used up"),
+            Self::Tokens => f.write_str("the limit of tokens a minute is used up"),
+            Self::Asked => f.write_str("the server asked to wait"),
+            Self::CircuitOpen { last } => write!(f, "the server failed again and again, last: {last}"),
+            Self::Draining => f.write_str("the system is shutting down and makes no new calls"),
+        }
+    }
+}
+
+impl WaitReason {
+    /// The kind of an error of a call that would not wait for it.
+    pub(super) fn error_kind(&self) -> ErrorKind {
+        match self {
+            Self::Requests | Self::Tokens | Self::Asked => ErrorKind::RateLimited,
+            Self::Busy { .. } | Self::CircuitOpen { .. } | Self::Draining => ErrorKind::Overloaded,
+        }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+/// A call may not be made now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) reason: WaitReason,
+    /// When it is worth trying again, if that is known; else when a call ends.
+    pub(super) until: Option<Instant>,
+}
+
+impl Block {
+    /// Whether it is the same as `other` to whoever waits.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.reason.is_like(&other.reason)
+    }
+}
+
+/// What an admitted call was let through with, to be given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Permit {
+    /// What its tokens were thought to be, when they are counted.
+    tokens: u64,
+}
+
+/// A limit a minute: the one that was set, and the one that the server tells of.
+#[derive(Debug, Clone, Copy, Default)]
+struct Meter {
+    set: Option<Bucket>,
+    learned: Option<Bucket>,
+}
+
+impl Meter {
+    fn new(limit: Option<u64>, now: Instant) -> Self {
+        Self { set: limit.map(|limit| Bucket::per_minute(limit, now)), learned: None }
+    }
+
+    fn is_on(&self) -> bool {
+        self.set.is_some() || self.learned.is_some()
+    }
+
+    fn wait(&self, amount: u64, now: Instant) -> Duration {
+        [&self.set, &self.learned]
+            .into_iter()
+            .flatten()
+            .map(|b| b.wait(amount, now))
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn spend(&mut self, amount: f64, now: Instant) {
+        [&mut self.set, &mut self.learned].into_iter().flatten().for_each(|b| b.spend(amount, now));
+    }
+
+    /// Takes what the server said. Answers may come in another order than they were asked for, and calls are on their
+    /// way that the server has not seen: so as long as its limit is the same, the lower account holds.
+    fn heard(&mut self, said: Allowance, now: Instant) {
+        let before = self.learned;
+        let known = before.map(|bucket| bucket.capacity() as u64);
+        let capacity = said.limit.unwrap_or_else(|| known.unwrap_or_default().max(said.remaining)).max(1);
+        let rate = before.map(|bucket| bucket.per_second());
+        let fresh = Bucket::learned(capacity, said.remaining, said.reset, rate, now);
+        self.learned = Some(match before {
+            Some(before) if known == Some(capacity) => fresh.at_most(&before, now),
+            _ => fresh,
+        });
+    }
+}
+
+/// Everything that bounds one provider.
+#[derive(Debug)]
+pub(super) struct Gate {
+    limits: Limits,
+    running: usize,
+    requests: Meter,
+    tokens: Meter,
+    /// Until then the server does not want to be asked.
+    asked: Option<Instant>,
+    breaker: Breaker,
+    last_failure: Text,
+    draining: bool,
+}
+
+impl Gate {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
+        Self {
+            requests: Meter::new(limits.requests_per_minute, now),
+            tokens: Meter::new(limits.tokens_per_minute, now),
+            limits,
+            running: 0,
+            asked: None,
+            breaker: Breaker::NEW,
+            last_failure: "".into(),
+            draining: false,
+        }
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    pub(super) fn max_waiting(&self) -> usize {
+        self.limits.max_waiting
+    }
+
+    /// Calls that may run beside those that do.
+    pub(super) fn room(&self) -> usize {
+        self.limits.max_in_flight.max(1).saturating_sub(self.running)
+    }
+
+    /// Whether it matters how many tokens a call will take.
+    pub(super) fn counts_tokens(&self) -> bool {
+        self.tokens.is_on()
+    }
+
+    /// From now on no call is let through.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Why a call of so many tokens may not be made now; `None` when it may.
+    pub(super) fn block(&self, tokens: u64, now: Instant) -> Option<Block> {
+        let block = |reason, until| Some(Block { reason, until });
+        if self.draining {
+            return block(WaitReason::Draining, None);
+        }
+        if let Some(until) = self.limits.breaker.and_then(|_| self.breaker.shut_until(now)) {
+            return block(WaitReason::CircuitOpen { last: self.last_failure.clone() }, Some(until));
+        }
+        if let Some(until) = self.asked.filter(|until| *until > now) {
+            return block(WaitReason::Asked, Some(until));
+        }
+        if self.room() == 0 {
+            return block(WaitReason::Busy { running: self.running }, None);
+        }
+        let waits = [
+            (WaitReason::Requests, self.requests.wait(1, now)),
+            (WaitReason::Tokens, self.tokens.wait(tokens, now)),
+        ];
+        let (reason, wait) = waits.into_iter().max_by_key(|(_, wait)| *wait)?;
+        if wait.is_zero() { None } else { block(reason, Some(now + wait)) }
+    }
+
+    /// Lets a call of so many tokens through.
+    pub(super) fn admit(&mut self, tokens: u64, now: Instant) -> Result<Permit, Block> {
+        if let Some(block) = self.block(tokens, now) {
+            return Err(block);
+        }
+        self.running = self.running.saturating_add(1);
+        self.requests.spend(1.0, now);
+        let tokens = if self.counts_tokens() { tokens } else { 0 };
+        self.tokens.spend(tokens as f64, now);
+        self.happened(Outcome::Admitted, now);
+        Ok(Permit { tokens })
+    }
+
+    /// A server has begun to answer, and said so of its limits.
+    pub(super) fn heard(&mut self, works: bool, quota: Quota, now: Instant) {
+        if works {
+            self.happened(Outcome::Answered, now);
+        }
+        if let Some(said) = quota.requests {
+            self.requests.heard(said, now);
+        }
+        if let Some(said) = quota.tokens {
+            self.tokens.heard(said, now);
+        }
+    }
+
+    /// An admitted call is over; `None` when it was given up.
+    pub(super) fn ended(
+        &mut self,
+        permit: Permit,
+        result: Option<&Result<ModelReply, ProviderError>>,
+        now: Instant,
+    ) {
+        self.running = self.running.saturating_sub(1);
+        match result {
+            None => self.happened(Outcome::Abandoned, now),
+            Some(Ok(reply)) => {
+                self.happened(Outcome::Answered, now);
+                if let Some(usage) = reply.usage.filter(|_| self.counts_tokens()) {
+                    let taken = usage.input_tokens.saturating_add(usage.output_tokens);
+                    self.tokens.spend(taken as f64 - permit.tokens as f64, now);
+                }
+            }
+            Some(Err(error)) => {
+                let outcome = outcome_of(error);
+                if outcome == Outcome::Failed {
+                    self.last_failure = error.message.clone();
+                }
+                self.happened(outcome, now);
+                let is_hint = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
+                if let Some(hint) = error.retry_after.filter(|_| is_hint) {
+                    let until = now + hint.min(LONGEST_HINT);
+                    self.asked = Some(self.asked.map_or(until, |asked| asked.max(until)));
+                }
+            }
+        }
+    }
+
+    fn happened(&mut self, outcome: Outcome, now: Instant) {
+        if let Some(policy) = &self.limits.breaker {
+            self.breaker = self.breaker.after(outcome, now, policy);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ergane_core::{Message, Role, Usage};
+
+    use super::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn failed(kind: ErrorKind, hint: Option<u64>) -> Result<ModelReply, ProviderError> {
+        Err(ProviderError { retry_after: hint.map(secs), ..ProviderError::new(kind, "it is broken") })
+    }
+
+    fn answered(tokens: u64) -> Result<ModelReply, ProviderError> {
+        let message = Message { role: Role::Assistant, parts: vec![], origin: None };
+        let usage = Some(Usage { input_tokens: tokens, ..Usage::default() });
+        Ok(ModelReply { message, usage, cost: None })
+    }
+
+    fn reason(gate: &Gate, now: Instant) -> Option<WaitReason> {
+        gate.block(1, now).map(|block| block.reason)
+    }
+
+    #[test]
+    fn no_more_run_than_may_and_an_end_makes_room() {
+        let now = Instant::now();
+        let mut gate = Gate::new(Limits { max_in_flight: 1, ..Limits::default() }, now);
+        let permit = gate.admit(1, now).unwrap();
+        assert_eq!(gate.admit(1, now), Err(Block { reason: WaitReason::Busy { running: 1 }, until: None }));
+        gate.ended(permit, None, now);
+        assert!(gate.admit(1, now).is_ok());
+    }
+
+    #[test]
+    fn requests_and_tokens_a_minute_are_kept() {
+        let now = Instant::now();
+        let limits =
+            Limits { requests_per_minute: Some(2), tokens_per_minute: Some(600), ..Limits::default() };
+        let mut gate = Gate::new(limits, now);
+        let first = gate.admit(300, now).unwrap();
+        gate.admit(300, now).unwrap();
+        assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
+        // It took more than was thought: the tokens are what is waited for now.
+        gate.ended(first, Some(&answered(900)), now);
+        let block = gate.block(1, now).unwrap();
+        assert_eq!(block.reason, WaitReason::Tokens);
+        assert!(block.until.unwrap() > now + secs(59), "{block:?}");
+        assert_eq!(gate.block(1, now + secs(61)), None);
+    }
+
+    #[test]
+    fn what_a_server_says_of_its_limits_is_kept_to() {
+        let now = Instant::now();
+        let mut gate = Gate::new(Limits::default(), now);
+        let said = |remaining| Quota {
+            requests: Some(Allowance { limit: Some(10), remaining, reset: secs(10) }),
+            tokens: None,
+        };
+        gate.heard(true, said(1), now);
+        gate.admit(1, now).unwrap();
+        assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
+        // An answer that was on its way tells of a time before that call.
+        gate.heard(true, said(1), now);
+        assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
+        assert_eq!(reason(&gate, now + secs(10)), None);
+    }
+
+    #[test]
+    fn a_server_that_asks_for_a_wait_is_left_alone_for_that_long_and_not_for_a_day() {
+        let now = Instant::now();
+        let mut gate = Gate::new(Limits::default(), now);
+        let permit = gate.admit(1, now).unwrap();
+        gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(3))), now);
+        assert_eq!(gate.block(1, now), Some(Block { reason: WaitReason::Asked, until: Some(now + secs(3)) }));
+        assert_eq!(gate.block(1, now + secs(3)), None);
+        let permit = gate.admit(1, now + secs(3)).unwrap();
+        gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(86_400))), now + secs(3));
+        assert_eq!(gate.block(1, now + secs(3)).unwrap().until, Some(now + secs(63)));
+    }
+
+    #[test]
+    fn a_circuit_that_is_open_names_the_failure_and_closes_with_the_first_byte_of_a_good_answer() {
+        let now = Instant::now();
+        let mut gate = Gate::new(Limits::default(), now);
+        for _ in 0..5 {
+            let permit = gate.admit(1, now).unwrap();
+            gate.ended(permit, Some(&failed(ErrorKind::Server, None)), now);
+        }
+        let open = WaitReason::CircuitOpen { last: "it is broken".into() };
+        assert_eq!(reason(&gate, now), Some(open.clone()));
+        let later = now + secs(1);
+        let probe = gate.admit(1, later).unwrap();
+        assert_eq!(reason(&gate, later), Some(open), "one probe at a time");
+        gate.heard(true, Quota::default(), later);
+        assert_eq!(reason(&gate, later), None);
+        gate.ended(probe, Some(&answered(1)), later);
+        assert_eq!(gate.running(), 0);
+    }
+
+    #[test]
+    fn a_gate_that_drains_lets_nothing_through() {
+        let now = Instant::now();
+        let mut gate = Gate::new(Limits::NONE, now);
+        let running = gate.admit(1, now).unwrap();
+        gate.drain();
+        assert_eq!(reason(&gate, now), Some(WaitReason::Draining));
+        gate.ended(running, None, now);
+        assert_eq!((reason(&gate, now), gate.running()), (Some(WaitReason::Draining), 0));
+    }
+}

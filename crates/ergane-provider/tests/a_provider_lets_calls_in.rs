@@ -1,0 +1,317 @@
+//! Who is let in and when: limits, the circuit, turns between sessions, and what a call that waits is told.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::time::Duration;
+
+use common::gate::{gate, gate_of};
+use common::*;
+use ergane_core::{ErrorKind, ProviderError};
+use ergane_provider::{Call, CallEvent, Limits, OpenAi, Providers, WaitReason};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn asks(asker: &str, text: &str) -> Call {
+    Call { asker: asker.into(), ..Call::new("g", request(text)) }
+}
+
+fn broken() -> ProviderError {
+    ProviderError::new(ErrorKind::Server, "it is broken")
+}
+
+async fn tree_of(limits: Limits) -> (Tree, common::gate::Calls) {
+    let (gate, calls) = gate_of(limits);
+    (Tree::start(Providers::builder().register("g", gate)).await, calls)
+}
+
+#[tokio::test]
+async fn a_session_with_a_thousand_calls_holds_nobody_up() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let first = tree.call("g", "first");
+    let running = calls.next().await;
+    let flood: Vec<Events> = (0..1000).map(|n| tree.make(asks("flood", &n.to_string()))).collect();
+    let others: Vec<Events> = ["a", "b"].map(|name| tree.make(asks(name, name))).into();
+    tree.queue_is_settled("g").await;
+    running.answer();
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let running = calls.next().await;
+        order.push(running.text.clone());
+        running.answer();
+    }
+    assert_eq!(order, ["0", "a", "b", "1", "2", "3"]);
+    drop((first, flood, others));
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn of_one_session_no_more_than_1024_calls_wait_and_others_still_may() {
+    let (tree, mut calls) = tree_of(Limits { max_in_flight: 1, ..Limits::default() }).await;
+    let mut flood: Vec<Events> = (0..1026).map(|n| tree.make(asks("flood", &n.to_string()))).collect();
+    let mut other = tree.make(asks("other", "other"));
+    assert_eq!(other.waiting().await, WaitReason::Busy { running: 1 });
+    let error = flood.pop().unwrap().done().await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Overloaded, true), "{error}");
+    calls.next().await.answer();
+    flood[0].done().await.unwrap();
+    drop((flood, other));
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_call_that_waits_is_told_why_and_then_that_it_began() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let first = tree.call("g", "first");
+    let running = calls.next().await;
+    let mut second = tree.call("g", "second");
+    let reason = second.waiting().await;
+    assert_eq!(reason, WaitReason::Busy { running: 1 });
+    assert!(reason.to_string().contains("1 calls run already"), "{reason}");
+    let status = tree.providers.status();
+    assert_eq!((status[0].running, status[0].waiting, &status[0].reason), (1, 1, &Some(reason)));
+    assert_eq!((status[0].actor.as_str(), status[0].endpoint.as_str()), ("provider/g", "a test"));
+    running.answer();
+    second.started().await;
+    calls.next().await.answer();
+    second.done().await.unwrap();
+    drop(first);
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_a_minute_are_kept_to_and_the_next_goes_when_there_is_room_again() {
+    let (tree, mut calls) = tree_of(Limits { requests_per_minute: Some(12), ..Limits::default() }).await;
+    for n in 0..12 {
+        let mut call = tree.call("g", &n.to_string());
+        calls.next().await.answer();
+        call.done().await.unwrap();
+    }
+    let begin = tokio::time::Instant::now();
+    let mut call = tree.call("g", "one too many");
+    assert_eq!(call.waiting().await, WaitReason::Requests);
+    calls.next().await.answer();
+    let waited = begin.elapsed();
+    assert!((MINUTE / 12 - Duration::from_secs(1)..=MINUTE / 10).contains(&waited), "{waited:?}");
+    call.done().await.unwrap();
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_a_minute_are_counted_by_what_the_answers_took() {
+    let (tree, mut calls) = tree_of(Limits { tokens_per_minute: Some(6000), ..Limits::default() }).await;
+    let mut call = tree.call("g", "much");
+    calls.next().await.answer_of(7000);
+    call.done().await.unwrap();
+    let begin = tokio::time::Instant::now();
+    let mut call = tree.call("g", "more");
+    assert_eq!(call.waiting().await, WaitReason::Tokens);
+    calls.next().await.answer();
+    assert!(begin.elapsed() >= MINUTE / 6, "a debt of 1000 tokens is paid first");
+    call.done().await.unwrap();
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_would_wait_for_longer_than_it_can_is_refused_at_once_with_the_wait() {
+    let (tree, mut calls) = tree_of(Limits { requests_per_minute: Some(1), ..Limits::default() }).await;
+    let mut first = tree.call("g", "first");
+    calls.next().await.answer();
+    first.done().await.unwrap();
+    let begin = tokio::time::Instant::now();
+    let impatient = Call { max_wait: Some(Duration::from_secs(5)), ..asks("a", "impatient") };
+    let error = tree.make(impatient).done().await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::RateLimited, true));
+    assert!(error.retry_after.unwrap() > MINUTE - Duration::from_secs(1), "{error:?}");
+    assert!(error.message.contains("requests a minute"), "{error}");
+    assert_eq!(begin.elapsed(), Duration::ZERO, "nobody waited");
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_a_place_no_longer_than_it_may() {
+    let (tree, mut calls) = tree_of(Limits { max_in_flight: 1, ..Limits::default() }).await;
+    let first = tree.call("g", "first");
+    let running = calls.next().await;
+    let mut patient = tree.make(asks("b", "patient"));
+    let impatient = Call { max_wait: Some(Duration::from_secs(5)), ..asks("a", "impatient") };
+    let begin = tokio::time::Instant::now();
+    let error = tree.make(impatient).done().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Overloaded);
+    assert!(begin.elapsed() >= Duration::from_secs(5));
+    running.answer();
+    calls.next().await.answer();
+    patient.done().await.unwrap();
+    drop(first);
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_failures_in_a_row_calls_wait_and_one_is_the_probe() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    for _ in 0..5 {
+        let mut call = tree.call("g", "x");
+        calls.next().await.fail(broken());
+        call.done().await.unwrap_err();
+    }
+    let mut waiting: Vec<Events> = (0..3).map(|n| tree.call("g", &n.to_string())).collect();
+    let open = WaitReason::CircuitOpen { last: "it is broken".into() };
+    for call in &mut waiting {
+        assert_eq!(call.waiting().await, open);
+    }
+    let probe = calls.next().await;
+    assert_eq!(probe.text, "0");
+    // The probe fails: twice the wait, and then the next is the probe.
+    let begin = tokio::time::Instant::now();
+    probe.fail(broken());
+    waiting[0].done().await.unwrap_err();
+    let probe = calls.next().await;
+    assert_eq!(probe.text, "1");
+    assert!(begin.elapsed() >= Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(calls.none_runs(), "one probe at a time");
+    probe.answer();
+    waiting[1].done().await.unwrap();
+    calls.next().await.answer();
+    waiting[2].done().await.unwrap();
+    assert!(tree.providers.status()[0].reason.is_none());
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_cancelled_leaves_its_place_to_the_next() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    for _ in 0..5 {
+        let mut call = tree.call("g", "x");
+        calls.next().await.fail(broken());
+        call.done().await.unwrap_err();
+    }
+    let (probe_call, mut next) = (tree.call("g", "probe"), tree.call("g", "next"));
+    let probe = calls.next().await;
+    assert_eq!(probe.text, "probe");
+    drop(probe_call);
+    probe.cancelled().await;
+    calls.next().await.answer();
+    next.done().await.unwrap();
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_killed_provider_actor_comes_back_with_its_circuit_as_it_was() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    for _ in 0..5 {
+        let mut call = tree.call("g", "x");
+        calls.next().await.fail(broken());
+        call.done().await.unwrap_err();
+    }
+    let actor =
+        within("the provider's actor", tree.namespace.wait_for("provider/g", DEADLINE)).await.unwrap();
+    actor.kill();
+    within("its death", actor.wait(None)).await.ok();
+    let mut call = tree.call("g", "later");
+    assert!(matches!(call.waiting().await, WaitReason::CircuitOpen { .. }));
+    drop(call);
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_a_wait_is_not_asked_by_anybody_meanwhile() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    let mut first = tree.call("g", "first");
+    let hint = Duration::from_secs(7);
+    let error = ProviderError::new(ErrorKind::RateLimited, "slow down");
+    calls.next().await.fail(ProviderError { retry_after: Some(hint), ..error });
+    first.done().await.unwrap_err();
+    let begin = tokio::time::Instant::now();
+    let mut other = tree.make(asks("other", "other"));
+    assert_eq!(other.waiting().await, WaitReason::Asked);
+    calls.next().await.answer();
+    assert!(begin.elapsed() >= hint);
+    other.done().await.unwrap();
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_servers_headers_say_of_its_limits_is_kept_to() {
+    let headers = [
+        SSE,
+        "x-ratelimit-limit-requests: 10",
+        "x-ratelimit-remaining-requests: 0",
+        "x-ratelimit-reset-requests: 1h",
+    ];
+    let server =
+        TestServer::always(vec![send(head("200 OK", &headers)), send(text_event("hi") + STOP_EVENTS)]).await;
+    let tree = Tree::start(Providers::builder().register("o", OpenAi::new(&server.url))).await;
+    let mut first = tree.call("o", "first");
+    assert_eq!(first.done().await.unwrap().message.text(), "hi");
+    let mut second = tree.call("o", "second");
+    assert_eq!(second.waiting().await, WaitReason::Requests);
+    drop(second);
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn draining_lets_what_runs_end_and_lets_nothing_new_begin() {
+    let (gate, mut calls) = gate(1);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let mut running = tree.call("g", "running");
+    let held = calls.next().await;
+    let mut queued = tree.call("g", "queued");
+    queued.waiting().await;
+    let providers = tree.providers.clone();
+    let drained = tokio::spawn(async move { providers.drain(DEADLINE).await });
+    assert_eq!(queued.waiting().await, WaitReason::Draining);
+    held.answer();
+    running.done().await.unwrap();
+    assert_eq!(within("the end of what ran", drained).await.unwrap(), 0);
+    let mut late = tree.call("g", "late");
+    assert_eq!(late.waiting().await, WaitReason::Draining);
+    assert!(calls.none_runs());
+    drop((queued, late));
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_ends_when_its_time_is_over_and_tells_what_still_runs() {
+    let (gate, mut calls) = gate(2);
+    let tree = Tree::start(Providers::builder().register("g", gate)).await;
+    let call = tree.call("g", "running");
+    let held = calls.next().await;
+    assert_eq!(tree.providers.drain(MINUTE).await, 1);
+    drop((call, held));
+    tree.shutdown().await;
+}
+
+/// One endpoint hangs and one floods; the third answers while they do, each call of its own.
+#[tokio::test]
+async fn an_endpoint_that_hangs_or_floods_holds_no_other_up() {
+    let hanging = TestServer::always(vec![send(head("200 OK", &[SSE])), Act::Stall]).await;
+    let noise = ": keep-alive\n\n".repeat(512);
+    let flooding =
+        TestServer::always(vec![send(head("200 OK", &[SSE])), Act::SendForever(noise.into())]).await;
+    let good =
+        TestServer::always(vec![send(head("200 OK", &[SSE])), send(text_event("fine") + STOP_EVENTS)]).await;
+    let providers = Providers::builder()
+        .register("hangs", OpenAi::new(&hanging.url).max_in_flight(2))
+        .register("floods", OpenAi::new(&flooding.url).max_in_flight(2))
+        .register("works", OpenAi::new(&good.url));
+    let tree = Tree::start(providers).await;
+    let mut hung: Vec<Events> = (0..100).map(|n| tree.call("hangs", &n.to_string())).collect();
+    let flooded: Vec<Events> = (0..100).map(|n| tree.call("floods", &n.to_string())).collect();
+    hanging.next_request().await;
+    flooding.next_request().await;
+    for n in 0..20 {
+        let reply = tree.call("works", &n.to_string()).done().await.unwrap();
+        assert_eq!(reply.message.text(), "fine");
+    }
+    // Not one that hangs has ended meanwhile: what answered did not wait for them.
+    for call in &mut hung {
+        while let Ok(event) = call.events.try_recv() {
+            assert!(matches!(event, CallEvent::Started { .. } | CallEvent::Waiting { .. }), "{event:?}");
+        }
+    }
+    drop((hung, flooded));
+    tree.shutdown().await;
+}

@@ -1,0 +1,43 @@
+//! The moment before a system ends: model calls under way come to their end, and their answers become facts.
+//!
+//! A model call is paid for when it is made. Cut off by a shutdown it is made again after the next start, and paid for
+//! again. So no new ones are made, and those under way have a moment; then so have the sessions that wait for them, to
+//! take what came and have it written.
+
+use std::time::Duration;
+
+use ergane_session::{Activity, SessionContext, SessionMsg};
+use ractor::{ActorCell, ActorRef};
+use tokio::time::Instant;
+
+use crate::beside;
+
+/// So often it is looked whether sessions have taken their answers. They do within microseconds, but for the disk.
+const LOOK: Duration = Duration::from_millis(1);
+
+pub(crate) async fn drain(context: &SessionContext, patience: Duration) {
+    let until = Instant::now() + patience;
+    let had_some = context.providers().status().iter().any(|provider| provider.running > 0);
+    let left = context.providers().drain(patience).await;
+    if left > 0 {
+        tracing::info!(left, "model calls are cut off by the end of the system");
+    }
+    while had_some && Instant::now() < until && !are_settled(context, until).await {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Whether no session has an answer that it has not yet taken and had written.
+async fn are_settled(context: &SessionContext, until: Instant) -> bool {
+    let names = context.namespace().names().into_iter();
+    let sessions = names.filter(|(name, _)| name.starts_with("session/") && !name.contains('#'));
+    let cells = sessions.filter_map(|(name, _)| context.namespace().whereis(&name)).collect::<Vec<_>>();
+    beside::each(cells, |cell| is_settled(cell, until)).await.into_iter().all(|settled| settled)
+}
+
+/// One that is gone has nothing to take.
+async fn is_settled(cell: ActorCell, until: Instant) -> bool {
+    let left = until.saturating_duration_since(Instant::now());
+    let status = ergane_otp::call(&ActorRef::from(cell), SessionMsg::Status, left).await;
+    status.map_or(true, |status| !matches!(status.activity, Activity::CallingModel | Activity::Committing))
+}

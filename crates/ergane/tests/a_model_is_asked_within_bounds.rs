@@ -1,0 +1,120 @@
+//! What a session shows while its model may not be asked yet, and what a shutdown does with calls under way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{LONG, Model, model, soon, until};
+use ergane::core::{ModelReply, ProviderError, Text};
+use ergane::prelude::*;
+use ergane::provider::{BoxFuture, Endpoint, Limits, Provider, ProviderCall};
+
+/// A model that is asked one question at a time.
+#[derive(Debug)]
+struct Narrow(Model);
+
+impl Provider for Narrow {
+    fn api(&self) -> &'static str {
+        self.0.api()
+    }
+
+    fn default_model(&self) -> Option<Text> {
+        self.0.default_model()
+    }
+
+    fn endpoint(&self) -> String {
+        self.0.endpoint()
+    }
+
+    fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
+        self.0.with_endpoint(endpoint)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { max_in_flight: 1, ..Limits::default() }
+    }
+
+    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
+        self.0.call(call)
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_waits_for_its_model_says_so_in_its_events_and_its_status() {
+    let (model, mut questions) = model();
+    let system = System::builder().provider("narrow", Narrow(model)).start().await.unwrap();
+    let first = system.session("first").start().await.unwrap();
+    let first = tokio::spawn(async move { first.send_message("one").await });
+    let asked = questions.next().await;
+    let second = system.session("second").start().await.unwrap();
+    let mut stream = second.send_message("two").stream().await.unwrap();
+    let reason = loop {
+        match soon("an event", stream.next()).await.unwrap() {
+            SessionEvent::Waiting { reason } => break reason,
+            event => assert!(matches!(event, SessionEvent::TurnStarted { .. }), "{event:?}"),
+        }
+    };
+    assert!(reason.contains("1 calls run already"), "{reason}");
+    let activity = second.status().await.unwrap().activity;
+    assert_eq!(activity, Activity::Waiting { reason: reason.to_string() });
+    asked.answer("1");
+    let asked = questions.next().await;
+    until("the second is asked", || async {
+        second.status().await.unwrap().activity == Activity::CallingModel
+    })
+    .await;
+    asked.answer("2");
+    assert_eq!(&*soon("the answer", stream.result()).await.unwrap().text, "2");
+    assert_eq!(&*soon("the first", first).await.unwrap().unwrap().text, "1");
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_a_moment_for_an_answer_under_way_and_asks_nothing_new() {
+    let (model, mut questions) = model();
+    let store: Arc<dyn ergane::journal::Journal> = Arc::new(Memory::new());
+    let builder = || System::builder().drain(LONG).shared_journal(store.clone());
+    let system = builder().provider("m", model.clone()).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let turn = alice.send_message("hello").accepted().await.unwrap();
+    let asked = questions.next().await;
+    let ending = tokio::spawn({
+        let system = system.clone();
+        async move { system.shutdown(LONG).await }
+    });
+    let bob = system.session("bob").start().await.unwrap();
+    bob.send_message("and me").accepted().await.unwrap();
+    until("bob is told to wait", || async {
+        matches!(bob.status().await.map(|status| status.activity), Ok(Activity::Waiting { .. }))
+    })
+    .await;
+    asked.answer("hello yourself");
+    soon("the end", ending).await.unwrap().unwrap();
+    assert!(questions.is_empty(), "nobody was asked anew");
+
+    // What was paid for is kept; what was not asked is asked now.
+    let system = builder().provider("m", model).start().await.unwrap();
+    let alice = system.whereis("alice").await.unwrap();
+    let result = soon("the turn", alice.turn(turn).into_future()).await.unwrap();
+    assert_eq!(&*result.text, "hello yourself");
+    questions.next().await.answer("you too");
+    until("bob has his answer", || async {
+        system.whereis("bob").await.unwrap().status().await.unwrap().turns == 1
+    })
+    .await;
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_an_answer_that_does_not_come() {
+    let (model, mut questions) = model();
+    let builder = System::builder().provider("m", model).drain(Duration::ZERO);
+    let system = builder.start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    alice.send_message("hello").accepted().await.unwrap();
+    let _asked = questions.next().await;
+    system.shutdown(LONG).await.unwrap();
+}
