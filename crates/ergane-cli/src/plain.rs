@@ -56,6 +56,8 @@ pub(crate) fn note(event: &SessionEvent) -> Option<String> {
         SessionEvent::Retrying { attempt, delay_ms, reason } => {
             format!("attempt {attempt} failed, the next one in {delay_ms} ms: {reason}")
         }
+        SessionEvent::Waiting { reason } => format!("the model is not asked yet: {reason}"),
+        SessionEvent::Fallback { from, to, reason } => format!("{from} failed, now {to} is asked: {reason}"),
         SessionEvent::Recovered { cause, .. } => format!("the turn goes on: {cause}"),
         SessionEvent::Lagged { missed } => format!("{missed} pieces of the answer were not shown"),
         _ => return None,

@@ -156,6 +156,10 @@ pub struct Settings {
     /// The *name* of the environment variable that holds the key, when it is another than the registered one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<Text>,
+    /// The registered names of the providers that are asked, in this order, when the first one fails; each with its own
+    /// endpoint and its own usual model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Text>,
     /// The system prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_prompt: Option<Text>,
@@ -195,7 +199,7 @@ fn yes() -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SettingsPatch {
-    /// See [`Settings::provider`]. Another provider forgets the endpoint and key of the old one.
+    /// See [`Settings::provider`]. Another provider forgets the endpoint, the key and the fallbacks of the old one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Text>,
     /// See [`Settings::model`].
@@ -207,6 +211,9 @@ pub struct SettingsPatch {
     /// See [`Settings::api_key_env`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<Text>,
+    /// See [`Settings::fallbacks`]: the whole list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallbacks: Option<Vec<Text>>,
     /// See [`Settings::system_prompt`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_prompt: Option<Text>,
@@ -277,6 +284,7 @@ impl Settings {
             model: model.into(),
             base_url: None,
             api_key_env: None,
+            fallbacks: Vec::new(),
             system_prompt: None,
             tools: None,
             cwd: cwd.into(),
@@ -295,11 +303,13 @@ impl Settings {
         let mut new = self.clone();
         if patch.provider.as_ref().is_some_and(|provider| *provider != self.provider) {
             (new.base_url, new.api_key_env) = (None, None);
+            new.fallbacks.clear();
         }
         set(&mut new.provider, &patch.provider);
         set(&mut new.model, &patch.model);
         set_some(&mut new.base_url, &patch.base_url);
         set_some(&mut new.api_key_env, &patch.api_key_env);
+        set(&mut new.fallbacks, &patch.fallbacks);
         set_some(&mut new.system_prompt, &patch.system_prompt);
         if patch.all_tools {
             new.tools = None;
@@ -328,13 +338,13 @@ impl Settings {
 
 impl SettingsPatch {
     /// This patch with `later` laid over it: what `later` sets wins, be it the tools by name or all of them; and a
-    /// provider that takes the place of another one takes it without the other's endpoint and key.
+    /// provider that takes the place of another one takes it without the other's endpoint, key and fallbacks.
     pub fn merged(mut self, later: Self) -> Self {
         if later.all_tools || later.tools.is_some() {
             (self.tools, self.all_tools) = (None, false);
         }
         if self.provider.is_some() && later.provider.is_some() && self.provider != later.provider {
-            (self.base_url, self.api_key_env) = (None, None);
+            (self.base_url, self.api_key_env, self.fallbacks) = (None, None, None);
         }
         let fields_of = |patch: Self| match serde_json::to_value(patch) {
             Ok(serde_json::Value::Object(fields)) => fields,
@@ -357,7 +367,7 @@ impl SettingsPatch {
             let alone = serde_json::json!({ name: value });
             let alone: Self = serde_json::from_value(alone).unwrap_or_default();
             // With another provider these start from nothing, so the old value is news.
-            (moves && matches!(name, "base_url" | "api_key_env" | "model"))
+            (moves && matches!(name, "base_url" | "api_key_env" | "fallbacks" | "model"))
                 || settings.patched(&alone) != *settings
         };
         let changed: serde_json::Map<_, _> =
@@ -402,13 +412,15 @@ mod tests {
     }
 
     #[test]
-    fn another_provider_forgets_the_endpoint_and_the_key_of_the_old_one() {
+    fn another_provider_forgets_the_endpoint_the_key_and_the_fallbacks_of_the_old_one() {
         let mut settings = Settings::new("openai", "m", "/w");
         settings.base_url = Some("http://127.0.0.1:1/v1".into());
         settings.api_key_env = Some("MY_KEY".into());
+        settings.fallbacks = vec!["ollama".into()];
         let patch = SettingsPatch { provider: Some("ollama".into()), ..Default::default() };
         let patched = settings.patched(&patch);
         assert_eq!((patched.base_url, patched.api_key_env), (None, None));
+        assert!(patched.fallbacks.is_empty());
         let same = SettingsPatch { provider: Some("openai".into()), ..Default::default() };
         assert_eq!(settings.patched(&same), settings);
     }

@@ -6,11 +6,12 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{ModelReply, ModelRequest, ProviderError, Text, TurnId};
-use ergane_provider::retry::{self, RetryPolicy};
+use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text, TurnId};
+use ergane_provider::retry::{self, Decision, Failed, RetryPolicy};
 use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers, WaitReason};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Which step of which turn: what makes a late answer recognisable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,16 +32,25 @@ pub enum Step {
 /// One model call, with the policy for its attempts.
 #[derive(Debug, Clone)]
 pub struct ModelStep {
-    /// The provider's registered name.
-    pub provider: Text,
-    /// The endpoint, where it differs from the registered one.
-    pub endpoint: Endpoint,
-    /// What to ask: a shared view of the history.
+    /// Who is asked: the first one, and when that fails for good, the next.
+    pub chain: Vec<Target>,
+    /// What to ask: a shared view of the history. Its model is that of whoever is asked.
     pub request: ModelRequest,
     /// Silence that counts as a cut.
     pub idle_timeout: Duration,
     /// How often and after how long to try again.
     pub retry: RetryPolicy,
+}
+
+/// One provider that may be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The provider's registered name.
+    pub provider: Text,
+    /// The endpoint, where it differs from the registered one.
+    pub endpoint: Endpoint,
+    /// The model there; an empty name is the provider's usual one.
+    pub model: Text,
 }
 
 /// What the loop reports of a step.
@@ -73,16 +83,25 @@ pub enum Report {
         /// Why it failed.
         error: ProviderError,
     },
+    /// A provider failed for good; the next one of the chain is asked.
+    FellBack {
+        /// Who failed.
+        from: Text,
+        /// Who is asked now.
+        to: Text,
+        /// Why.
+        error: ProviderError,
+    },
     /// What was shown of the answer is void: it is asked again.
     StreamReset,
     /// The model answered.
     Replied {
         /// The answer.
         reply: ModelReply,
-        /// How many attempts it took.
+        /// How many attempts it took, at all providers.
         attempts: u32,
     },
-    /// The last attempt failed.
+    /// The last attempt failed. Of a chain of providers the message names each with its reason.
     Failed {
         /// Why.
         error: ProviderError,
@@ -143,13 +162,61 @@ pub struct LoopState {
 struct Flight {
     id: StepId,
     step: ModelStep,
+    begun: Instant,
+    /// Who of the chain is asked.
+    target: usize,
+    /// How often that one was asked, this time included.
+    at_target: u32,
+    /// How often anyone was asked, this time included.
     attempt: u32,
+    /// Who has failed for good, and why.
+    failed: Vec<(Text, Text)>,
     shown: bool,
     /// Whether it was told that the attempt waits.
     waits: bool,
     /// Dropping it cancels the request.
     call: Option<CallHandle>,
     timer: Option<Timer>,
+}
+
+impl Flight {
+    fn new(id: StepId, step: ModelStep) -> Self {
+        Self {
+            id,
+            step,
+            begun: Instant::now(),
+            target: 0,
+            at_target: 1,
+            attempt: 1,
+            failed: Vec::new(),
+            shown: false,
+            waits: false,
+            call: None,
+            timer: None,
+        }
+    }
+
+    /// Who is asked; nobody of an empty chain.
+    fn asked(&self) -> Option<&Target> {
+        self.step.chain.get(self.target)
+    }
+
+    fn has_next(&self) -> bool {
+        self.target.saturating_add(1) < self.step.chain.len()
+    }
+
+    /// The error of the last of a chain, with what all of them said.
+    fn all_failed(&self, last: ProviderError) -> ProviderError {
+        if self.failed.is_empty() {
+            return last;
+        }
+        let name = self.asked().map_or("", |target| &target.provider);
+        let mut message = "no provider of the chain answered".to_owned();
+        for (provider, why) in self.failed.iter().map(|(p, w)| (&**p, &**w)).chain([(name, &*last.message)]) {
+            message.push_str(&format!("; {provider}: {why}"));
+        }
+        ProviderError { message: message.into(), ..last }
+    }
 }
 
 /// A timer that ends with its owner.
@@ -179,15 +246,7 @@ impl Actor for LoopActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             LoopMsg::Step(id, Step::CallModel(step)) => {
-                state.flight = Some(Flight {
-                    id,
-                    step,
-                    attempt: 1,
-                    shown: false,
-                    waits: false,
-                    call: None,
-                    timer: None,
-                });
+                state.flight = Some(Flight::new(id, step));
                 state.attempt(&myself);
             }
             LoopMsg::Event(id, attempt, event) if state.is_current(id, attempt) => {
@@ -220,13 +279,20 @@ impl LoopState {
         let Some(flight) = &mut self.flight else { return };
         flight.timer = None;
         let (id, attempt, loop_ref) = (flight.id, flight.attempt, myself.clone());
+        let Some(Target { provider, endpoint, model }) = flight.asked().cloned() else {
+            self.flight = None;
+            let error = ProviderError::new(ErrorKind::Internal, "no provider was named to be asked");
+            return self.report(id, Report::Failed { error });
+        };
+        let mut request = flight.step.request.clone();
+        request.model = model;
+        let max_wait = retry::max_wait(flight.begun.elapsed(), flight.has_next(), &flight.step.retry);
         let call = Call {
-            provider: flight.step.provider.clone(),
-            endpoint: flight.step.endpoint.clone(),
-            request: flight.step.request.clone(),
+            endpoint,
             idle_timeout: flight.step.idle_timeout,
             asker: self.args.asker.clone(),
-            max_wait: None,
+            max_wait: Some(max_wait),
+            ..Call::new(provider, request)
         };
         flight.call = Some(self.args.providers.call(call, move |event| {
             // A loop that is gone has no use for the event: its session starts the step anew.
@@ -264,20 +330,41 @@ impl LoopState {
         let Some(flight) = &mut self.flight else { return };
         (flight.call, flight.waits) = (None, false);
         let (id, attempt) = (flight.id, flight.attempt);
-        let Some(delay) = retry::delay(attempt, &error, random_unit(), &flight.step.retry) else {
+        let failed = Failed {
+            error: &error,
+            attempt: flight.at_target,
+            elapsed: flight.begun.elapsed(),
+            has_next: flight.has_next(),
+        };
+        let decision = retry::after(failed, random_unit(), &flight.step.retry);
+        if decision == Decision::GiveUp {
+            let error = flight.all_failed(error);
             self.flight = None;
             return self.report(id, Report::Failed { error });
-        };
-        tracing::debug!(turn = %id.turn, attempt, ?delay, error = %error, "model call failed, trying again");
+        }
+        tracing::debug!(turn = %id.turn, attempt, ?decision, error = %error, "a model call failed");
         let reset = std::mem::take(&mut flight.shown);
         flight.attempt = attempt.saturating_add(1);
         let next = flight.attempt;
+        let (report, delay) = match decision {
+            Decision::Again(delay) => {
+                flight.at_target = flight.at_target.saturating_add(1);
+                (Report::Retrying { attempt, delay, error }, delay)
+            }
+            Decision::Fallback | Decision::GiveUp => {
+                let from = flight.asked().map_or_else(|| "".into(), |target| target.provider.clone());
+                flight.failed.push((from.clone(), error.message.clone()));
+                (flight.target, flight.at_target) = (flight.target.saturating_add(1), 1);
+                let to = flight.asked().map_or_else(|| "".into(), |target| target.provider.clone());
+                (Report::FellBack { from, to, error }, Duration::ZERO)
+            }
+        };
         let timer = myself.send_after(delay, move || LoopMsg::Retry(id, next));
         flight.timer = Some(Timer(timer.abort_handle()));
         if reset {
             self.report(id, Report::StreamReset);
         }
-        self.report(id, Report::Retrying { attempt, delay, error });
+        self.report(id, report);
     }
 
     fn report(&self, step: StepId, report: Report) {

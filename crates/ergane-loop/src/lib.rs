@@ -3,8 +3,8 @@
 //! # Why the loop decides nothing and knows nothing
 //!
 //! The session owns the facts and asks the kernel what must happen; the loop gets one [`Step`] and carries it out:
-//! today, one model call with its attempts (retries are a pure policy, their timers are messages). It holds only
-//! what is in flight. So it may die at any moment: the session starts another from the facts and gives it the same
+//! today, one model call with its attempts: at one provider and, when that fails for good, at the next of its chain
+//! (which of it is a pure policy, and the timers are messages). It holds only what is in flight. So it may die at any moment: the session starts another from the facts and gives it the same
 //! step, and every answer carries `(turn, step)`, so that what the dead one still had on its way is recognised as
 //! stale and dropped.
 //!
@@ -12,4 +12,6 @@
 
 mod actor;
 
-pub use actor::{LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId};
+pub use actor::{
+    LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId, Target,
+};

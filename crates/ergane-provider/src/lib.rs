@@ -80,6 +80,7 @@ mod models;
 mod ollama;
 mod openai;
 mod port;
+mod price;
 mod provider;
 pub mod retry;
 mod scripted;
@@ -95,5 +96,6 @@ pub use port::{
     BreakerPolicy, Call, CallEvent, CallHandle, Limits, ProviderStatus, Providers, ProvidersBuilder,
     WaitReason,
 };
+pub use price::{LongPrice, Price, Pricing};
 pub use provider::{BoxFuture, Delta, DeltaSink, Endpoint, Provider, ProviderCall};
 pub use scripted::{Scripted, ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};

@@ -8,6 +8,7 @@ use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 use crate::http::{KeySource, PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
+use crate::price::Pricing;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
 use crate::wire::ollama::{self as wire, API, Decoder};
@@ -114,6 +115,13 @@ impl Provider for Ollama {
         // A model is a name that every Ollama may know.
         site.model = self.site.model.clone();
         Ok(Arc::new(Self { site, num_ctx: self.num_ctx }))
+    }
+
+    /// On this machine it costs nothing, but for the models that are hosted elsewhere under its name.
+    fn pricing(&self, model: &str) -> Pricing {
+        let is_here = self.site.server.base().is_ok_and(|base| base.is_loopback());
+        let is_hosted = model.ends_with("cloud");
+        if is_here && !is_hosted { Pricing::Free } else { Pricing::Unknown }
     }
 
     fn limits(&self) -> Limits {

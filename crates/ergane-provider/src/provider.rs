@@ -14,6 +14,7 @@ use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text};
 
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
+use crate::price::Pricing;
 use crate::wire::{Head, Quota};
 
 /// A future on the heap that can move between threads.
@@ -42,6 +43,13 @@ pub trait Provider: Send + Sync + Debug + 'static {
     /// The bounds within which its calls are let through. 64 at the same time by default.
     fn limits(&self) -> Limits {
         Limits::default()
+    }
+
+    /// Whose prices hold for `model`. By default those of the vendor whose server is at [`endpoint`](Self::endpoint), if
+    /// it is a known one; else they are unknown.
+    fn pricing(&self, model: &str) -> Pricing {
+        let _ = model;
+        Pricing::at(&self.endpoint())
     }
 
     /// Makes one call. Dropping the future cancels it and closes its connection.
@@ -196,6 +204,10 @@ impl Provider for Arc<dyn Provider> {
 
     fn limits(&self) -> Limits {
         (**self).limits()
+    }
+
+    fn pricing(&self, model: &str) -> Pricing {
+        (**self).pricing(model)
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {

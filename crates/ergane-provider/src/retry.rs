@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ergane_core::ProviderError;
+use ergane_core::{ErrorKind, ProviderError};
 
 /// How often and how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +18,11 @@ pub struct RetryPolicy {
     pub cap: Duration,
     /// The longest hint of a server that is obeyed, 60 s. A longer one ends the attempts: nobody waits blindly.
     pub max_hint: Duration,
+    /// How long after the first attempt another one may still begin, 10 min. An answer that is coming in is never cut off
+    /// by it.
+    pub max_time: Duration,
+    /// The longest wait for a provider while there is another one to be asked instead, 5 s.
+    pub fallback_after: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -27,8 +32,59 @@ impl Default for RetryPolicy {
             base: Duration::from_millis(500),
             cap: Duration::from_secs(8),
             max_hint: Duration::from_secs(60),
+            max_time: Duration::from_secs(600),
+            fallback_after: Duration::from_secs(5),
         }
     }
+}
+
+/// What follows a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The same provider is asked again after this wait.
+    Again(Duration),
+    /// The next provider of the chain is asked, at once.
+    Fallback,
+    /// The call has failed.
+    GiveUp,
+}
+
+/// A failed attempt, with what is known of those before it.
+#[derive(Debug, Clone, Copy)]
+pub struct Failed<'a> {
+    /// Why it failed.
+    pub error: &'a ProviderError,
+    /// The number of the attempt at this provider, from 1.
+    pub attempt: u32,
+    /// How long ago the first attempt at any provider began.
+    pub elapsed: Duration,
+    /// Whether there is another provider to be asked.
+    pub has_next: bool,
+}
+
+/// What follows a failed attempt: the same provider again while that may help ([`delay`]), there is time, and the wait is
+/// worth it; else the next provider, unless no other could do better; else nothing. `random` is as for [`delay`].
+pub fn after(failed: Failed<'_>, random: f64, policy: &RetryPolicy) -> Decision {
+    let Failed { error, attempt, elapsed, has_next } = failed;
+    let in_time = |wait: Duration| elapsed.saturating_add(wait) <= policy.max_time;
+    let is_worth_it = |wait: Duration| !has_next || wait <= policy.fallback_after;
+    match delay(attempt, error, random, policy) {
+        Some(wait) if in_time(wait) && is_worth_it(wait) => Decision::Again(wait),
+        _ if has_next && in_time(Duration::ZERO) && another_may_do_better(error.kind) => Decision::Fallback,
+        _ => Decision::GiveUp,
+    }
+}
+
+/// How long an attempt may wait to be let in by its provider.
+pub fn max_wait(elapsed: Duration, has_next: bool, policy: &RetryPolicy) -> Duration {
+    let left = policy.max_time.saturating_sub(elapsed);
+    if has_next { left.min(policy.fallback_after) } else { left }
+}
+
+/// What is wrong with the prompt is wrong everywhere: too long a one is made shorter, and what a filter blocks is not
+/// carried to one that would not.
+fn another_may_do_better(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::ContextOverflow | ErrorKind::ContentBlocked)
 }
 
 /// How long to wait before the next attempt; `None` means to give up.
@@ -63,8 +119,6 @@ pub fn delay(attempt: u32, error: &ProviderError, random: f64, policy: &RetryPol
 
 #[cfg(test)]
 mod tests {
-    use ergane_core::ErrorKind;
-
     use super::*;
 
     fn ms(millis: u64) -> Duration {
@@ -100,6 +154,48 @@ mod tests {
             let got = delay(attempt, &failed(kind, hint), random, &policy);
             assert_eq!(got, expected, "attempt {attempt}, {kind:?}, hint {hint:?}, random {random}");
         }
+    }
+
+    #[test]
+    fn the_table_of_decisions_holds() {
+        use Decision::{Again, Fallback, GiveUp};
+        use ErrorKind::*;
+        let policy = RetryPolicy::default();
+        let (late, over) = (policy.max_time - ms(100), policy.max_time + ms(1));
+        let table = [
+            // kind, hint, attempt, elapsed, is there another?
+            (Server, None, 1, ms(0), false, Again(ms(500))),
+            (Server, None, 1, ms(0), true, Again(ms(500))),
+            (Server, None, 5, ms(0), false, GiveUp),
+            (Server, None, 5, ms(0), true, Fallback),
+            (Auth, None, 1, ms(0), false, GiveUp),
+            (Auth, None, 1, ms(0), true, Fallback),
+            (ModelNotFound, None, 1, ms(0), true, Fallback),
+            (ContextOverflow, None, 1, ms(0), true, GiveUp),
+            (ContentBlocked, None, 1, ms(0), true, GiveUp),
+            // A wait of more than five seconds is not worth it where there is another.
+            (RateLimited, Some(ms(5000)), 1, ms(0), true, Again(ms(5000))),
+            (RateLimited, Some(ms(5001)), 1, ms(0), true, Fallback),
+            (RateLimited, Some(ms(5001)), 1, ms(0), false, Again(ms(5001))),
+            // Nothing begins when the time is over.
+            (Server, None, 1, late, false, GiveUp),
+            (Server, None, 1, late, true, Fallback),
+            (Server, None, 1, over, true, GiveUp),
+        ];
+        for (kind, hint, attempt, elapsed, has_next, expected) in table {
+            let error = failed(kind, hint);
+            let got = after(Failed { error: &error, attempt, elapsed, has_next }, 1.0, &policy);
+            assert_eq!(got, expected, "{kind:?} {hint:?} attempt {attempt} after {elapsed:?}, {has_next}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_waits_for_its_provider_as_long_as_there_is_time_and_less_where_there_is_another() {
+        let policy = RetryPolicy::default();
+        assert_eq!(max_wait(ms(0), false, &policy), policy.max_time);
+        assert_eq!(max_wait(ms(0), true, &policy), policy.fallback_after);
+        assert_eq!(max_wait(policy.max_time - ms(7), true, &policy), ms(7));
+        assert_eq!(max_wait(policy.max_time * 2, false, &policy), ms(0));
     }
 
     #[test]

@@ -39,6 +39,14 @@ impl SessionBuilder {
         self
     }
 
+    /// A provider to be asked when the one before it fails for good: its attempts are used up, or no further one would
+    /// help. It is asked for its own usual model. May be said several times; who answered is told by the result and the
+    /// events. Another [`provider`](Self::provider) begins with none.
+    pub fn or(mut self, name: impl Into<Text>) -> Self {
+        self.patch.fallbacks.get_or_insert_default().push(name.into());
+        self
+    }
+
     /// The model at the provider. Default: the provider's.
     pub fn model(mut self, model: impl Into<Text>) -> Self {
         self.patch.model = Some(model.into());
@@ -147,9 +155,10 @@ impl SessionBuilder {
     pub async fn start(self) -> Result<Session, SessionError> {
         let Self { context, name, durability, patch } = self;
         let session = Session::new(context.clone(), name?, durability);
-        let provider = patch.provider.as_ref().filter(|name| context.providers().get(name).is_none());
-        if let Some(provider) = provider {
-            let missing = vec![format!("provider {provider}")];
+        let named = patch.provider.iter().chain(patch.fallbacks.iter().flatten());
+        let unknown = named.filter(|name| context.providers().get(name).is_none());
+        let missing: Vec<String> = unknown.map(|provider| format!("provider {provider}")).collect();
+        if !missing.is_empty() {
             return Err(SessionError::Unresolved { session: session.name().clone(), missing });
         }
         let mut initial: Settings = context.defaults().ok_or(SessionError::NoProvider)?;

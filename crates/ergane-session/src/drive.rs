@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ergane_core::{
-    CallId, ErrorKind, Event, FinishReason, Next, OpenCall, OpenTurn, Part, Role, SendId, Seq, Text,
-    TurnError, TurnId,
+    CallId, ErrorKind, Event, FinishReason, Next, OpenCall, OpenTurn, Part, Role, SendId, Seq, Settings,
+    Text, TurnError, TurnId,
 };
 use ergane_journal::MAX_EVENT_BYTES;
-use ergane_loop::{LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId};
+use ergane_loop::{
+    LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId, Target,
+};
 use ergane_otp::TaskHandle;
 use ergane_provider::retry::RetryPolicy;
 use ergane_provider::{Delta, Endpoint};
@@ -267,11 +269,7 @@ impl State {
         };
         let (id, settings) = (turn.id, turn.settings.clone());
         let step = ModelStep {
-            provider: settings.provider.clone(),
-            endpoint: Endpoint {
-                base_url: settings.base_url.clone(),
-                api_key_env: settings.api_key_env.clone(),
-            },
+            chain: self.chain(&settings),
             request,
             idle_timeout: Duration::from_millis(settings.limits.idle_timeout_ms),
             retry: RetryPolicy { max_retries: settings.limits.max_retries, ..RetryPolicy::default() },
@@ -292,6 +290,23 @@ impl State {
             tracing::debug!(session = %self.name, "the loop was gone before its step; its end is on its way");
         }
         Ok(false)
+    }
+
+    /// Who is asked, and when that fails, who instead: each of them once.
+    fn chain(&self, settings: &Settings) -> Vec<Target> {
+        let endpoint =
+            Endpoint { base_url: settings.base_url.clone(), api_key_env: settings.api_key_env.clone() };
+        let (provider, model) = (settings.provider.clone(), settings.model.clone());
+        let mut chain = vec![Target { provider, endpoint, model }];
+        for name in &settings.fallbacks {
+            if chain.iter().any(|known| known.provider == *name) {
+                continue;
+            }
+            let usual = self.context.providers().get(name).and_then(|provider| provider.default_model());
+            let (endpoint, model) = (Endpoint::default(), usual.unwrap_or_else(|| "".into()));
+            chain.push(Target { provider: name.clone(), endpoint, model });
+        }
+        chain
     }
 
     /// The loop actor of the turn, started when there is none.
@@ -344,6 +359,11 @@ impl State {
                 self.subscribers.live(turn, &Live::Waiting { reason: reason.into() });
             }
             Report::Admitted => self.drive.waiting = None,
+            Report::FellBack { from, to, error } => {
+                self.drive.waiting = None;
+                self.drive.retrying = Some(format!("{from} failed, {to} is asked: {error}"));
+                self.subscribers.live(turn, &Live::Fallback { from, to, reason: error.message });
+            }
             Report::Retrying { attempt, delay, error } => {
                 self.drive.waiting = None;
                 self.drive.retrying = Some(error.to_string());

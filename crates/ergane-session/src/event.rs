@@ -45,6 +45,12 @@ pub enum SessionEvent {
         seq: Seq,
         /// The text; empty when it only asked for tools.
         text: Text,
+        /// The provider that answered.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        provider: Option<Text>,
+        /// The model that answered.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        model: Option<Text>,
     },
     /// The model asks for a tool; it was not gated yet.
     ToolCall {
@@ -144,6 +150,15 @@ pub enum SessionEvent {
         /// Why.
         reason: Text,
     },
+    /// A provider failed for good, and the next one of the chain is asked.
+    Fallback {
+        /// Who failed.
+        from: Text,
+        /// Who is asked now.
+        to: Text,
+        /// Why.
+        reason: Text,
+    },
     /// What was shown of the answer is void; it is asked again.
     StreamReset,
     /// Somebody put in a word; the model sees it with its next request.
@@ -216,6 +231,7 @@ impl SessionEvent {
             Live::ToolProgress(call, text) => Self::ToolProgress { call, text },
             Live::Waiting { reason } => Self::Waiting { reason },
             Live::Retrying { attempt, delay_ms, reason } => Self::Retrying { attempt, delay_ms, reason },
+            Live::Fallback { from, to, reason } => Self::Fallback { from, to, reason },
             Live::StreamReset => Self::StreamReset,
         }
     }
@@ -227,7 +243,10 @@ impl SessionEvent {
             Event::TurnStarted { send } => vec![Self::TurnStarted { seq, send: send.0.clone() }],
             Event::Recovered { cause } => vec![Self::Recovered { seq, cause: cause.clone() }],
             Event::ModelReplied { message, usage, cost, .. } => {
-                let mut events = vec![Self::Reply { seq, text: message.text().into() }];
+                let (text, origin) = (message.text().into(), message.origin.as_ref());
+                let provider = origin.map(|origin| origin.provider.clone());
+                let model = origin.map(|origin| origin.model.clone());
+                let mut events = vec![Self::Reply { seq, text, provider, model }];
                 events.extend(message.calls().map(|call| Self::of_call(seq, call)));
                 events.push(Self::Usage { seq, usage: *usage, cost: *cost });
                 events

@@ -223,6 +223,15 @@ pub enum Live {
         /// Why.
         reason: Text,
     },
+    /// A provider failed for good, and the next one is asked.
+    Fallback {
+        /// Who failed.
+        from: Text,
+        /// Who is asked now.
+        to: Text,
+        /// Why.
+        reason: Text,
+    },
     /// What was shown of the answer is void.
     StreamReset,
 }

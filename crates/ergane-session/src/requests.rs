@@ -295,8 +295,10 @@ impl State {
 
     fn missing_of(&self, settings: &Settings) -> Vec<String> {
         let mut missing = Vec::new();
-        if self.context.providers().get(&settings.provider).is_none() {
-            missing.push(format!("provider {}", settings.provider));
+        for provider in std::iter::once(&settings.provider).chain(&settings.fallbacks) {
+            if self.context.providers().get(provider).is_none() {
+                missing.push(format!("provider {provider}"));
+            }
         }
         match self.context.tools().specs(settings.tools.as_deref()) {
             Err(RegistryError::Missing { missing: tools, .. }) => {

@@ -41,6 +41,12 @@ impl OneShot {
         self
     }
 
+    /// A provider to be asked when the one before it fails for good: see [`SessionBuilder::or`].
+    pub fn or(mut self, name: impl Into<Text>) -> Self {
+        self.session = self.session.or(name);
+        self
+    }
+
     /// The model at the provider. Default: the provider's.
     pub fn model(mut self, model: impl Into<Text>) -> Self {
         self.session = self.session.model(model);

@@ -10,7 +10,7 @@ use ergane_otp::{
     Backoff, DynamicOptions, DynamicSupervisor, Intensity, Namespace, RestartBudget, Supervisor,
     SupervisorRef, TreeNode, tree,
 };
-use ergane_provider::{EmbedRequest, Provider, Providers, ProvidersBuilder};
+use ergane_provider::{EmbedRequest, Price, Provider, Providers, ProvidersBuilder};
 use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionOptions};
 use ergane_tool::{CanUseTool, Permission, PermissionRequest, Tool, ToolRegistry};
 use tokio::time::Instant;
@@ -62,6 +62,23 @@ impl SystemBuilder {
     /// Registers a provider. The first one is the default of sessions that name none.
     pub fn provider(mut self, name: impl Into<Text>, provider: impl Provider) -> Self {
         self.providers = self.providers.register(name, provider);
+        self
+    }
+
+    /// What a model costs at the provider of that name, where the table of known prices does not know or is wrong. It
+    /// counts for budgets and results; without any price the cost of a call is unknown, and never zero.
+    ///
+    /// ```
+    /// # use ergane::System;
+    /// use ergane::provider::{OpenAi, Price};
+    ///
+    /// let builder = System::builder()
+    ///     .provider("groq", OpenAi::new("https://api.groq.com/openai/v1"))
+    ///     .price("groq", "llama-3.3-70b-versatile", Price::per_million(590_000, 790_000));
+    /// # let _ = builder;
+    /// ```
+    pub fn price(mut self, provider: impl Into<Text>, model: impl Into<Text>, price: Price) -> Self {
+        self.providers = self.providers.price(provider, model, price);
         self
     }
 

@@ -16,13 +16,13 @@ fn texts() -> impl Strategy<Value = Option<Vec<Text>>> {
 fn patches() -> impl Strategy<Value = SettingsPatch> {
     let names = || of(select(vec![Text::from("m"), Text::from("x")]));
     let numbers = || of(select(vec![25u32, 4, 1]));
-    let tools = (texts(), any::<bool>(), texts(), texts());
+    let tools = (texts(), any::<bool>(), texts(), texts(), texts());
     (names(), names(), names(), tools, numbers(), numbers(), of(any::<bool>())).prop_map(
         |(
             model,
             base_url,
             system_prompt,
-            (tools, all_tools, allow, deny),
+            (tools, all_tools, allow, deny, fallbacks),
             max_iterations,
             max_retries,
             stream,
@@ -35,6 +35,7 @@ fn patches() -> impl Strategy<Value = SettingsPatch> {
                 all_tools,
                 allow,
                 deny,
+                fallbacks,
                 max_iterations,
                 max_retries,
                 stream,

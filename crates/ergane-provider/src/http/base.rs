@@ -2,6 +2,7 @@
 
 use ergane_core::ProviderError;
 use reqwest::Url;
+use secrecy::SecretString;
 
 use crate::provider::invalid;
 
@@ -20,11 +21,20 @@ pub(crate) struct PathRules {
     pub(crate) default: &'static str,
 }
 
+/// What somebody typed, without what may be a secret in it: a query, and all of it when there may be a password.
+pub(crate) fn quotable(typed: &str) -> &str {
+    if typed.contains('@') {
+        return "a URL that is not shown";
+    }
+    typed.split(['?', '#']).next().unwrap_or_default().trim()
+}
+
 impl BaseUrl {
     /// Reads what somebody typed: with or without a scheme, a slash at the end, the version, or a call's whole path.
     pub(crate) fn parse(typed: &str, rules: &PathRules) -> Result<Self, ProviderError> {
         let bad = |why: &str| {
-            invalid(format!("{typed:?} is no base URL: {why}; it looks like http://localhost:8080/v1"))
+            let quoted = quotable(typed);
+            invalid(format!("{quoted:?} is no base URL: {why}; it looks like http://localhost:8080/v1"))
         };
         let trimmed = typed.trim();
         let mut url = match trimmed.split_once("://") {
@@ -61,6 +71,11 @@ impl BaseUrl {
         url.set_path(&path);
         let shown = format!("{}{}", url.origin().ascii_serialization(), url.path().trim_end_matches('/'));
         Ok(Self { url, shown })
+    }
+
+    /// What stands in the query: some gateways take their key there.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = SecretString> {
+        self.url.query_pairs().map(|(_, value)| SecretString::from(value.into_owned()))
     }
 
     /// For people: without a query, which may hold a secret.

@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use base::quotable;
 pub(crate) use base::{BaseUrl, PathRules};
 pub(crate) use key::KeySource;
 
@@ -98,9 +99,7 @@ impl Server {
     pub(crate) fn shown(&self) -> String {
         match &self.base {
             Ok(base) => base.shown().to_owned(),
-            // It may be refused for the password in it.
-            Err(_) if self.typed.contains('@') => "an invalid URL".to_owned(),
-            Err(_) => self.typed.clone(),
+            Err(_) => quotable(&self.typed).to_owned(),
         }
     }
 
@@ -125,7 +124,8 @@ impl Server {
         needs_key: bool,
     ) -> Result<(Option<SecretString>, Redactor), ProviderError> {
         let key = self.key.resolve(needs_key).await?;
-        Ok((key.clone(), Redactor::new(key)))
+        let in_url = self.base.iter().flat_map(BaseUrl::secrets);
+        Ok((key.clone(), Redactor::new(key.into_iter().chain(in_url))))
     }
 
     /// Sends a request and decodes its answer as it comes.

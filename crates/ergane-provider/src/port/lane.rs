@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, ModelReply, Part, ProviderError, Text};
+use ergane_core::{ErrorKind, MicroUsd, ModelReply, Part, ProviderError, Text};
 use ergane_otp::Promise;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -18,6 +18,7 @@ use super::admission::AdmissionMsg;
 use super::call::Line;
 use super::door::Door;
 use super::gate::{Block, Gate, Permit, WaitReason};
+use crate::price::{Price, is_of};
 use crate::provider::{BoxFuture, Provider, ProviderCall};
 use crate::wire::Quota;
 
@@ -36,10 +37,17 @@ pub(super) struct Lane {
     errands: Semaphore,
     /// Told when no call runs.
     still: Notify,
+    /// What was set for models of this provider.
+    prices: Vec<(Text, Price)>,
 }
 
 impl Lane {
-    pub(super) fn new(actor: String, provider_name: Text, provider: Arc<dyn Provider>) -> Self {
+    pub(super) fn new(
+        actor: String,
+        provider_name: Text,
+        provider: Arc<dyn Provider>,
+        prices: Vec<(Text, Price)>,
+    ) -> Self {
         let gate = Mutex::new(Gate::new(provider.limits(), Instant::now()));
         Self {
             actor,
@@ -49,6 +57,7 @@ impl Lane {
             gate,
             waiting: AtomicUsize::new(0),
             still: Notify::new(),
+            prices,
             errands: Semaphore::new(ERRANDS),
         }
     }
@@ -153,6 +162,26 @@ impl Lane {
 
     pub(super) fn forget_cancelled(&self) {
         self.door.tell(AdmissionMsg::ForgetCancelled);
+    }
+
+    /// Puts the cost of a reply to it, where the server did not tell it and the price is known.
+    pub(super) fn price(&self, reply: &mut ModelReply, asked: &str) {
+        if reply.cost.is_some() {
+            return;
+        }
+        let answered = reply.message.origin.as_ref().map(|origin| origin.model.clone());
+        let price =
+            answered.as_deref().and_then(|model| self.price_of(model)).or_else(|| self.price_of(asked));
+        reply.cost = match (price, reply.usage) {
+            (Some(Price::FREE), None) => Some(MicroUsd(0)),
+            (Some(price), Some(usage)) => Some(price.cost(&usage)),
+            (_, None) | (None, _) => None,
+        };
+    }
+
+    fn price_of(&self, model: &str) -> Option<Price> {
+        let set = self.prices.iter().find(|(name, _)| is_of(model, name)).map(|(_, price)| *price);
+        set.or_else(|| self.provider.pricing(model).price(model))
     }
 
     fn tell_of_room(&self) {

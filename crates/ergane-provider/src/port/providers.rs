@@ -17,6 +17,7 @@ use super::door::{Door, Supervisors};
 use super::gate::WaitReason;
 use super::lane::{Lane, Ticket};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
+use crate::price::Price;
 use crate::provider::{DeltaSink, Endpoint, Provider, ProviderCall, invalid};
 
 /// The supervisor of the providers' actors.
@@ -36,6 +37,8 @@ struct Inner {
     /// In the order of registration.
     registered: Vec<(Text, Arc<dyn Provider>)>,
     supervisors: Supervisors,
+    /// By provider and model.
+    prices: Vec<((Text, Text), Price)>,
     lanes: Mutex<HashMap<(Text, Endpoint), Arc<Lane>>>,
     draining: AtomicBool,
 }
@@ -62,6 +65,7 @@ pub struct ProviderStatus {
 #[derive(Debug, Default)]
 pub struct ProvidersBuilder {
     registered: Vec<(Text, Arc<dyn Provider>)>,
+    prices: Vec<((Text, Text), Price)>,
 }
 
 impl ProvidersBuilder {
@@ -75,11 +79,21 @@ impl ProvidersBuilder {
         self
     }
 
+    /// What a model costs at the provider of that name, at whatever endpoint: it goes before the table of known prices
+    /// ([`Pricing`](crate::Pricing)). What a server itself says that a call cost goes before both.
+    pub fn price(mut self, provider: impl Into<Text>, model: impl Into<Text>, price: Price) -> Self {
+        let key = (provider.into(), model.into());
+        self.prices.retain(|(known, _)| *known != key);
+        self.prices.push((key, price));
+        self
+    }
+
     /// The providers, whose actors will live in `namespace` under the supervisors of
     /// [`child_specs`](Providers::child_specs).
     pub fn build(self, namespace: &Namespace) -> Providers {
         Providers(Arc::new(Inner {
             registered: self.registered,
+            prices: self.prices,
             supervisors: Supervisors {
                 providers: DynamicSupervisorRef::new(namespace, PROVIDERS),
                 requests: DynamicSupervisorRef::new(namespace, REQUESTS),
@@ -258,7 +272,9 @@ impl Providers {
         }
         // Two spellings of one URL are two lanes of one actor's name: the second uses the first.
         let same = lanes.values().find(|lane| lane.actor == actor).cloned();
-        let lane = same.unwrap_or_else(|| Arc::new(Lane::new(actor, name.clone(), provider)));
+        let of_this = self.0.prices.iter().filter(|((provider, _), _)| provider == name);
+        let prices = of_this.map(|((_, model), price)| (model.clone(), *price)).collect();
+        let lane = same.unwrap_or_else(|| Arc::new(Lane::new(actor, name.clone(), provider, prices)));
         if self.0.draining.load(Ordering::SeqCst) {
             lane.drain();
         }

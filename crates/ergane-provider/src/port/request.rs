@@ -96,12 +96,16 @@ impl Job {
         line.started(actor.0.clone());
         let (deltas, lane) = (line.clone(), running.lane().clone());
         let heard = lane.clone();
+        let model = call.request.model.clone();
         call.deltas = DeltaSink::new(move |delta| deltas.delta(delta))
             .and_hear(move |works, quota| heard.heard(works, quota));
         tokio::select! {
             biased;
             () = line.hung_up() => {}
-            result = lane.provider.call(call) => {
+            mut result = lane.provider.call(call) => {
+                if let Ok(reply) = &mut result {
+                    lane.price(reply, &model);
+                }
                 // The place first: a caller that asks again at once finds room.
                 running.finish(&result);
                 promise.keep(result);

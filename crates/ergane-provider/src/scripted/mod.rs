@@ -23,6 +23,7 @@ use ergane_core::{ModelReply, ModelRequest, ProviderError, Role, Text};
 use crate::error::SetupError;
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
+use crate::price::Pricing;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall, invalid};
 
 pub use script::{ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
@@ -161,6 +162,11 @@ impl Provider for Scripted {
 
     fn with_endpoint(&self, _: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
         Err(invalid("the scripted provider is no server: it has no base URL and needs no key"))
+    }
+
+    /// It plays a model's part, so it costs what the script says, and else nobody knows.
+    fn pricing(&self, _: &str) -> Pricing {
+        Pricing::Unknown
     }
 
     /// None: there is no server to spare.

@@ -1,0 +1,185 @@
+//! Several providers behind each other: who is asked when, who answered, and what is told when none did.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use common::{LONG, model, soon};
+use ergane::core::{ErrorKind, MicroUsd, SettingsPatch};
+use ergane::prelude::*;
+use ergane::provider::{Price, ScriptedError, ScriptedUsage};
+
+fn fails(kind: ErrorKind, message: &str) -> Scripted {
+    let message = Some(message.to_owned());
+    let error = ScriptedError { kind, message, status: None, retry_after_ms: None, after_text: None };
+    Scripted::from_fn(move |_, _| ScriptedReply::failing(error.clone()))
+}
+
+fn answers(text: &'static str) -> Scripted {
+    Scripted::from_fn(move |_, _| ScriptedReply::text(text))
+}
+
+fn no_retries() -> SettingsPatch {
+    SettingsPatch { max_retries: Some(0), ..SettingsPatch::default() }
+}
+
+async fn events_and_result(session: &Session) -> (Vec<SessionEvent>, TurnResult) {
+    let mut stream = session.send_message("hello").stream().await.unwrap();
+    let mut events = Vec::new();
+    while let Some(event) = soon("an event", stream.next()).await {
+        events.push(event);
+    }
+    (events, soon("the result", stream.result()).await.unwrap())
+}
+
+#[tokio::test]
+async fn the_next_provider_answers_when_the_first_fails_for_good_and_everybody_is_told_who_did() {
+    let system = System::builder()
+        .provider("a", fails(ErrorKind::Auth, "the key is wrong"))
+        .provider("b", answers("from b"))
+        .start()
+        .await
+        .unwrap();
+    let alice = system.session("alice").provider("a").or("b").start().await.unwrap();
+    let (events, result) = events_and_result(&alice).await;
+    assert_eq!((&*result.text, &*result.provider, &*result.model), ("from b", "b", "scripted"));
+    let fallback = events.iter().find_map(|event| match event {
+        SessionEvent::Fallback { from, to, reason } => Some((&**from, &**to, &**reason)),
+        _ => None,
+    });
+    assert_eq!(fallback, Some(("a", "b", "the key is wrong")));
+    let answered = events.iter().find_map(|event| match event {
+        SessionEvent::Reply { provider, model, .. } => Some((provider.clone(), model.clone())),
+        _ => None,
+    });
+    assert_eq!(answered, Some((Some("b".into()), Some("scripted".into()))));
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn when_all_have_failed_the_error_names_each_with_its_reason() {
+    let system = System::builder()
+        .provider("a", fails(ErrorKind::Server, "a is broken"))
+        .provider("b", fails(ErrorKind::Auth, "b has no key"))
+        .provider("c", fails(ErrorKind::Quota, "c has no money"))
+        .start()
+        .await
+        .unwrap();
+    let chain = system.session("alice").provider("a").or("b").or("c").settings(no_retries());
+    let alice = chain.start().await.unwrap();
+    let (_, result) = events_and_result(&alice).await;
+    let error = result.error.unwrap();
+    assert_eq!(error.kind, ErrorKind::Quota);
+    for part in ["a: a is broken", "b: b has no key", "c: c has no money"] {
+        assert!(error.message.contains(part), "{error}");
+    }
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_is_carried_to_no_other_provider() {
+    let system = System::builder()
+        .provider("a", fails(ErrorKind::ContextOverflow, "too long"))
+        .provider("b", answers("from b"))
+        .start()
+        .await
+        .unwrap();
+    let alice = system.session("alice").provider("a").or("b").start().await.unwrap();
+    let (_, result) = events_and_result(&alice).await;
+    assert_eq!(result.finish_reason, FinishReason::PromptTooLong);
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_shown_before_the_fallback_is_void_and_said_to_be() {
+    let (model, mut questions) = model();
+    let system =
+        System::builder().provider("a", model).provider("b", answers("from b")).start().await.unwrap();
+    let chain = system.session("alice").provider("a").or("b").settings(no_retries());
+    let alice = chain.start().await.unwrap();
+    let mut stream = alice.send_message("hello").stream().await.unwrap();
+    let asked = questions.next().await;
+    asked.show("half an ans");
+    drop(asked);
+    let mut seen = Vec::new();
+    while let Some(event) = soon("an event", stream.next()).await {
+        match event {
+            SessionEvent::Content { text } => seen.push(text.to_string()),
+            SessionEvent::StreamReset => seen.push("reset".into()),
+            SessionEvent::Fallback { .. } => seen.push("fallback".into()),
+            _ => {}
+        }
+    }
+    assert_eq!(seen, ["half an ans", "reset", "fallback", "from b"]);
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_chain_is_a_setting_that_is_kept_and_another_provider_begins_without() {
+    let store: Arc<dyn ergane::journal::Journal> = Arc::new(Memory::new());
+    let start = || async {
+        System::builder()
+            .shared_journal(store.clone())
+            .provider("a", fails(ErrorKind::Auth, "the key is wrong"))
+            .provider("b", answers("from b"))
+            .start()
+            .await
+            .unwrap()
+    };
+    let system = start().await;
+    system.session("alice").provider("a").or("b").start().await.unwrap();
+    system.shutdown(LONG).await.unwrap();
+    let system = start().await;
+    let alice = system.session("alice").start().await.unwrap();
+    assert_eq!(&*events_and_result(&alice).await.1.text, "from b");
+    let alice = system.session("alice").provider("b").start().await.unwrap();
+    assert!(alice.settings().await.unwrap().fallbacks.is_empty());
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_chain_with_a_provider_that_is_not_registered_is_refused() {
+    let system = System::builder().provider("a", answers("from a")).start().await.unwrap();
+    let error = system.session("alice").provider("a").or("zeta").start().await.unwrap_err();
+    assert!(error.to_string().contains("provider zeta"), "{error}");
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_question_takes_a_chain_too() {
+    let system = System::builder()
+        .provider("a", fails(ErrorKind::ModelNotFound, "no such model"))
+        .provider("b", answers("from b"))
+        .start()
+        .await
+        .unwrap();
+    let result = soon("the answer", system.query("hello").or("b").into_future()).await.unwrap();
+    assert_eq!((&*result.text, &*result.provider), ("from b", "b"));
+    system.shutdown(LONG).await.unwrap();
+}
+
+/// Two iterations cost more than the budget; the third call is not made.
+#[tokio::test]
+async fn a_price_that_was_set_makes_the_cost_and_the_budget_of_a_turn() {
+    let looped = Scripted::from_fn(|request, _| {
+        let usage = Some(ScriptedUsage { input_tokens: 1_000_000, ..ScriptedUsage::default() });
+        let pattern = request.messages.len().to_string();
+        let reply = ScriptedReply::call("glob", serde_json::json!({ "pattern": pattern }));
+        ScriptedReply { usage, ..reply }
+    });
+    let system = System::builder()
+        .provider("s", looped)
+        .price("s", "scripted", Price::per_million(2_000_000, 8_000_000))
+        .tools(Tools::all())
+        .start()
+        .await
+        .unwrap();
+    let budget = SettingsPatch { turn_budget: Some(MicroUsd(3_000_000)), ..SettingsPatch::default() };
+    let alice = system.session("alice").tools(["glob"]).settings(budget).start().await.unwrap();
+    let result = soon("the turn", alice.send_message("go").into_future()).await.unwrap();
+    assert_eq!(result.finish_reason, FinishReason::MaxBudgetUsd);
+    assert_eq!(result.cost, Some(MicroUsd(4_000_000)));
+    system.shutdown(LONG).await.unwrap();
+}
