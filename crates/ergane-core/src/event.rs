@@ -77,7 +77,7 @@ pub enum Event {
     /// Settings changed, in force from the next turn.
     SettingsChanged {
         /// What changed.
-        patch: SettingsPatch,
+        patch: Box<SettingsPatch>,
     },
     /// A send was accepted.
     Queued {

@@ -248,7 +248,7 @@ impl State {
             }
             granted.push(tool.clone());
             let patch = SettingsPatch { granted: Some(granted), ..SettingsPatch::default() };
-            self.facts.record(Event::SettingsChanged { patch })?;
+            self.facts.record(Event::SettingsChanged { patch: patch.into() })?;
         }
         let turn = self.facts.conversation().turn().filter(|turn| turn.interrupted.is_none());
         let pending = turn.map(|turn| turn.approvals()).unwrap_or_default();

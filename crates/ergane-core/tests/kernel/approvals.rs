@@ -154,7 +154,7 @@ fn what_is_granted_in_a_turn_holds_in_that_turn_and_other_settings_wait_for_the_
         max_iterations: Some(1),
         ..SettingsPatch::default()
     };
-    log.push(Event::SettingsChanged { patch });
+    log.push(Event::SettingsChanged { patch: patch.into() });
     let turn = log.conversation.turn().unwrap();
     assert_eq!(turn.settings.permissions.granted, ["bash".into()]);
     assert_eq!(turn.settings.limits.max_iterations, 25);
