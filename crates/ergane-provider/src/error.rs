@@ -24,4 +24,14 @@ pub enum SetupError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No server of that name is known.
+    #[error(
+        "no server {name:?} is known that speaks Chat Completions; known are: {known}; give others by their base URL"
+    )]
+    UnknownServer {
+        /// The name.
+        name: String,
+        /// The names that are known.
+        known: String,
+    },
 }

@@ -99,3 +99,4 @@ pub use port::{
 pub use price::{LongPrice, Price, Pricing};
 pub use provider::{BoxFuture, Delta, DeltaSink, Endpoint, Provider, ProviderCall};
 pub use scripted::{Scripted, ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
+pub use wire::openai::{Compat, CompatServer, compat_servers};

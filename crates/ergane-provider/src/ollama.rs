@@ -26,6 +26,10 @@ const NUM_CTX: u32 = 16_384;
 /// Without a named model the server is asked, once, at the first call, which models it has; the first of its list (the
 /// one changed last) is used. No key is needed; a hosted one takes the key that the builder names.
 ///
+/// Its API cannot force a call: of a request with [`ToolChoice::Tool`](ergane_core::ToolChoice::Tool) only that tool is
+/// offered, with [`ToolChoice::None`](ergane_core::ToolChoice::None) none, and
+/// [`ToolChoice::Required`](ergane_core::ToolChoice::Required) is no more than a wish.
+///
 /// ```
 /// use ergane_provider::{Ollama, Provider};
 ///

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use ergane_core::{ModelReply, ProviderError, Text};
+use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 
+use crate::error::SetupError;
 use crate::http::{KeySource, PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, only_model, site_settings};
-use crate::wire::openai::{self as wire, API, Decoder, Flavor};
+use crate::wire::openai::{self as wire, API, Compat, CompatServer, Decoder};
 
 /// OpenAI's own base URL.
 const OPENAI: &str = "https://api.openai.com/v1";
@@ -27,8 +28,12 @@ const PATHS: PathRules =
 /// A base URL may be typed as one remembers it: without a scheme, with or without a slash at the end; without any path
 /// it gets `/v1`, and a `/chat/completions` at its end is taken off.
 ///
-/// The key is read at each call from `OPENAI_API_KEY` or where the builder says. OpenAI itself needs one. Elsewhere it is
-/// optional; there `OPENAI_API_KEY` is used when it is set, but never sent over plain HTTP to another machine.
+/// What differs between the servers is a table of [`Compat`] flags: the address tells which row holds, and
+/// [`OpenAi::compat`] gives others.
+///
+/// The key is read at each call from `OPENAI_API_KEY` or where the builder says. OpenAI itself needs one. The hosted
+/// servers of the table need one of their own, such as `GROQ_API_KEY`. Elsewhere it is optional; there `OPENAI_API_KEY`
+/// is used when it is set, but never sent over plain HTTP to another machine.
 ///
 /// ```
 /// use ergane_provider::{OpenAi, Provider};
@@ -39,6 +44,9 @@ const PATHS: PathRules =
 #[derive(Debug, Clone)]
 pub struct OpenAi {
     site: Site,
+    flags: Arc<Compat>,
+    /// Whether the flags are the user's own, and not those of the address.
+    own_flags: bool,
 }
 
 impl Default for OpenAi {
@@ -52,11 +60,42 @@ impl OpenAi {
     /// The server at `base_url`. That it is no URL is told by every call.
     pub fn new(base_url: impl AsRef<str>) -> Self {
         let mut server = Server::new(base_url.as_ref(), &PATHS, KeySource::UsualEnv(KEY));
-        if server.base().is_ok_and(|base| !base.is_https() && !base.is_loopback()) {
-            server.key = KeySource::None;
+        let (mut known, mut is_open) = (None, false);
+        if let Ok(base) = server.base() {
+            known = CompatServer::at(base.host(), base.is_loopback().then(|| base.port()).flatten());
+            is_open = !base.is_https() && !base.is_loopback();
         }
-        let is_openai = server.base().is_ok_and(|base| base.host() == "api.openai.com");
-        Self { site: Site::new(server, API, is_openai) }
+        // The table's servers have keys of their own; OpenAI's goes to none of them.
+        match known.map(|server| server.key_env) {
+            Some(variable) if !variable.is_empty() => server.key = KeySource::UsualEnv(variable),
+            _ if is_open => server.key = KeySource::None,
+            _ => {}
+        }
+        let needs_key = known.is_some_and(|server| !server.key_env.is_empty());
+        let flags = known.map_or_else(Compat::default, |server| (server.flags)());
+        Self { site: Site::new(server, API, needs_key), flags: Arc::new(flags), own_flags: false }
+    }
+
+    /// A server that is known by name, at its usual address and with its usual variable for the key: `groq`,
+    /// `openrouter`, `llama.cpp`, and so on; see [`compat_servers`](crate::compat_servers).
+    ///
+    /// # Errors
+    /// [`SetupError::UnknownServer`].
+    pub fn server(name: &str) -> Result<Self, SetupError> {
+        let known = || wire::compat_servers().iter().filter(|server| !server.base_url.is_empty());
+        match known().find(|server| server.name == name) {
+            Some(server) => Ok(Self::new(server.base_url)),
+            None => Err(SetupError::UnknownServer {
+                name: name.to_owned(),
+                known: known().map(|server| server.name).collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+
+    /// What the server takes, where the address alone does not tell. They go along to another address.
+    pub fn compat(mut self, flags: Compat) -> Self {
+        (self.flags, self.own_flags) = (Arc::new(flags), true);
+        self
     }
 
     site_settings!();
@@ -68,19 +107,13 @@ impl OpenAi {
         self
     }
 
-    fn flavor(&self) -> Flavor {
-        if self.site.needs_key { Flavor::OpenAi } else { Flavor::Compatible }
-    }
-
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model =
                 self.site.usual_model(|| async { only_model(&self.list().await?, &self.endpoint()) }).await?;
         }
-        let flavor = self.flavor();
-        self.site
-            .call(call, |call| Ok(wire::request(&call.request, &call.provider, flavor)), Decoder::new)
-            .await
+        let flags = self.flags.clone();
+        self.site.call(call, |call| wire::request(&call.request, &call.provider, &flags), Decoder::new).await
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
@@ -104,7 +137,13 @@ impl Provider for OpenAi {
 
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
-        Ok(Arc::new(Self { site: self.site.moved(endpoint, |url| Self::new(url).site)? }))
+        let at = |url: &str| Self::new(url);
+        let flags = match &endpoint.base_url {
+            Some(url) if !self.own_flags => at(url).flags,
+            _ => self.flags.clone(),
+        };
+        let site = self.site.moved(endpoint, |url| at(url).site)?;
+        Ok(Arc::new(Self { site, flags, own_flags: self.own_flags }))
     }
 
     fn limits(&self) -> Limits {
@@ -118,6 +157,30 @@ impl Provider for OpenAi {
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
         let this = self.clone();
         Box::pin(async move { this.list().await })
+    }
+
+    /// What the list tells; llama.cpp tells its window in another place, and answers by any name.
+    fn model_info(&self, model: Text) -> BoxFuture<'static, Result<ModelInfo, ProviderError>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let models = this.list().await?;
+            let named = models.iter().find(|info| info.id == model).cloned();
+            let mut info = match (named, models.as_slice()) {
+                (Some(info), _) => info,
+                (None, [_]) => ModelInfo::new(model.clone()),
+                (None, _) => {
+                    let message = format!("{} lists no model {model:?}", this.endpoint());
+                    return Err(ProviderError::new(ErrorKind::ModelNotFound, message));
+                }
+            };
+            // Its list tells what the model was made for, if anything, and not what it was started with.
+            if models.len() == 1
+                && let Ok(window) = this.site.json(wire::props_request(), LISTING, wire::window).await
+            {
+                info.context_window = Some(window);
+            }
+            Ok(info)
+        })
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {

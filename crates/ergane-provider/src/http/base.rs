@@ -100,6 +100,11 @@ impl BaseUrl {
         self.url.host_str().unwrap_or_default()
     }
 
+    /// The port, also where the scheme implies it.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.url.port_or_known_default()
+    }
+
     pub(crate) fn same_server(&self, other: &Self) -> bool {
         self.url.origin() == other.url.origin()
     }
@@ -160,6 +165,8 @@ mod tests {
             "https://x.example/openai/deployments/d/chat/completions?api-version=1"
         );
         assert_eq!(azure.shown(), "https://x.example/openai/deployments/d");
+        let local = BaseUrl::parse("localhost:8080", &RULES).unwrap();
+        assert_eq!((local.join("/../props").path(), local.port()), ("/props", Some(8080)));
         assert_eq!(azure.join("/models?limit=9").query(), Some("limit=9&api-version=1"));
     }
 

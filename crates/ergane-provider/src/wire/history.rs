@@ -153,7 +153,6 @@ pub(crate) enum IdRule {
     /// Up to 64 letters, digits, hyphens and underscores.
     Word,
     /// Nine letters or digits.
-    #[allow(dead_code, reason = "the server that needs it follows")]
     Nine,
 }
 

@@ -16,7 +16,6 @@ pub(crate) fn closed(schema: &Value) -> Value {
 
 /// The schema as OpenAI's strict mode wants it: every object closed, every property required. One that was optional may
 /// be null instead.
-#[allow(dead_code, reason = "its format follows")]
 pub(crate) fn strict(schema: &Value) -> Value {
     let mut schema = schema.clone();
     walk(&mut schema, DEPTH, &|object| {

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use ergane_core::{ErrorKind, ImageSource, Message, ModelRequest, Part, ProviderError, Reasoning, ToolSpec};
+use ergane_core::{
+    ErrorKind, ImageSource, Message, ModelRequest, Part, ProviderError, Reasoning, ReasoningEffort,
+    ToolChoice, ToolSpec,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -44,8 +47,18 @@ pub fn request(request: &ModelRequest, provider: &str, num_ctx: u32) -> Result<H
         stream: request.stream,
         // A chat that does not fit is an error we can act upon, not one that silently loses its beginning.
         truncate: false,
-        options: Options { num_ctx, num_predict: request.max_tokens },
-        tools: request.tools.iter().map(tool).collect(),
+        options: Options {
+            num_ctx,
+            num_predict: request.max_tokens,
+            temperature: request.sampling.temperature,
+            top_p: request.sampling.top_p,
+            top_k: request.sampling.top_k,
+            seed: request.sampling.seed,
+            stop: request.sampling.stop.iter().map(|stop| &**stop).collect(),
+        },
+        think: request.reasoning.map(|asked| think(asked, &request.model)),
+        format: request.output.as_ref().map(|output| &*output.schema),
+        tools: offered(request).map(tool).collect(),
     };
     Ok(HttpRequest::post("/api/chat", &body))
 }
@@ -56,16 +69,53 @@ struct Body<'a> {
     messages: Vec<WireMessage<'a>>,
     stream: bool,
     truncate: bool,
-    options: Options,
+    options: Options<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<&'a Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Value>,
 }
 
 #[derive(Serialize)]
-struct Options {
+struct Options<'a> {
     num_ctx: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     num_predict: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<&'a str>,
+}
+
+/// The tools to offer. This API cannot force a call, so a tool that must be called is offered alone, and where none may
+/// be called none is offered.
+fn offered(request: &ModelRequest) -> impl Iterator<Item = &ToolSpec> {
+    request.tools.iter().filter(|spec| match &request.tool_choice {
+        ToolChoice::Auto | ToolChoice::Required => true,
+        ToolChoice::None => false,
+        ToolChoice::Tool(name) => spec.name == *name,
+    })
+}
+
+/// gpt-oss knows efforts and cannot do without; all others are asked to think or not.
+fn think(asked: ReasoningEffort, model: &str) -> Value {
+    if !model.contains("gpt-oss") {
+        return Value::from(asked != ReasoningEffort::Off);
+    }
+    Value::from(match asked {
+        ReasoningEffort::Off | ReasoningEffort::Minimal | ReasoningEffort::Low => "low",
+        ReasoningEffort::Tokens(0..4096) => "low",
+        ReasoningEffort::Medium | ReasoningEffort::Tokens(4096..12_288) => "medium",
+        _ => "high",
+    })
 }
 
 #[derive(Default, Serialize)]

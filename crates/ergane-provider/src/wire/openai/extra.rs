@@ -46,6 +46,21 @@ fn model(entry: &Value) -> Option<ModelInfo> {
     Some(info)
 }
 
+/// Asks llama.cpp what it was started with. That stands beside the base path and not below it.
+pub fn props_request() -> HttpRequest {
+    HttpRequest::get("/../props")
+}
+
+/// The context window that llama.cpp was started with.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn window(props: &Value) -> Result<u64, String> {
+    let paths = ["/default_generation_settings/n_ctx", "/n_ctx"];
+    let found = paths.iter().find_map(|path| props.pointer(path).and_then(Value::as_u64));
+    found.filter(|tokens| *tokens > 0).ok_or_else(|| "it tells no window".to_owned())
+}
+
 /// Asks for vectors.
 pub fn embed_request(request: &EmbedRequest) -> HttpRequest {
     let mut body = json!({"model": &*request.model, "input": &request.input, "encoding_format": "float"});
@@ -112,6 +127,12 @@ mod tests {
         assert_eq!((router.max_output, router.tools, router.images), (Some(8192), Some(true), Some(true)));
         assert_eq!((models[6].tools, models[6].images, models[0].tools), (Some(true), Some(false), None));
         assert!(super::models(&json!({"models": []})).is_err());
+    }
+
+    #[test]
+    fn the_window_that_a_llama_was_started_with_is_among_its_properties() {
+        assert_eq!(window(&json!({"default_generation_settings": {"n_ctx": 4096}})), Ok(4096));
+        assert!(window(&json!({"error": "x"})).is_err());
     }
 
     #[test]

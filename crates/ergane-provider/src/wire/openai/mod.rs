@@ -1,13 +1,18 @@
 //! OpenAI Chat Completions, and the many servers that speak it in dialects of their own.
 
 mod chunk;
+mod compat;
 mod decode;
 mod extra;
 mod request;
 
+pub use compat::{
+    Compat, CompatServer, EffortStyle, ForcedTools, ImageStyle, MaxTokensField, ReasoningReplay, Structure,
+    ToolIds, compat_servers,
+};
 pub use decode::Decoder;
-pub use extra::{embed_request, embeddings, models, models_request};
-pub use request::{Flavor, request};
+pub use extra::{embed_request, embeddings, models, models_request, props_request, window};
+pub use request::request;
 
 /// The name of the format, in [`Origin::api`](ergane_core::Origin).
 pub const API: &str = "openai";

@@ -2,53 +2,49 @@
 
 use std::borrow::Cow;
 
-use ergane_core::{ImageSource, Message, ModelRequest, Part, Reasoning, ToolSpec};
+use ergane_core::{
+    ErrorKind, ImageSource, Message, ModelRequest, OutputSchema, Part, ProviderError, Reasoning,
+    ReasoningEffort, Text, ToolChoice, ToolSpec,
+};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::API;
-use crate::wire::HttpRequest;
+use super::compat::{
+    Compat, EffortStyle, ForcedTools, ImageStyle, MaxTokensField, ReasoningReplay, Structure, ToolIds,
+};
 use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
+use crate::wire::{HttpRequest, schema};
 
-/// What differs between OpenAI itself and those who speak its format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flavor {
-    /// api.openai.com: the limit of an answer is `max_completion_tokens`, as its reasoning models insist.
-    OpenAi,
-    /// Anybody else: it is `max_tokens`, the only name that many of them know.
-    Compatible,
-}
-
-/// The request of one call. `provider` is the registered name: it tells which parts of the history are its own.
-pub fn request(request: &ModelRequest, provider: &str, flavor: Flavor) -> HttpRequest {
-    let turns = turns(request, provider, API, IdRule::Printable);
-    let mut messages = Vec::with_capacity(turns.len() + 1);
-    if let Some(system) = request.system.as_deref().filter(|system| !system.is_empty()) {
-        messages.push(WireMessage::Text { role: "system", content: Content::Text(Cow::Borrowed(system)) });
-    }
-    for turn in &turns {
-        match turn {
-            Turn::User(message) => messages.push(user(message)),
-            Turn::Assistant { text, reasoning, calls, .. } => {
-                messages.push(assistant(text, reasoning, calls))
-            }
-            Turn::Results(results) => push_results(results, &mut messages),
-        }
-    }
-    let (max_tokens, max_completion_tokens) = match flavor {
-        Flavor::OpenAi => (None, request.max_tokens),
-        Flavor::Compatible => (request.max_tokens, None),
+/// The request of one call. `provider` is the registered name: it tells which parts of the history are its own; `flags`
+/// say what the server takes.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for an image that the server does not take.
+pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> Result<HttpRequest, ProviderError> {
+    let ids = match flags.tool_ids {
+        ToolIds::Any => IdRule::Printable,
+        ToolIds::Nine => IdRule::Nine,
     };
+    let turns = turns(request, provider, API, ids);
+    let offer = Offer::of(request, flags);
     let body = Body {
         model: &request.model,
-        messages,
+        messages: messages(request, &turns, flags)?,
         stream: request.stream,
-        stream_options: request.stream.then_some(StreamOptions { include_usage: true }),
-        max_tokens,
-        max_completion_tokens,
-        tools: request.tools.iter().map(tool).collect(),
+        stream_options: (request.stream && flags.stream_usage)
+            .then_some(StreamOptions { include_usage: true }),
+        response_format: request.output.as_ref().and_then(|output| response_format(output, flags)),
+        parallel_tool_calls: parallel(request, &offer, flags),
+        tool_choice: offer.choice,
+        tools: offer.tools,
+        temperature: request.sampling.temperature,
+        top_p: request.sampling.top_p,
+        top_k: request.sampling.top_k.filter(|_| flags.top_k),
+        stop: request.sampling.stop.iter().map(|stop| &**stop).collect(),
+        further: further(request, flags, offer.without_thinking),
     };
-    HttpRequest::post("/chat/completions", &body).accept_events(request.stream)
+    Ok(HttpRequest::post("/chat/completions", &body).accept_events(request.stream))
 }
 
 #[derive(Serialize)]
@@ -59,11 +55,24 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_completion_tokens: Option<u32>,
+    response_format: Option<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<&'a str>,
+    /// Fields whose names differ from server to server.
+    #[serde(flatten)]
+    further: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -89,6 +98,8 @@ enum WireMessage<'a> {
     Tool {
         role: &'static str,
         tool_call_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
         content: &'a str,
     },
 }
@@ -127,14 +138,182 @@ struct WireFunction<'a> {
     arguments: &'a str,
 }
 
+/// The tools that are offered, and which of them must be called.
+struct Offer {
+    tools: Vec<Value>,
+    choice: Option<Value>,
+    /// The server can be told which tool to call only when it does not think.
+    without_thinking: bool,
+}
+
+impl Offer {
+    fn of(request: &ModelRequest, flags: &Compat) -> Self {
+        let all = || request.tools.iter().map(tool).collect::<Vec<_>>();
+        let only = |name: &Text| request.tools.iter().filter(|spec| spec.name == *name).map(tool).collect();
+        let plain = |tools| Self { tools, choice: None, without_thinking: false };
+        let forced = match &request.tool_choice {
+            _ if request.tools.is_empty() => return plain(Vec::new()),
+            ToolChoice::Auto => return plain(all()),
+            ToolChoice::None => return Self { choice: Some("none".into()), ..plain(all()) },
+            ToolChoice::Required if flags.forced_tools == ForcedTools::Never => return plain(all()),
+            ToolChoice::Tool(name) if flags.forced_tools == ForcedTools::Never => return plain(only(name)),
+            ToolChoice::Required => json!(&*flags.required_word),
+            ToolChoice::Tool(name) => json!({"type": "function", "function": {"name": &**name}}),
+        };
+        Self {
+            tools: all(),
+            choice: Some(forced),
+            without_thinking: flags.forced_tools == ForcedTools::WithoutThinking,
+        }
+    }
+}
+
 fn tool(tool: &ToolSpec) -> Value {
-    serde_json::json!({
+    json!({
         "type": "function",
         "function": {"name": &*tool.name, "description": &*tool.description, "parameters": &*tool.parameters},
     })
 }
 
-fn user(message: &Message) -> WireMessage<'_> {
+/// Allowed only beside tools.
+fn parallel(request: &ModelRequest, offer: &Offer, flags: &Compat) -> Option<bool> {
+    if offer.tools.is_empty() || !flags.parallel_flag {
+        return None;
+    }
+    request.parallel_tools.or(flags.parallel_by_request.then_some(true))
+}
+
+fn response_format(output: &OutputSchema, flags: &Compat) -> Option<Value> {
+    match flags.structure {
+        Structure::Prompt => None,
+        Structure::JsonObject => Some(json!({"type": "json_object"})),
+        Structure::JsonSchema => {
+            let schema = if output.strict && flags.strict_schemas {
+                schema::strict(&output.schema)
+            } else {
+                Value::clone(&output.schema)
+            };
+            let described = json!({"name": &*output.name, "strict": output.strict, "schema": schema});
+            Some(json!({"type": "json_schema", "json_schema": described}))
+        }
+    }
+}
+
+fn further(request: &ModelRequest, flags: &Compat, without_thinking: bool) -> Map<String, Value> {
+    let mut fields = Map::new();
+    if let Some(tokens) = request.max_tokens {
+        let name = match flags.max_tokens_field {
+            MaxTokensField::MaxTokens => "max_tokens",
+            MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
+        };
+        fields.insert(name.to_owned(), tokens.into());
+    }
+    if let Some(seed) = request.sampling.seed {
+        fields.insert(flags.seed_field.to_string(), seed.into());
+    }
+    let asked = if without_thinking { Some(ReasoningEffort::Off) } else { request.reasoning };
+    if let Some((name, value)) = asked.and_then(|asked| effort(asked, flags.effort)) {
+        fields.insert(name.to_owned(), value);
+    }
+    fields
+}
+
+fn effort(asked: ReasoningEffort, style: EffortStyle) -> Option<(&'static str, Value)> {
+    let off = asked == ReasoningEffort::Off;
+    match style {
+        EffortStyle::None => None,
+        EffortStyle::Word => Some(("reasoning_effort", word(asked).into())),
+        EffortStyle::Switch => Some(("thinking", json!({"type": if off { "disabled" } else { "enabled" }}))),
+        EffortStyle::Object => Some((
+            "reasoning",
+            match asked {
+                ReasoningEffort::Off => json!({"enabled": false}),
+                ReasoningEffort::Tokens(tokens) => json!({"max_tokens": tokens}),
+                asked => json!({"effort": word(asked)}),
+            },
+        )),
+        EffortStyle::Template if off => Some(("chat_template_kwargs", json!({"enable_thinking": false}))),
+        EffortStyle::Template => {
+            let told = json!({"enable_thinking": true, "reasoning_effort": word(asked)});
+            Some(("chat_template_kwargs", told))
+        }
+    }
+}
+
+fn word(asked: ReasoningEffort) -> &'static str {
+    match asked {
+        ReasoningEffort::Off => "none",
+        ReasoningEffort::Minimal => "minimal",
+        ReasoningEffort::Low | ReasoningEffort::Tokens(0..4096) => "low",
+        ReasoningEffort::Medium | ReasoningEffort::Tokens(4096..12_288) => "medium",
+        ReasoningEffort::High | ReasoningEffort::Tokens(_) => "high",
+        ReasoningEffort::XHigh => "xhigh",
+        _ => "max",
+    }
+}
+
+/// The system prompt, with the structure of the answer when that cannot be asked for in another way.
+fn system<'a>(request: &'a ModelRequest, flags: &Compat) -> Option<Cow<'a, str>> {
+    let prompt = request.system.as_deref().filter(|system| !system.is_empty()).map(Cow::Borrowed);
+    let Some(output) = request.output.as_ref().filter(|_| flags.structure != Structure::JsonSchema) else {
+        return prompt;
+    };
+    let told = format!(
+        "Answer with one JSON document and nothing else. It must match this JSON Schema:\n{}",
+        output.schema
+    );
+    Some(prompt.map_or_else(|| told.clone(), |prompt| format!("{prompt}\n\n{told}")).into())
+}
+
+fn messages<'a>(
+    request: &'a ModelRequest,
+    turns: &'a [Turn<'a>],
+    flags: &Compat,
+) -> Result<Vec<WireMessage<'a>>, ProviderError> {
+    let mut messages = Vec::with_capacity(turns.len() + 1);
+    if let Some(system) = system(request, flags) {
+        let role = if flags.developer_role { "developer" } else { "system" };
+        messages.push(WireMessage::Text { role, content: Content::Text(system) });
+    }
+    let last_user = turns.iter().rposition(|turn| matches!(turn, Turn::User(_)));
+    let has_calls = turns.iter().any(|turn| matches!(turn, Turn::Results(_)));
+    for (at, turn) in turns.iter().enumerate() {
+        match turn {
+            Turn::User(message) => {
+                settle(&mut messages, flags);
+                messages.push(user(message, flags)?);
+            }
+            Turn::Assistant { text, reasoning, calls, .. } => {
+                let mut replayed = match flags.reasoning_replay {
+                    ReasoningReplay::Never => Map::new(),
+                    ReasoningReplay::SameTurn if last_user.is_some_and(|user| at < user) => Map::new(),
+                    _ => replay(reasoning),
+                };
+                if flags.reasoning_replay == ReasoningReplay::Required && has_calls && replayed.is_empty() {
+                    replayed.insert("reasoning_content".to_owned(), "".into());
+                }
+                messages.push(assistant(text, calls, replayed));
+            }
+            Turn::Results(results) => push_results(results, flags, &mut messages)?,
+        }
+    }
+    Ok(messages)
+}
+
+/// Puts something of the assistant between results and what the user says next, where a server insists on it.
+fn settle(messages: &mut Vec<WireMessage<'_>>, flags: &Compat) {
+    if flags.assistant_after_results && matches!(messages.last(), Some(WireMessage::Tool { .. })) {
+        let content = Some("I have the results.");
+        messages.push(WireMessage::Assistant {
+            role: "assistant",
+            content,
+            tool_calls: Vec::new(),
+            replayed: Map::new(),
+        });
+    }
+}
+
+fn user<'a>(message: &'a Message, flags: &Compat) -> Result<WireMessage<'a>, ProviderError> {
     let texts: Vec<&str> = message
         .parts
         .iter()
@@ -146,28 +325,40 @@ fn user(message: &Message) -> WireMessage<'_> {
     let has_images = message.parts.iter().any(|part| matches!(part, Part::Image { .. }));
     // Texts alone go as one string: every server takes that, not every one a list.
     let content = match texts.as_slice() {
-        _ if has_images => Content::Parts(message.parts.iter().filter_map(content_part).collect()),
+        _ if has_images => Content::Parts(content_parts(message.parts.iter(), flags)?),
         [text] => Content::Text(Cow::Borrowed(text)),
         texts => Content::Text(Cow::Owned(texts.join("\n"))),
     };
-    WireMessage::Text { role: "user", content }
+    Ok(WireMessage::Text { role: "user", content })
 }
 
-fn content_part(part: &Part) -> Option<ContentPart<'_>> {
-    match part {
-        Part::Text { text } => Some(ContentPart::Text { text: Cow::Borrowed(text) }),
-        Part::Image { mime, source } => {
-            let url = match source {
-                ImageSource::Url(url) => Cow::Borrowed(&**url),
-                ImageSource::Base64(data) => Cow::Owned(format!("data:{mime};base64,{data}")),
-            };
-            Some(ContentPart::ImageUrl { image_url: ImageUrl { url } })
+fn content_parts<'a>(
+    parts: impl Iterator<Item = &'a Part>,
+    flags: &Compat,
+) -> Result<Vec<ContentPart<'a>>, ProviderError> {
+    parts.filter_map(|part| content_part(part, flags)).collect()
+}
+
+fn content_part<'a>(part: &'a Part, flags: &Compat) -> Option<Result<ContentPart<'a>, ProviderError>> {
+    let (mime, source) = match part {
+        Part::Text { text } => return Some(Ok(ContentPart::Text { text: Cow::Borrowed(text) })),
+        Part::Image { mime, source } => (mime, source),
+        _ => return None,
+    };
+    let refused = |what: String| Some(Err(ProviderError::new(ErrorKind::Unsupported, what)));
+    let url = match (source, flags.images) {
+        (_, ImageStyle::None) => return refused("this server takes no images; leave them out".to_owned()),
+        (ImageSource::Url(url), ImageStyle::Bytes) => {
+            return refused(format!("this server cannot fetch images; send the bytes of {url} instead"));
         }
-        _ => None,
-    }
+        (ImageSource::Url(url), ImageStyle::Any) => Cow::Borrowed(&**url),
+        (ImageSource::Base64(data), _) => Cow::Owned(format!("data:{mime};base64,{data}")),
+    };
+    Some(Ok(ContentPart::ImageUrl { image_url: ImageUrl { url } }))
 }
 
-fn assistant<'a>(text: &'a str, reasoning: &[&Reasoning], calls: &'a [WireCall<'a>]) -> WireMessage<'a> {
+/// Thoughts go back under the names they came by.
+fn replay(reasoning: &[&Reasoning]) -> Map<String, Value> {
     let mut replayed = Map::new();
     for reasoning in reasoning {
         if let Some(field) = &reasoning.field {
@@ -178,6 +369,10 @@ fn assistant<'a>(text: &'a str, reasoning: &[&Reasoning], calls: &'a [WireCall<'
     for taken in ["role", "content", "tool_calls"] {
         replayed.remove(taken);
     }
+    replayed
+}
+
+fn assistant<'a>(text: &'a str, calls: &'a [WireCall<'a>], replayed: Map<String, Value>) -> WireMessage<'a> {
     let tool_calls = calls
         .iter()
         .map(|call| WireToolCall {
@@ -191,17 +386,29 @@ fn assistant<'a>(text: &'a str, reasoning: &[&Reasoning], calls: &'a [WireCall<'
     WireMessage::Assistant { role: "assistant", content, tool_calls, replayed }
 }
 
-fn push_results<'a>(results: &'a [WireResult<'a>], messages: &mut Vec<WireMessage<'a>>) {
+fn push_results<'a>(
+    results: &'a [WireResult<'a>],
+    flags: &Compat,
+    messages: &mut Vec<WireMessage<'a>>,
+) -> Result<(), ProviderError> {
     for result in results {
-        messages.push(WireMessage::Tool { role: "tool", tool_call_id: &result.id, content: &result.text });
+        let name = flags.result_name.then_some(&*result.name);
+        messages.push(WireMessage::Tool {
+            role: "tool",
+            tool_call_id: &result.id,
+            name,
+            content: &result.text,
+        });
     }
     // Tool messages take text only. All results come first: nothing may stand between calls and their results.
     for result in results.iter().filter(|result| !result.images.is_empty()) {
+        settle(messages, flags);
         let lead = Cow::Owned(format!("Images from the result of {}:", result.name));
         let mut parts = vec![ContentPart::Text { text: lead }];
-        parts.extend(result.images.iter().filter_map(|part| content_part(part)));
+        parts.extend(content_parts(result.images.iter().copied(), flags)?);
         messages.push(WireMessage::Text { role: "user", content: Content::Parts(parts) });
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -128,3 +128,47 @@ fn a_tools_schema_is_reduced_to_what_the_server_reads_with_its_references_resolv
     );
     assert_eq!(tools[1]["function"]["parameters"], json!({"type": "object", "properties": {}}));
 }
+
+#[test]
+fn structure_thinking_and_sampling_have_their_places() {
+    let mut request = model_request(vec![Message::user_text("hi")]);
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+    request.output = Some(ergane_core::OutputSchema::new("out", schema.clone()));
+    request.sampling = ergane_core::Sampling {
+        temperature: Some(0.2),
+        top_p: Some(0.9),
+        top_k: Some(40),
+        seed: Some(7),
+        stop: vec!["X".into()],
+    };
+    request.reasoning = Some(ReasoningEffort::High);
+    let sent = body(&request);
+    assert_eq!((&sent["format"], &sent["think"]), (&schema, &json!(true)));
+    let options =
+        json!({"num_ctx": 16384, "temperature": 0.2, "top_p": 0.9, "top_k": 40, "seed": 7, "stop": ["X"]});
+    assert_eq!(sent["options"], options);
+    request.reasoning = Some(ReasoningEffort::Off);
+    assert_eq!(body(&request)["think"], false);
+    request.model = "gpt-oss:20b".into();
+    assert_eq!(body(&request)["think"], "low", "it cannot do without");
+    request.reasoning = Some(ReasoningEffort::Tokens(8000));
+    assert_eq!(body(&request)["think"], "medium");
+    request.reasoning = None;
+    assert!(body(&request).get("think").is_none());
+}
+
+#[test]
+fn a_tool_that_must_be_called_is_offered_alone_and_none_is_offered_where_none_may_be_called() {
+    let mut request = model_request(vec![Message::user_text("hi")]);
+    request.tools = [spec("a", json!({})), spec("b", json!({}))].into();
+    let names = |request: &ModelRequest| -> Vec<String> {
+        let sent = body(request);
+        let tools = sent.get("tools").and_then(Value::as_array).cloned().unwrap_or_default();
+        tools.iter().map(|tool| tool["function"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&request), ["a", "b"]);
+    request.tool_choice = ToolChoice::Tool("b".into());
+    assert_eq!(names(&request), ["b"]);
+    request.tool_choice = ToolChoice::None;
+    assert_eq!(names(&request), [""; 0]);
+}

@@ -1,6 +1,7 @@
 use ergane_core::{CallId, Message, Origin, Role, StopReason, ToolCall, ToolResult, TurnId};
 use serde_json::json;
 
+use super::super::CompatServer;
 use super::*;
 use crate::wire::testing::{model_request, tool};
 
@@ -40,18 +41,26 @@ fn results(parts: Vec<Part>) -> Message {
     Message { role: Role::Tool, parts, origin: None }
 }
 
-fn body(request: &ModelRequest, flavor: Flavor) -> Value {
-    serde_json::from_slice(&super::request(request, "p", flavor).body).unwrap()
+fn body(request: &ModelRequest, flags: &Compat) -> Value {
+    serde_json::from_slice(&super::request(request, "p", flags).unwrap().body).unwrap()
+}
+
+fn any() -> Compat {
+    Compat::default()
+}
+
+fn like(name: &str) -> Compat {
+    (CompatServer::named(name).unwrap().flags)()
 }
 
 fn messages(history: Vec<Message>) -> Value {
-    body(&model_request(history), Flavor::Compatible)["messages"].clone()
+    body(&model_request(history), &any())["messages"].clone()
 }
 
 #[test]
 fn a_request_says_what_it_has_to_and_nothing_else() {
     let mut request = model_request(vec![Message::user_text("hi")]);
-    let http = super::request(&request, "p", Flavor::Compatible);
+    let http = super::request(&request, "p", &any()).unwrap();
     assert_eq!(http.path, "/chat/completions");
     let expected = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true, "stream_options": {"include_usage": true}});
     assert_eq!(serde_json::from_slice::<Value>(&http.body).unwrap(), expected);
@@ -64,9 +73,9 @@ fn a_request_says_what_it_has_to_and_nothing_else() {
         "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}],
         "tools": [{"type": "function", "function": {"name": "get", "description": "d", "parameters": {"type": "object"}}}],
     });
-    assert_eq!(body(&request, Flavor::Compatible), expected);
-    assert_eq!(body(&request, Flavor::OpenAi)["max_completion_tokens"], 7);
-    assert_eq!(body(&request, Flavor::OpenAi).get("max_tokens"), None);
+    assert_eq!(body(&request, &any()), expected);
+    assert_eq!(body(&request, &like("openai"))["max_completion_tokens"], 7);
+    assert_eq!(body(&request, &like("openai")).get("max_tokens"), None);
 }
 
 #[test]
@@ -275,10 +284,188 @@ fn a_longer_history_begins_with_the_bytes_of_the_shorter() {
             results(vec![result(n, vec!["r".into()], false)]),
         ]
     };
-    let bytes = |history: Vec<Message>| super::request(&model_request(history), "p", Flavor::Compatible).body;
+    let bytes = |history: Vec<Message>| super::request(&model_request(history), "p", &any()).unwrap().body;
     let shorter = bytes(turn(1));
     let longer = bytes([turn(1), turn(2)].concat());
     let end = shorter.windows(2).rposition(|pair| pair == b"}]").unwrap();
     assert_eq!(longer[..=end], shorter[..=end]);
     assert_eq!(bytes(turn(1)), shorter);
+}
+
+fn asked(server: &str, change: impl FnOnce(&mut ModelRequest)) -> Value {
+    let mut request = model_request(vec![Message::user_text("hi")]);
+    request.tools = [tool("a", json!({"type": "object"})), tool("b", json!({"type": "object"}))].into();
+    change(&mut request);
+    body(&request, &like(server))
+}
+
+#[test]
+fn every_server_is_told_in_its_own_words_which_tool_to_call() {
+    let required = |request: &mut ModelRequest| request.tool_choice = ToolChoice::Required;
+    let b = |request: &mut ModelRequest| request.tool_choice = ToolChoice::Tool("b".into());
+    assert!(asked("openai", |_| {}).get("tool_choice").is_none());
+    assert_eq!(asked("openai", required)["tool_choice"], "required");
+    assert_eq!(asked("mistral", required)["tool_choice"], "any");
+    assert_eq!(asked("openai", b)["tool_choice"], json!({"type": "function", "function": {"name": "b"}}));
+    assert_eq!(asked("openai", |request| request.tool_choice = ToolChoice::None)["tool_choice"], "none");
+    let deepseek = asked("deepseek", required);
+    assert_eq!(
+        (&deepseek["tool_choice"], &deepseek["thinking"]),
+        (&json!("required"), &json!({"type": "disabled"}))
+    );
+    let mut request = model_request(vec![Message::user_text("hi")]);
+    request.tools = [tool("a", json!({})), tool("b", json!({}))].into();
+    request.tool_choice = ToolChoice::Tool("b".into());
+    let never = Compat { forced_tools: ForcedTools::Never, ..Compat::default() };
+    let sent = body(&request, &never);
+    assert_eq!((sent["tools"].as_array().unwrap().len(), sent.get("tool_choice")), (1, None));
+    request.tools = [].into();
+    assert!(
+        body(&request, &any()).get("tool_choice").is_none(),
+        "nothing is forced where nothing is offered"
+    );
+}
+
+#[test]
+fn calls_at_once_are_allowed_where_a_server_waits_to_be_told_and_never_without_tools() {
+    assert_eq!(asked("llama.cpp", |_| {})["parallel_tool_calls"], true);
+    assert!(asked("llama.cpp", |request| request.tools = [].into()).get("parallel_tool_calls").is_none());
+    assert!(asked("vllm", |_| {}).get("parallel_tool_calls").is_none());
+    assert_eq!(asked("vllm", |request| request.parallel_tools = Some(false))["parallel_tool_calls"], false);
+    assert!(
+        asked("together", |request| request.parallel_tools = Some(false))
+            .get("parallel_tool_calls")
+            .is_none()
+    );
+}
+
+#[test]
+fn structure_is_strict_where_it_can_be_and_told_in_words_where_it_cannot() {
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+    let output = |request: &mut ModelRequest| {
+        request.system = Some("be brief".into());
+        request.output = Some(OutputSchema::new("out", schema.clone()));
+    };
+    let strict = asked("openai", output)["response_format"].clone();
+    assert_eq!(strict["type"], "json_schema");
+    assert_eq!(
+        (&strict["json_schema"]["name"], &strict["json_schema"]["strict"]),
+        (&json!("out"), &json!(true))
+    );
+    assert_eq!(strict["json_schema"]["schema"]["required"], json!(["n"]));
+    assert_eq!(asked("vllm", output)["response_format"]["json_schema"]["schema"], schema);
+    let deepseek = asked("deepseek", output);
+    assert_eq!(deepseek["response_format"], json!({"type": "json_object"}));
+    let system = deepseek["messages"][0]["content"].as_str().unwrap();
+    assert!(system.starts_with("be brief") && system.contains("\"integer\""), "{system}");
+    assert_eq!(asked("openai", output)["messages"][0], json!({"role": "developer", "content": "be brief"}));
+}
+
+#[test]
+fn every_server_is_told_in_its_own_words_how_much_to_think() {
+    let think = |server: &str, effort| asked(server, |request| request.reasoning = Some(effort));
+    assert_eq!(think("openai", ReasoningEffort::XHigh)["reasoning_effort"], "xhigh");
+    assert_eq!(think("groq", ReasoningEffort::Off)["reasoning_effort"], "none");
+    assert_eq!(think("groq", ReasoningEffort::Tokens(5000))["reasoning_effort"], "medium");
+    assert_eq!(think("openrouter", ReasoningEffort::Low)["reasoning"], json!({"effort": "low"}));
+    assert_eq!(think("openrouter", ReasoningEffort::Tokens(2000))["reasoning"], json!({"max_tokens": 2000}));
+    assert_eq!(think("openrouter", ReasoningEffort::Off)["reasoning"], json!({"enabled": false}));
+    assert_eq!(think("deepseek", ReasoningEffort::High)["thinking"], json!({"type": "enabled"}));
+    assert_eq!(
+        think("llama.cpp", ReasoningEffort::Off)["chat_template_kwargs"],
+        json!({"enable_thinking": false})
+    );
+    assert_eq!(think("vllm", ReasoningEffort::Low)["chat_template_kwargs"]["reasoning_effort"], "low");
+    let mistral = think("mistral", ReasoningEffort::High);
+    assert!(mistral.get("reasoning_effort").is_none() && mistral.get("thinking").is_none());
+}
+
+#[test]
+fn how_tokens_are_chosen_has_the_names_of_the_server() {
+    let choose = |server: &str| {
+        asked(server, |request| {
+            request.max_tokens = Some(5);
+            request.sampling = ergane_core::Sampling {
+                temperature: Some(0.2),
+                top_p: Some(0.5),
+                top_k: Some(3),
+                seed: Some(9),
+                stop: vec!["X".into()],
+            };
+        })
+    };
+    let vllm = choose("vllm");
+    assert_eq!((&vllm["temperature"], &vllm["top_p"], &vllm["top_k"]), (&json!(0.2), &json!(0.5), &json!(3)));
+    assert_eq!((&vllm["seed"], &vllm["stop"], &vllm["max_tokens"]), (&json!(9), &json!(["X"]), &json!(5)));
+    let mistral = choose("mistral");
+    assert_eq!((&mistral["random_seed"], mistral.get("seed"), mistral.get("top_k")), (&json!(9), None, None));
+    assert!(mistral.get("stream_options").is_none(), "its streams tell their usage unasked");
+    assert_eq!(choose("groq")["max_completion_tokens"], 5);
+}
+
+fn thought(field: &str, text: &str) -> Part {
+    Part::Reasoning(Reasoning { text: text.into(), field: Some(field.into()), ..Reasoning::default() })
+}
+
+#[test]
+fn thoughts_go_back_to_the_servers_that_want_them_and_as_far_as_they_want_them() {
+    let history = vec![
+        Message::user_text("one"),
+        assistant_from("p", "m", vec![thought("reasoning_content", "old"), "first".into()]),
+        Message::user_text("two"),
+        assistant_from("p", "m", vec![thought("reasoning_content", "new"), call(1, Some("a"), "read", "{}")]),
+        results(vec![result(1, vec!["r".into()], false)]),
+        assistant_from("p", "m", vec!["then".into()]),
+    ];
+    let thoughts = |server: &str| {
+        let sent = body(&model_request(history.clone()), &like(server))["messages"].clone();
+        let said = sent.as_array().unwrap().iter().filter(|message| message["role"] == "assistant");
+        said.map(|message| message.get("reasoning_content").cloned()).collect::<Vec<_>>()
+    };
+    let (old, new) = (Some(json!("old")), Some(json!("new")));
+    assert_eq!(thoughts("vllm"), [old.clone(), new.clone(), None]);
+    assert_eq!(thoughts("groq"), [None, new.clone(), None]);
+    assert_eq!(thoughts("together"), [None, None, None]);
+    assert_eq!(thoughts("deepseek"), [old, new, Some(json!(""))], "an empty one where there was none");
+}
+
+#[test]
+fn edge_42_mistral_gets_ids_of_nine_names_on_results_and_an_assistant_before_the_user() {
+    let history = vec![
+        Message::user_text("go"),
+        assistant_from(
+            "p",
+            "m",
+            vec![call(1, Some("abcdefgh9"), "read", "{}"), call(2, Some("call_long"), "read", "{}")],
+        ),
+        results(vec![result(2, vec!["2".into()], false), result(1, vec!["1".into()], false)]),
+        Message::user_text("and?"),
+    ];
+    let sent = body(&model_request(history.clone()), &like("mistral"))["messages"].clone();
+    let ids: Vec<&str> = [1, 1]
+        .iter()
+        .zip([0, 1])
+        .map(|(message, at)| sent[*message]["tool_calls"][at]["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids[0], "abcdefgh9");
+    assert!(ids[1].len() == 9 && ids[1].chars().all(|c| c.is_ascii_alphanumeric()), "{ids:?}");
+    assert_eq!(sent[2], json!({"role": "tool", "tool_call_id": ids[0], "name": "read", "content": "1"}));
+    assert_eq!(sent[3]["tool_call_id"], ids[1]);
+    assert_eq!((&sent[4]["role"], &sent[5]["role"]), (&json!("assistant"), &json!("user")));
+    let again = body(&model_request(history), &like("mistral"))["messages"].clone();
+    assert_eq!(sent, again, "the same ids every time");
+}
+
+#[test]
+fn images_that_a_server_does_not_take_are_told_before_anything_is_sent() {
+    let link =
+        Part::Image { mime: "image/png".into(), source: ImageSource::Url("https://x.example/a.png".into()) };
+    let bytes = Part::Image { mime: "image/png".into(), source: ImageSource::Base64("AA==".into()) };
+    let ask = |part: &Part, server: &str| {
+        super::request(&model_request(vec![Message::user(vec![part.clone()])]), "p", &like(server))
+    };
+    assert!(ask(&link, "openai").is_ok() && ask(&bytes, "lmstudio").is_ok());
+    for (part, server) in [(&link, "lmstudio"), (&bytes, "deepseek"), (&link, "deepseek")] {
+        assert_eq!(ask(part, server).unwrap_err().kind, ErrorKind::Unsupported, "{server}");
+    }
 }

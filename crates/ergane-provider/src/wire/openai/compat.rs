@@ -1,0 +1,442 @@
+//! How servers differ that speak Chat Completions: one table of data, chosen by the address, laid over by the user.
+//!
+//! Why flags and not one adapter each: the differences are small, known, and change from month to month; as data they
+//! can be read in one place, and a server that nobody here knows can be described in a configuration file.
+
+use ergane_core::Text;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// What a server that speaks Chat Completions takes, and how.
+///
+/// As JSON it is an object of what differs from a server of the table, which `like` names (`compatible` by default):
+///
+/// ```
+/// use ergane_provider::Compat;
+///
+/// let flags: Compat = serde_json::from_str(r#"{"like": "vllm", "parallel_flag": false}"#)?;
+/// assert!(!flags.parallel_flag);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+#[non_exhaustive]
+pub struct Compat {
+    /// The name of the limit of an answer.
+    pub max_tokens_field: MaxTokensField,
+    /// Whether the system prompt goes as role `developer`.
+    pub developer_role: bool,
+    /// How structure is asked for.
+    pub structure: Structure,
+    /// Whether schemas are made strict: every object closed, every property required.
+    pub strict_schemas: bool,
+    /// Whether the usage of a stream must be asked for, by `stream_options`.
+    pub stream_usage: bool,
+    /// Whether it knows `parallel_tool_calls`.
+    pub parallel_flag: bool,
+    /// Whether it calls several tools at once only when it is told to.
+    pub parallel_by_request: bool,
+    /// When it can be told which tool to call.
+    pub forced_tools: ForcedTools,
+    /// Its word for "some tool": `required` nearly everywhere.
+    pub required_word: Text,
+    /// How it is told how much to think.
+    pub effort: EffortStyle,
+    /// Which of its thoughts it wants back.
+    pub reasoning_replay: ReasoningReplay,
+    /// Whether the result of a call carries the tool's name.
+    pub result_name: bool,
+    /// Which ids of calls it takes.
+    pub tool_ids: ToolIds,
+    /// Whether something of the assistant must stand between results and a user's message.
+    pub assistant_after_results: bool,
+    /// Which images it takes.
+    pub images: ImageStyle,
+    /// Whether it knows `top_k`.
+    pub top_k: bool,
+    /// The name of the seed.
+    pub seed_field: Text,
+}
+
+/// The name of the limit of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxTokensField {
+    /// `max_tokens`, the only name that many know.
+    MaxTokens,
+    /// `max_completion_tokens`, as reasoning models insist.
+    MaxCompletionTokens,
+}
+
+/// How structure is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Structure {
+    /// By its schema, `response_format.json_schema`.
+    JsonSchema,
+    /// As any JSON object; the schema is told in the system prompt.
+    JsonObject,
+    /// In the system prompt only.
+    Prompt,
+}
+
+/// When a server can be told which tool to call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForcedTools {
+    /// Always.
+    Always,
+    /// Only when it does not think, so it is told not to.
+    WithoutThinking,
+    /// Never: only the tool that is meant is offered.
+    Never,
+}
+
+/// How a server is told how much to think.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffortStyle {
+    /// `"reasoning_effort": "low"`.
+    Word,
+    /// `"reasoning": {"effort": "low"}`, or `{"max_tokens": 2000}`, or `{"enabled": false}`.
+    Object,
+    /// `"thinking": {"type": "enabled"}`: on or off.
+    Switch,
+    /// `"chat_template_kwargs": {"enable_thinking": true, "reasoning_effort": "low"}`: it is the template's matter.
+    Template,
+    /// Not at all.
+    None,
+}
+
+/// Which thoughts go back to the model that had them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasoningReplay {
+    /// None.
+    Never,
+    /// Those since the last message of the user.
+    SameTurn,
+    /// All.
+    Always,
+    /// All, and in a conversation with calls an empty one where there was none.
+    Required,
+}
+
+/// Which ids of calls a server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolIds {
+    /// Any.
+    Any,
+    /// Nine letters and digits.
+    Nine,
+}
+
+/// Which images a server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageStyle {
+    /// Bytes and links.
+    Any,
+    /// Bytes only.
+    Bytes,
+    /// None.
+    None,
+}
+
+/// A server that the table knows.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CompatServer {
+    /// Its name, such as `groq`.
+    pub name: &'static str,
+    /// Where it is.
+    pub base_url: &'static str,
+    /// The environment variable that usually holds its key; empty where none is needed.
+    pub key_env: &'static str,
+    /// Parts of the addresses that mean this server: ends of a host's name, or `:port` on this machine.
+    addresses: &'static [&'static str],
+    /// What it takes.
+    pub flags: fn() -> Compat,
+}
+
+/// Every server that is known by name. The first is OpenAI itself, the last stands for all that are not known.
+pub fn compat_servers() -> &'static [CompatServer] {
+    SERVERS
+}
+
+const SERVERS: &[CompatServer] = &[
+    CompatServer {
+        name: "openai",
+        base_url: "https://api.openai.com/v1",
+        key_env: "OPENAI_API_KEY",
+        addresses: &["api.openai.com"],
+        flags: openai,
+    },
+    CompatServer {
+        name: "llama.cpp",
+        base_url: "http://localhost:8080/v1",
+        key_env: "",
+        addresses: &[":8080"],
+        flags: llama_cpp,
+    },
+    CompatServer {
+        name: "vllm",
+        base_url: "http://localhost:8000/v1",
+        key_env: "",
+        addresses: &[":8000"],
+        flags: vllm,
+    },
+    CompatServer {
+        name: "lmstudio",
+        base_url: "http://localhost:1234/v1",
+        key_env: "",
+        addresses: &[":1234"],
+        flags: lmstudio,
+    },
+    CompatServer {
+        name: "groq",
+        base_url: "https://api.groq.com/openai/v1",
+        key_env: "GROQ_API_KEY",
+        addresses: &["groq.com"],
+        flags: groq,
+    },
+    CompatServer {
+        name: "openrouter",
+        base_url: "https://openrouter.ai/api/v1",
+        key_env: "OPENROUTER_API_KEY",
+        addresses: &["openrouter.ai"],
+        flags: openrouter,
+    },
+    CompatServer {
+        name: "together",
+        base_url: "https://api.together.xyz/v1",
+        key_env: "TOGETHER_API_KEY",
+        addresses: &["together.xyz", "together.ai"],
+        flags: together,
+    },
+    CompatServer {
+        name: "deepseek",
+        base_url: "https://api.deepseek.com/v1",
+        key_env: "DEEPSEEK_API_KEY",
+        addresses: &["deepseek.com"],
+        flags: deepseek,
+    },
+    CompatServer {
+        name: "mistral",
+        base_url: "https://api.mistral.ai/v1",
+        key_env: "MISTRAL_API_KEY",
+        addresses: &["mistral.ai"],
+        flags: mistral,
+    },
+    CompatServer { name: "compatible", base_url: "", key_env: "", addresses: &[], flags: Compat::default },
+];
+
+impl CompatServer {
+    /// The server of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SERVERS.iter().find(|server| server.name == name)
+    }
+
+    /// The server at an address: its host, and its port when it is on this machine.
+    pub(crate) fn at(host: &str, local_port: Option<u16>) -> Option<&'static Self> {
+        let port = local_port.map(|port| format!(":{port}"));
+        SERVERS.iter().find(|server| {
+            server.addresses.iter().any(|address| match address.strip_prefix(':') {
+                Some(_) => port.as_deref() == Some(*address),
+                None => host.strip_suffix(address).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+            })
+        })
+    }
+}
+
+impl Default for Compat {
+    /// A server of which nothing is known: what nearly all of them take.
+    fn default() -> Self {
+        Self {
+            max_tokens_field: MaxTokensField::MaxTokens,
+            developer_role: false,
+            structure: Structure::JsonSchema,
+            strict_schemas: false,
+            stream_usage: true,
+            parallel_flag: true,
+            parallel_by_request: false,
+            forced_tools: ForcedTools::Always,
+            required_word: "required".into(),
+            effort: EffortStyle::Word,
+            reasoning_replay: ReasoningReplay::Always,
+            result_name: false,
+            tool_ids: ToolIds::Any,
+            assistant_after_results: false,
+            images: ImageStyle::Any,
+            top_k: true,
+            seed_field: "seed".into(),
+        }
+    }
+}
+
+fn openai() -> Compat {
+    Compat {
+        max_tokens_field: MaxTokensField::MaxCompletionTokens,
+        developer_role: true,
+        strict_schemas: true,
+        top_k: false,
+        ..Compat::default()
+    }
+}
+
+fn llama_cpp() -> Compat {
+    Compat { parallel_by_request: true, effort: EffortStyle::Template, ..Compat::default() }
+}
+
+fn vllm() -> Compat {
+    Compat { effort: EffortStyle::Template, ..Compat::default() }
+}
+
+fn lmstudio() -> Compat {
+    Compat { images: ImageStyle::Bytes, parallel_flag: false, ..Compat::default() }
+}
+
+fn groq() -> Compat {
+    Compat {
+        max_tokens_field: MaxTokensField::MaxCompletionTokens,
+        strict_schemas: true,
+        reasoning_replay: ReasoningReplay::SameTurn,
+        top_k: false,
+        ..Compat::default()
+    }
+}
+
+fn openrouter() -> Compat {
+    Compat { strict_schemas: true, effort: EffortStyle::Object, ..Compat::default() }
+}
+
+fn together() -> Compat {
+    Compat { reasoning_replay: ReasoningReplay::Never, parallel_flag: false, ..Compat::default() }
+}
+
+fn deepseek() -> Compat {
+    Compat {
+        structure: Structure::JsonObject,
+        parallel_flag: false,
+        forced_tools: ForcedTools::WithoutThinking,
+        effort: EffortStyle::Switch,
+        reasoning_replay: ReasoningReplay::Required,
+        images: ImageStyle::None,
+        top_k: false,
+        ..Compat::default()
+    }
+}
+
+fn mistral() -> Compat {
+    Compat {
+        stream_usage: false,
+        strict_schemas: true,
+        required_word: "any".into(),
+        effort: EffortStyle::None,
+        reasoning_replay: ReasoningReplay::Never,
+        result_name: true,
+        tool_ids: ToolIds::Nine,
+        assistant_after_results: true,
+        top_k: false,
+        seed_field: "random_seed".into(),
+        ..Compat::default()
+    }
+}
+
+impl TryFrom<Map<String, Value>> for Compat {
+    type Error = String;
+
+    fn try_from(mut given: Map<String, Value>) -> Result<Self, String> {
+        let like = match given.remove("like") {
+            None => "compatible".to_owned(),
+            Some(Value::String(name)) => name,
+            Some(other) => return Err(format!("`like` must be the name of a server, not {other}")),
+        };
+        let server = CompatServer::named(&like).ok_or_else(|| {
+            let known: Vec<_> = SERVERS.iter().map(|server| server.name).collect();
+            format!("there is no server {like:?} to be like; known are: {}", known.join(", "))
+        })?;
+        let Ok(Value::Object(mut flags)) = serde_json::to_value((server.flags)()) else {
+            return Err("the flags of the table are no object".to_owned());
+        };
+        for (name, value) in given {
+            match flags.get_mut(&name) {
+                Some(flag) => *flag = value,
+                None => {
+                    let known: Vec<_> = flags.keys().map(String::as_str).collect();
+                    return Err(format!("there is no flag {name:?}; known are: like, {}", known.join(", ")));
+                }
+            }
+        }
+        let plain = serde_json::from_value::<Plain>(Value::Object(flags));
+        plain.map(Self::from).map_err(|error| error.to_string())
+    }
+}
+
+macro_rules! plain {
+    ($($field:ident: $kind:ty,)*) => {
+        /// The flags field by field, without the table.
+        #[derive(Deserialize)]
+        struct Plain { $($field: $kind,)* }
+
+        impl From<Plain> for Compat {
+            fn from(plain: Plain) -> Self {
+                Self { $($field: plain.$field,)* }
+            }
+        }
+    };
+}
+
+plain! {
+    max_tokens_field: MaxTokensField,
+    developer_role: bool,
+    structure: Structure,
+    strict_schemas: bool,
+    stream_usage: bool,
+    parallel_flag: bool,
+    parallel_by_request: bool,
+    forced_tools: ForcedTools,
+    required_word: Text,
+    effort: EffortStyle,
+    reasoning_replay: ReasoningReplay,
+    result_name: bool,
+    tool_ids: ToolIds,
+    assistant_after_results: bool,
+    images: ImageStyle,
+    top_k: bool,
+    seed_field: Text,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_known_by_the_end_of_its_host_or_by_its_port_on_this_machine() {
+        let name = |host: &str, port| CompatServer::at(host, port).map(|server| server.name);
+        assert_eq!(name("api.groq.com", None), Some("groq"));
+        assert_eq!(name("mistral.ai", None), Some("mistral"));
+        assert_eq!(name("notgroq.com", None), None);
+        assert_eq!(name("localhost", Some(8080)), Some("llama.cpp"));
+        assert_eq!(name("localhost", Some(9999)), None);
+        assert_eq!(name("gpu-box", None), None);
+    }
+
+    #[test]
+    fn flags_of_a_user_are_laid_over_a_server_of_the_table_and_mistakes_are_told() {
+        for server in SERVERS {
+            let flags: Compat = serde_json::from_value(serde_json::json!({"like": server.name})).unwrap();
+            assert_eq!(flags, (server.flags)(), "{}", server.name);
+            let whole = serde_json::to_value(&flags).unwrap();
+            assert_eq!(serde_json::from_value::<Compat>(whole).unwrap(), flags, "and as JSON it comes back");
+        }
+        let own: Compat =
+            serde_json::from_str(r#"{"like":"mistral","tool_ids":"any","seed_field":"s"}"#).unwrap();
+        assert_eq!((own.tool_ids, &*own.seed_field, own.result_name), (ToolIds::Any, "s", true));
+        let told = |json: &str| serde_json::from_str::<Compat>(json).unwrap_err().to_string();
+        assert!(told(r#"{"like":"grok"}"#).contains("groq"));
+        assert!(told(r#"{"paralel_flag":true}"#).contains("parallel_flag"));
+        assert!(told(r#"{"images":"some"}"#).contains("bytes"));
+    }
+}
