@@ -145,7 +145,7 @@ async fn a_rate_limit_brings_its_hint() {
 }
 
 #[tokio::test]
-async fn a_key_goes_where_it_should_and_is_in_no_error_although_the_server_echoes_it() {
+async fn edge_46_a_key_goes_where_it_should_and_is_in_no_error_although_the_server_echoes_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "sk-planted-key\n").unwrap();
     let body =
@@ -249,7 +249,7 @@ async fn a_redirect_is_not_followed_and_says_where_it_leads() {
 const ZIPPED: &str = "H4sIAAAAAAACA33LMQqAIBQG4N1TxD93Auda6wAiIfpCIXySb0q8e45NrR98wYnTU4OPnDxVaNMQ6BIHPZCzUBZoPKkUCujddqXCz+kzzpRTjcdNrnIetwoXfKJZ9m21Sr3WRNXIewAAAA==";
 
 #[tokio::test]
-async fn a_compressed_answer_is_read_in_pieces_and_a_cut_one_is_a_cut_stream() {
+async fn edge_07_a_compressed_answer_is_read_in_pieces_and_a_cut_one_is_a_cut_stream() {
     let zipped = BASE64_STANDARD.decode(ZIPPED).unwrap();
     let headers = [SSE, "content-encoding: gzip"];
     let mut acts = vec![send(head("200 OK", &headers))];

@@ -40,7 +40,7 @@ const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
 const END: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 
 #[tokio::test(start_paused = true)]
-async fn keep_alives_hold_off_the_idle_timeout_and_are_no_output() {
+async fn edge_09_keep_alives_hold_off_the_idle_timeout_and_are_no_output() {
     let mut pieces = vec![(9, ": ping\n\n"); 20];
     pieces.extend([(9, TEXT), (9, END), (9, "data: [DONE]\n\n")]);
     let (result, shown) = answer(pieces).await;
@@ -49,7 +49,7 @@ async fn keep_alives_hold_off_the_idle_timeout_and_are_no_output() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_beyond_the_idle_timeout_is_a_timeout_that_keeps_what_was_proved() {
+async fn edge_09_silence_beyond_the_idle_timeout_is_a_timeout_that_keeps_what_was_proved() {
     let before = tokio::time::Instant::now();
     let (result, shown) = answer(vec![(9, TEXT)]).await;
     let error = result.unwrap_err();

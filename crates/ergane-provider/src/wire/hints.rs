@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_in_seconds_dates_and_milliseconds_are_read_and_nonsense_is_ignored() {
+    fn edge_41_hints_in_seconds_dates_and_milliseconds_are_read_and_nonsense_is_ignored() {
         let hint = |name: &str, value: &str| retry_hint(&head(&[(name, value)]));
         assert_eq!(hint("retry-after", "1.5"), Some(Duration::from_millis(1500)));
         assert_eq!(hint("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), Some(Duration::from_secs(30)));

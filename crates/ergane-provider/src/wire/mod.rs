@@ -8,6 +8,7 @@
 pub mod anthropic;
 mod assembly;
 mod body;
+pub mod check;
 mod classify;
 mod frame;
 mod hints;

@@ -105,7 +105,7 @@ fn statuses_codes_and_texts_decide_the_kind_together() {
 }
 
 #[test]
-fn a_prompt_that_does_not_fit_is_told_from_a_rate_limit_that_speaks_of_tokens() {
+fn edge_45_a_prompt_that_does_not_fit_is_told_from_a_rate_limit_that_speaks_of_tokens() {
     let overflows = [
         "This model's maximum context length is 8,192 tokens. However, your messages resulted in 9000 tokens.",
         "Your input exceeds the context window of this model.",
@@ -172,7 +172,7 @@ fn the_servers_word_on_retrying_is_obeyed_and_its_hint_kept() {
 }
 
 #[test]
-fn a_key_echoed_by_the_server_is_in_no_part_of_the_error() {
+fn edge_46_a_key_echoed_by_the_server_is_in_no_part_of_the_error() {
     let body = json!({"error": {"message": "bad key sk-planted-key", "code": "sk-planted-key"}}).to_string();
     for body in [body.as_str(), "Authorization: Bearer sk-planted-key"] {
         let error = http_error(&call(), &head(401, &[("x-request-id", "sk-planted-key")]), body.as_bytes());

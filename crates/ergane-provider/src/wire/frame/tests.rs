@@ -27,7 +27,7 @@ fn decode_every_way(body: &[u8]) -> Vec<SseItem> {
 }
 
 #[test]
-fn every_kind_of_line_end_separates_lines_also_when_split_between_cr_and_lf() {
+fn edge_03_every_kind_of_line_end_separates_lines_also_when_split_between_cr_and_lf() {
     for body in [
         "event: e\r\ndata: y\r\n\r\n",
         "event: e\ndata: y\n\n",
@@ -39,13 +39,13 @@ fn every_kind_of_line_end_separates_lines_also_when_split_between_cr_and_lf() {
 }
 
 #[test]
-fn a_mark_comments_and_fields_of_no_interest_are_passed_over_and_one_space_is_taken() {
+fn edge_04_a_mark_comments_and_fields_of_no_interest_are_passed_over_and_one_space_is_taken() {
     let body = "\u{feff}: hello\nid: 7\nretry: 10\ndata:x\n\ndata:  x\n\ndata\n\n";
     assert_eq!(decode_every_way(body.as_bytes()), [event("", "x"), event("", " x"), event("", "")]);
 }
 
 #[test]
-fn lines_of_data_are_joined_by_line_feeds() {
+fn edge_05_lines_of_data_are_joined_by_line_feeds() {
     assert_eq!(decode_every_way(b"data: {\"a\":\ndata: 1}\n\n"), [event("", "{\"a\":\n1}")]);
 }
 
@@ -58,24 +58,24 @@ fn an_event_name_holds_for_its_event_only_and_an_event_without_data_is_none() {
 }
 
 #[test]
-fn an_event_that_no_blank_line_closed_is_not_dispatched() {
+fn edge_10_an_event_that_no_blank_line_closed_is_not_dispatched() {
     assert_eq!(decode_every_way(b"data: 1\n\ndata: 2\n"), [event("", "1")]);
     assert_eq!(decode_every_way(b"data: 1\n\ndata: 2"), [event("", "1")]);
 }
 
 #[test]
-fn characters_split_inside_their_bytes_stay_whole() {
+fn edge_02_characters_split_inside_their_bytes_stay_whole() {
     assert_eq!(decode_every_way("data: é🦉\n\n".as_bytes()), [event("", "é🦉")]);
 }
 
 #[test]
-fn bytes_that_are_no_utf8_are_an_error_and_no_panic() {
+fn edge_02_bytes_that_are_no_utf8_are_an_error_and_no_panic() {
     assert_eq!(decode(&[b"data: \xff\xfe\n\n"]), Err(FrameError::NotUtf8));
     assert_eq!(decode(&[b"\xff"]), Ok(vec![]));
 }
 
 #[test]
-fn bare_json_between_events_is_kept_also_over_several_lines_and_at_the_end() {
+fn edge_36_bare_json_between_events_is_kept_also_over_several_lines_and_at_the_end() {
     let residue = |body: &str| match decode_every_way(body.as_bytes()).as_slice() {
         [.., SseItem::Residue(text)] => serde_json::from_str::<serde_json::Value>(text).unwrap(),
         other => panic!("{other:?}"),
@@ -88,7 +88,7 @@ fn bare_json_between_events_is_kept_also_over_several_lines_and_at_the_end() {
 }
 
 #[test]
-fn an_event_of_eight_mebibytes_is_fine_and_one_of_twenty_is_refused() {
+fn edge_06_an_event_of_eight_mebibytes_is_fine_and_one_of_twenty_is_refused() {
     let eight = format!("data: {}\n\n", "x".repeat(8 << 20));
     assert_eq!(decode(&[eight.as_bytes()]).unwrap().len(), 1);
     let piece = "x".repeat(1 << 20);

@@ -63,7 +63,7 @@ fn a_stream_of_lines_becomes_reasoning_text_calls_and_usage() {
 }
 
 #[test]
-fn one_line_may_hold_everything() {
+fn edge_39_one_line_may_hold_everything() {
     let line = json!({"message": {"thinking": "t", "content": "c", "tool_calls": [
         {"function": {"name": "a", "arguments": {"x": 1}}},
         {"function": {"name": "b", "arguments": "{\"y\":2}"}},
@@ -90,7 +90,7 @@ fn a_whole_answer_printed_over_several_lines_is_read_too() {
 }
 
 #[test]
-fn an_error_line_ends_the_answer_and_keeps_what_came_before() {
+fn edge_40_an_error_line_ends_the_answer_and_keeps_what_came_before() {
     let events = decode(
         "{\"message\":{\"content\":\"par\"},\"done\":false}\n{\"error\":\"an error was encountered\"}\n",
     );
@@ -105,7 +105,7 @@ fn an_error_line_ends_the_answer_and_keeps_what_came_before() {
 }
 
 #[test]
-fn an_end_without_done_is_a_cut_and_the_last_line_needs_no_line_end() {
+fn edge_40_an_end_without_done_is_a_cut_and_the_last_line_needs_no_line_end() {
     let lines: Vec<&str> = STREAM.lines().collect();
     assert_eq!(failure(&decode(&lines[..3].join("\n"))).0.kind, ErrorKind::StreamCut);
     assert!(!failure(&decode(&lines[..3].join("\n"))).1.calls().next().unwrap().complete);
@@ -131,7 +131,7 @@ fn a_limit_makes_calls_incomplete_and_an_unknown_reason_is_kept() {
 }
 
 #[test]
-fn a_stray_closing_tag_of_reasoning_is_left_as_text() {
+fn edge_40_a_stray_closing_tag_of_reasoning_is_left_as_text() {
     let events = decode("{\"message\":{\"content\":\"</think>x\"},\"done\":true}");
     assert_eq!(reply(&events).message.text(), "</think>x");
 }
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn any_split_of_a_stream_gives_the_same_events(at in 0..STREAM.len(), more in 0..STREAM.len()) {
+    fn edge_01_any_split_of_a_stream_gives_the_same_events(at in 0..STREAM.len(), more in 0..STREAM.len()) {
         let (first, second) = (at.min(more), at.max(more));
         let bytes = STREAM.as_bytes();
         let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];

@@ -90,7 +90,7 @@ fn a_streamed_tool_call_is_assembled_and_counted() {
 }
 
 #[test]
-fn text_with_characters_split_inside_their_bytes_comes_through_intact() {
+fn edge_02_text_with_characters_split_inside_their_bytes_comes_through_intact() {
     let events = done(
         &[
             delta(json!({"role": "assistant", "content": ""})),
@@ -107,7 +107,7 @@ fn text_with_characters_split_inside_their_bytes_comes_through_intact() {
 }
 
 #[test]
-fn an_event_over_the_limit_is_a_protocol_error_and_one_of_eight_mebibytes_is_not() {
+fn edge_06_an_event_over_the_limit_is_a_protocol_error_and_one_of_eight_mebibytes_is_not() {
     let piece = "x".repeat(1 << 20);
     let mut decoder = Decoder::new(info(), sse());
     let mut events = Vec::new();
@@ -121,7 +121,7 @@ fn an_event_over_the_limit_is_a_protocol_error_and_one_of_eight_mebibytes_is_not
 }
 
 #[test]
-fn a_web_page_instead_of_an_answer_is_told_as_such() {
+fn edge_08_a_web_page_instead_of_an_answer_is_told_as_such() {
     for head in [Head::new(200, "text/html"), Head::new(200, "text/plain"), Head::new(200, "")] {
         let events = run_every_way(Decoder::new, &head, b"\n <!doctype html><html>log in</html>");
         let (error, _) = failure(&events);
@@ -132,7 +132,7 @@ fn a_web_page_instead_of_an_answer_is_told_as_such() {
 }
 
 #[test]
-fn an_error_object_with_a_success_status_is_classified() {
+fn edge_08_an_error_object_with_a_success_status_is_classified() {
     let body = json!({"error": {"message": "no money", "code": "insufficient_quota"}}).to_string();
     let events = run_every_way(Decoder::new, &Head::new(200, "application/json"), body.as_bytes());
     assert_eq!(failure(&events).0.kind, ErrorKind::Quota);
@@ -142,7 +142,7 @@ fn an_error_object_with_a_success_status_is_classified() {
 }
 
 #[test]
-fn a_whole_completion_on_a_stream_request_is_an_answer_also_after_blank_lines() {
+fn edge_08_and_09_a_whole_completion_on_a_stream_request_is_an_answer_also_after_blank_lines() {
     let completion = json!({"id": "c", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi", "refusal": null, "tool_calls": null}}], "usage": {"prompt_tokens": 1, "completion_tokens": 2}});
     for lead in ["", "\n\n\n   "] {
         for media in ["application/json", "text/plain", ""] {
@@ -175,7 +175,7 @@ fn a_whole_completion_that_breaks_off_is_a_cut_and_nonsense_is_a_protocol_error(
 }
 
 #[test]
-fn comments_are_no_output_and_no_end() {
+fn edge_09_comments_are_no_output_and_no_end() {
     let events = decode(": ping\n\n: OPENROUTER PROCESSING\n\n");
     let (error, partial) = failure(&events);
     assert_eq!((error.kind, error.after_output), (ErrorKind::StreamCut, false));
@@ -183,7 +183,7 @@ fn comments_are_no_output_and_no_end() {
 }
 
 #[test]
-fn an_event_that_no_blank_line_closed_is_a_cut_and_what_came_before_is_kept() {
+fn edge_10_an_event_that_no_blank_line_closed_is_a_cut_and_what_came_before_is_kept() {
     let body = stream(&[delta(json!({"content": "kept"}))])
         + "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}";
     let events = decode(&body);
@@ -193,7 +193,7 @@ fn an_event_that_no_blank_line_closed_is_a_cut_and_what_came_before_is_kept() {
 }
 
 #[test]
-fn arguments_in_pieces_of_one_byte_make_one_call_with_the_exact_text() {
+fn edge_11_arguments_in_pieces_of_one_byte_make_one_call_with_the_exact_text() {
     let arguments = r#"{"city":"caf\u00e9","n":[1, 2]}"#;
     let mut chunks = vec![call(json!({"index": 0, "id": "a", "function": {"name": "get", "arguments": ""}}))];
     chunks.extend(
@@ -205,7 +205,7 @@ fn arguments_in_pieces_of_one_byte_make_one_call_with_the_exact_text() {
 }
 
 #[test]
-fn empty_arguments_are_an_empty_object_when_the_model_finished_and_nothing_when_it_was_cut() {
+fn edge_12_empty_arguments_are_an_empty_object_when_the_model_finished_and_nothing_when_it_was_cut() {
     let chunk = call(json!({"index": 0, "id": "a", "function": {"name": "get", "arguments": ""}}));
     let events = done(std::slice::from_ref(&chunk), "tool_calls");
     let first = |message: &Message| message.calls().next().unwrap().clone();
@@ -222,7 +222,7 @@ fn empty_arguments_are_an_empty_object_when_the_model_finished_and_nothing_when_
 }
 
 #[test]
-fn calls_that_interleave_or_share_a_delta_are_told_apart_in_the_order_of_their_appearance() {
+fn edge_13_calls_that_interleave_or_share_a_delta_are_told_apart_in_the_order_of_their_appearance() {
     let begin = |index: u32, name: &str| {
         call(json!({"index": index, "id": name, "function": {"name": name, "arguments": ""}}))
     };
@@ -238,7 +238,7 @@ fn calls_that_interleave_or_share_a_delta_are_told_apart_in_the_order_of_their_a
 }
 
 #[test]
-fn calls_without_an_index_are_told_apart_by_their_ids() {
+fn edge_14_calls_without_an_index_are_told_apart_by_their_ids() {
     let one = [
         call(json!({"id": "a", "function": {"name": "a", "arguments": "{\"x\""}})),
         call(json!({"id": "a", "function": {"arguments": ":"}})),
@@ -263,7 +263,7 @@ fn calls_without_an_index_are_told_apart_by_their_ids() {
 }
 
 #[test]
-fn sparse_indexes_invent_no_calls_and_an_index_used_again_is_another_call() {
+fn edge_15_sparse_indexes_invent_no_calls_and_an_index_used_again_is_another_call() {
     let whole = |index: u32, id: &str| {
         call(json!({"index": index, "id": id, "function": {"name": "n", "arguments": "{}"}}))
     };
@@ -279,7 +279,7 @@ fn sparse_indexes_invent_no_calls_and_an_index_used_again_is_another_call() {
 }
 
 #[test]
-fn an_id_given_twice_makes_two_calls_and_a_later_empty_one_erases_nothing() {
+fn edge_16_an_id_given_twice_makes_two_calls_and_a_later_empty_one_erases_nothing() {
     let both = delta(json!({"tool_calls": [
         {"id": "same", "function": {"name": "a", "arguments": "{}"}},
         {"id": "same", "function": {"name": "b", "arguments": "{}"}},
@@ -301,7 +301,7 @@ fn an_id_given_twice_makes_two_calls_and_a_later_empty_one_erases_nothing() {
 }
 
 #[test]
-fn arguments_may_come_as_an_object_and_what_is_no_object_is_kept_for_the_model_to_see() {
+fn edge_17_arguments_may_come_as_an_object_and_what_is_no_object_is_kept_for_the_model_to_see() {
     let with = |arguments: Value| {
         let events = done(
             &[call(json!({"index": 0, "id": "a", "function": {"name": "n", "arguments": arguments}}))],
@@ -324,7 +324,7 @@ fn an_object_keeps_the_models_own_bytes() {
 }
 
 #[test]
-fn content_comes_as_text_as_parts_or_not_at_all_and_null_functions_are_ignored() {
+fn edge_18_content_comes_as_text_as_parts_or_not_at_all_and_null_functions_are_ignored() {
     let chunks = [
         delta(json!({"content": null, "tool_calls": null})),
         delta(json!({"content": ""})),
@@ -341,7 +341,7 @@ fn content_comes_as_text_as_parts_or_not_at_all_and_null_functions_are_ignored()
 }
 
 #[test]
-fn calls_with_finish_stop_are_calls_and_finish_tool_calls_without_any_is_a_stop() {
+fn edge_19_calls_with_finish_stop_are_calls_and_finish_tool_calls_without_any_is_a_stop() {
     let whole = call(json!({"index": 0, "id": "a", "function": {"name": "n", "arguments": "{}"}}));
     assert_eq!(stop(reply(&done(&[whole], "stop"))), &StopReason::ToolCalls);
     assert_eq!(stop(reply(&done(&[delta(json!({"content": "x"}))], "tool_calls"))), &StopReason::Stop);
@@ -362,7 +362,7 @@ fn calls_with_finish_stop_are_calls_and_finish_tool_calls_without_any_is_a_stop(
 }
 
 #[test]
-fn the_end_must_be_proved_by_a_reason_to_stop() {
+fn edge_20_the_end_must_be_proved_by_a_reason_to_stop() {
     let text = delta(json!({"content": "x"}));
     let body = |parts: &[&str]| parts.concat();
     let (text, stopped) = (stream(&[text]), stream(&[finish("stop")]));
@@ -398,7 +398,7 @@ fn a_connection_that_breaks_after_the_reason_to_stop_has_lost_nothing() {
 }
 
 #[test]
-fn usage_is_taken_wherever_it_stands_never_added_up_and_never_invented() {
+fn edge_21_usage_is_taken_wherever_it_stands_never_added_up_and_never_invented() {
     let usage = |input: u64| json!({"prompt_tokens": input, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 2}});
     let expected = Some(Usage {
         input_tokens: 9,
@@ -428,7 +428,7 @@ fn usage_is_taken_wherever_it_stands_never_added_up_and_never_invented() {
 }
 
 #[test]
-fn only_a_real_error_at_the_top_level_is_one() {
+fn edge_22_only_a_real_error_at_the_top_level_is_one() {
     let kind = |chunk: Value| failure(&decode(&stream(&[chunk]))).0.kind;
     assert_eq!(kind(json!({"error": {"message": "m", "code": "insufficient_quota"}})), ErrorKind::Quota);
     assert_eq!(kind(json!({"error": "m"})), ErrorKind::Server);
@@ -457,7 +457,7 @@ fn a_named_error_event_and_bare_json_between_events_are_errors() {
 }
 
 #[test]
-fn an_error_after_text_keeps_the_text_and_says_that_something_was_shown() {
+fn edge_23_an_error_after_text_keeps_the_text_and_says_that_something_was_shown() {
     let error = json!({"error": {"message": "m", "code": 502}});
     let after = decode(&stream(&[delta(json!({"content": "par"})), error.clone()]));
     let (failed, partial) = failure(&after);
@@ -467,7 +467,7 @@ fn an_error_after_text_keeps_the_text_and_says_that_something_was_shown() {
 }
 
 #[test]
-fn padding_timings_filters_and_nulls_are_ignored() {
+fn edge_24_padding_timings_filters_and_nulls_are_ignored() {
     let chunks = [
         json!({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}),
         json!({"choices": [{"index": 0, "finish_reason": null, "content_filter_offsets": {}}]}),
@@ -479,7 +479,7 @@ fn padding_timings_filters_and_nulls_are_ignored() {
 }
 
 #[test]
-fn a_refusal_is_a_refusal_although_the_wire_says_stop() {
+fn edge_25_a_refusal_is_a_refusal_although_the_wire_says_stop() {
     let events = done(&[delta(json!({"refusal": "I "})), delta(json!({"refusal": "won't"}))], "stop");
     let reply = reply(&events);
     assert_eq!(reply.message.parts, [Part::Refusal { text: "I won't".into() }]);
@@ -487,7 +487,7 @@ fn a_refusal_is_a_refusal_although_the_wire_says_stop() {
 }
 
 #[test]
-fn an_empty_stream_is_an_error_that_says_what_it_may_mean() {
+fn edge_26_an_empty_stream_is_an_error_that_says_what_it_may_mean() {
     let events = decode("");
     let (error, _) = failure(&events);
     assert_eq!(error.kind, ErrorKind::StreamCut);
@@ -559,7 +559,7 @@ fn an_error_status_is_decoded_from_no_more_than_its_first_part() {
 }
 
 #[test]
-fn an_encoding_that_nobody_asked_for_is_a_protocol_error() {
+fn edge_07_an_encoding_that_nobody_asked_for_is_a_protocol_error() {
     let mut head = sse();
     head.headers.push(("content-encoding".to_owned(), "br".to_owned()));
     let events = run(Decoder::new, &head, &[b"\x1b\x00"]);
@@ -567,7 +567,7 @@ fn an_encoding_that_nobody_asked_for_is_a_protocol_error() {
 }
 
 #[test]
-fn llama_cpp_says_500_for_what_can_never_work_and_503_for_what_will() {
+fn edge_27_llama_cpp_says_500_for_what_can_never_work_and_503_for_what_will() {
     let jinja = br#"{"error":{"code":500,"message":"Value is not callable: null at row 1, jinja template","type":"server_error"}}"#;
     let events = run_every_way(Decoder::new, &Head::new(500, "application/json; charset=utf-8"), jinja);
     assert!(!failure(&events).0.retryable, "{}", failure(&events).0);
@@ -586,7 +586,7 @@ proptest! {
     }
 
     #[test]
-    fn any_split_of_a_stream_gives_the_same_events(cuts in prop::collection::vec(0..TOOL_STREAM.len(), 0..12)) {
+    fn edge_01_any_split_of_a_stream_gives_the_same_events(cuts in prop::collection::vec(0..TOOL_STREAM.len(), 0..12)) {
         let whole = run(Decoder::new, &sse(), &[TOOL_STREAM.as_bytes()]);
         let mut cuts = cuts;
         cuts.sort_unstable();

@@ -104,7 +104,7 @@ fn a_round_of_tools_is_replayed_with_results_in_the_order_of_the_calls() {
 }
 
 #[test]
-fn missing_doubled_foreign_and_illegal_ids_become_unique_ones_that_stay_the_same() {
+fn edge_16_missing_doubled_foreign_and_illegal_ids_become_unique_ones_that_stay_the_same() {
     let long = "x".repeat(65);
     let first = assistant_from(
         "p",
@@ -156,7 +156,7 @@ fn calls_that_were_never_numbered_still_get_unique_ids_and_their_own_results() {
 }
 
 #[test]
-fn orphans_on_either_side_are_made_whole_and_incomplete_calls_left_out() {
+fn edge_42_orphans_on_either_side_are_made_whole_and_incomplete_calls_left_out() {
     let mut cut = call(2, None, "read", "{\"x\":");
     if let Part::ToolCall(call) = &mut cut {
         call.complete = false;
@@ -234,7 +234,7 @@ fn images_go_as_data_urls_and_those_of_results_in_a_message_after_all_results() 
 }
 
 #[test]
-fn reasoning_and_opaque_fields_go_back_to_the_same_model_in_their_field_and_to_no_other() {
+fn edge_43_reasoning_and_opaque_fields_go_back_to_the_same_model_in_their_field_and_to_no_other() {
     let thought = Part::Reasoning(Reasoning {
         text: "hm".into(),
         field: Some("reasoning_content".into()),
