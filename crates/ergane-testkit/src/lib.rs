@@ -4,10 +4,14 @@
 //! that fails at the third write, a real tool that is killed half-way. So what is tested is what runs in production.
 
 pub mod cassette;
+mod effects;
 mod error;
 mod server;
+mod world;
 
 pub use cassette::{Cassette, Pace, Recorder, Replay, ReplayOptions};
+pub use effects::{Done, EffectLog};
 pub use ergane_provider::{Scripted, ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
 pub use error::TestkitError;
 pub use server::{Act, FaultServer, Gate, Received, Reply, gzip};
+pub use world::{Step, StopAt, World};

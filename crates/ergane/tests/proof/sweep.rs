@@ -1,0 +1,206 @@
+//! The crash-point sweep: a process dies before and after everything that matters, and the next one goes on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ergane::core::{CallId, Envelope, Event, Seq};
+use ergane::journal::Journal;
+use ergane::prelude::*;
+use ergane_testkit::{EffectLog, Step, StopAt};
+
+use crate::script::{CUT_OFF, Life, Outside, SHORT_TALK, Said, TALK, Talk, forgiven, live, said};
+
+/// The conversation as it is when nothing dies.
+struct Reference {
+    turns: &'static Talk,
+    steps: Vec<Step>,
+    results: Vec<(FinishReason, Vec<Said>)>,
+    /// What the model is asked, with the number of the turn and of the answer in it.
+    requests: Vec<((usize, u32), Vec<Said>)>,
+}
+
+fn outside(store: impl Journal) -> Outside {
+    Outside { store: Arc::new(store), effects: EffectLog::in_memory() }
+}
+
+fn log(outside: &Outside) -> Vec<Arc<Envelope>> {
+    let alice = "alice".parse().unwrap();
+    match outside.store.position(&alice).unwrap() {
+        Some(position) if position.next_seq > Seq(1) => {
+            outside.store.load(&alice, Seq(0), position.next_seq).unwrap()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What is in a log of each turn: how many answers, whether its end was asked for, whether it ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stand {
+    replies: u32,
+    over: bool,
+}
+
+fn stands(log: &[Arc<Envelope>]) -> Vec<Stand> {
+    let mut stands: Vec<Stand> = Vec::new();
+    for envelope in log {
+        match (&envelope.event, stands.last_mut()) {
+            (Event::TurnStarted { .. }, _) => stands.push(Stand::default()),
+            (Event::ModelReplied { .. }, Some(last)) => last.replies += 1,
+            (Event::InterruptRequested { .. } | Event::TurnEnded { .. }, Some(last)) => last.over = true,
+            _ => {}
+        }
+    }
+    stands
+}
+
+fn results(life: &Life) -> Vec<(FinishReason, Vec<Said>)> {
+    let results = life.results.as_ref().expect("this life comes to its end");
+    results.iter().map(|result| (result.finish_reason, forgiven(said(&result.messages)))).collect()
+}
+
+async fn reference(turns: &'static Talk) -> Reference {
+    let outside = outside(Memory::new());
+    let life = live(&outside, turns, None).await;
+    let results = results(&life);
+    for ((text, interrupted), (finish, _)) in turns.iter().zip(&results) {
+        let expected = if *interrupted { FinishReason::Interrupted } else { FinishReason::Stop };
+        assert_eq!(*finish, expected, "{text}: {results:#?}");
+    }
+    let asked: Vec<Vec<Said>> =
+        life.world.asked().iter().map(|request| forgiven(said(request.messages.iter()))).collect();
+    // In which turn each was asked: as many as it had answers, and one more that was never answered when it hung.
+    let mut places = Vec::new();
+    for (turn, stand) in stands(&log(&outside)).into_iter().enumerate() {
+        let hung = turns[turn].0 == "talk on and on";
+        places.extend((0..stand.replies + u32::from(hung)).map(|reply| (turn, reply)));
+    }
+    assert_eq!(places.len(), asked.len());
+    Reference { turns, steps: life.world.steps(), results, requests: places.into_iter().zip(asked).collect() }
+}
+
+/// What must hold of a life that came to the end, after one or several that did not.
+fn check(reference: &Reference, outside: &Outside, before: &[Arc<Envelope>], life: &Life, what: &str) {
+    assert_eq!(results(life), reference.results, "{what}: the conversation");
+
+    // The model is asked what was not answered yet, in order, and nothing else.
+    let stands = stands(before);
+    let due = reference.requests.iter().filter(|((turn, reply), _)| {
+        stands.get(*turn).is_none_or(|stand| *reply >= stand.replies && !stand.over)
+    });
+    let due: Vec<&Vec<Said>> = due.map(|(_, request)| request).collect();
+    let asked: Vec<Vec<Said>> =
+        life.world.asked().iter().map(|request| forgiven(said(request.messages.iter()))).collect();
+    assert_eq!(asked.iter().collect::<Vec<_>>(), due, "{what}: the requests");
+
+    check_effects(outside, what);
+}
+
+/// Each write was done at most once, and not at all only where the model was told that nobody knows. What may be done
+/// again was done under one key. And "nobody knows" was said of no call but a write whose process died.
+fn check_effects(outside: &Outside, what: &str) {
+    let log = log(outside);
+    let mut started: HashMap<CallId, (Effect, usize)> = HashMap::new();
+    let (mut cut_off, mut keys) = (Vec::new(), HashMap::new());
+    for (at, envelope) in log.iter().enumerate() {
+        match &envelope.event {
+            Event::ToolStarted { call, effect, key } => {
+                keys.insert(key.to_string(), *call);
+                assert!(started.insert(*call, (*effect, at)).is_none(), "{what}: {call} started twice");
+            }
+            Event::ToolFinished { result, .. } if result.text().contains(CUT_OFF) => {
+                let (effect, since) = started[&result.call];
+                assert_eq!(effect, Effect::Write, "{what}");
+                let died = |event: &Arc<Envelope>| matches!(event.event, Event::Recovered { .. });
+                assert!(log[since..at].iter().any(died), "{what}: {} was not cut off", result.call);
+                cut_off.push(result.call);
+            }
+            _ => {}
+        }
+    }
+    let mut under: HashMap<String, String> = HashMap::new();
+    for (done, times) in outside.effects.counts().unwrap() {
+        if done.what.starts_with("save") {
+            assert_eq!(times, 1, "{what}: {done:?}");
+        }
+        let key = under.entry(done.what.clone()).or_insert_with(|| done.key.clone());
+        assert_eq!(*key, done.key, "{what}: one thing has one key");
+    }
+    for (key, call) in keys {
+        let done = outside.effects.all().unwrap().iter().any(|done| done.key == key);
+        assert!(done || cut_off.contains(&call), "{what}: {call} was said to be done, and was not");
+    }
+}
+
+/// Where a second death is tried, in a recovery of so many steps: everywhere, for every third of the first deaths; for the
+/// others, while the next process finds out where it is. `ERGANE_SWEEP=all` is everywhere for all.
+fn seconds(first: usize, steps: usize) -> usize {
+    const FINDING_OUT: usize = 8;
+    let everywhere =
+        first.is_multiple_of(3) || std::env::var("ERGANE_SWEEP").is_ok_and(|sweep| sweep == "all");
+    if everywhere { steps } else { steps.min(FINDING_OUT) }
+}
+
+/// Dies at `stop`, then lives on to the end.
+async fn die_once(reference: &Reference, outside: &Outside, stop: usize) -> Life {
+    let what = format!("killed at step {stop}, {:?}", reference.steps[stop]);
+    let dead = live(outside, reference.turns, Some(StopAt::Step(stop))).await;
+    assert!(dead.results.is_none() && dead.world.has_stopped(), "{what}: it did not die");
+    let before = log(outside);
+    let life = live(outside, reference.turns, None).await;
+    check(reference, outside, &before, &life, &what);
+    life
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_before_or_after_anything_changes_nothing_but_what_nobody_can_know() {
+    let reference = reference(TALK).await;
+    assert!(reference.steps.len() > 80, "{}", reference.steps.len());
+    for stop in 0..reference.steps.len() {
+        die_once(&reference, &outside(Memory::new()), stop).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_crash_at_any_point_of_the_recovery_changes_nothing_more() {
+    let reference = reference(SHORT_TALK).await;
+    for first in 0..reference.steps.len() {
+        // How long the recovery is, is known once it was seen.
+        let steps = die_once(&reference, &outside(Memory::new()), first).await.world.steps().len();
+        for second in 0..seconds(first, steps) {
+            let outside = outside(Memory::new());
+            let what = format!("killed at step {first}, and again at step {second} of the recovery");
+            live(&outside, SHORT_TALK, Some(StopAt::Step(first))).await;
+            let dead = live(&outside, SHORT_TALK, Some(StopAt::Step(second))).await;
+            assert!(dead.results.is_none(), "{what}: it did not die");
+            let before = log(&outside);
+            let life = live(&outside, SHORT_TALK, None).await;
+            check(&reference, &outside, &before, &life, &what);
+        }
+    }
+}
+
+/// On a real file facts share their commits as the disk has time, so the steps are not the same in every life; and every
+/// life waits for the disk, so it is every fourth step.
+#[tokio::test(start_paused = true)]
+async fn a_crash_on_a_real_file_changes_nothing_but_what_nobody_can_know() {
+    let reference = reference(TALK).await;
+    for stop in (0..).step_by(4) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.db");
+        let effects = EffectLog::in_memory();
+        // Every process opens the file anew, and leaves nothing of itself to the next.
+        let process = || Outside { store: Arc::new(Sqlite::open(&path).unwrap()), effects: effects.clone() };
+        let first = process();
+        let dead = live(&first, TALK, Some(StopAt::Step(stop))).await;
+        let what = format!("killed at step {stop}, {:?}", dead.world.steps().last());
+        if dead.results.is_some() {
+            assert!(stop > 60, "{what}: it did not die");
+            return;
+        }
+        drop((dead, first));
+        let second = process();
+        let before = log(&second);
+        let life = live(&second, TALK, None).await;
+        check(&reference, &second, &before, &life, &what);
+    }
+}
