@@ -1,8 +1,8 @@
 //! The actor: a step comes in, attempts are made, the outcome goes up.
 
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::DefaultHasher;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -336,7 +336,8 @@ impl LoopState {
             elapsed: flight.begun.elapsed(),
             has_next: flight.has_next(),
         };
-        let decision = retry::after(failed, random_unit(), &flight.step.retry);
+        let unit = jitter(myself, id, attempt, flight.begun.elapsed());
+        let decision = retry::after(failed, unit, &flight.step.retry);
         if decision == Decision::GiveUp {
             let error = flight.all_failed(error);
             self.flight = None;
@@ -372,8 +373,11 @@ impl LoopState {
     }
 }
 
-/// A number in `0.0..1.0` for the jitter. The keys of a new hasher are random; nothing here needs better.
-fn random_unit() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 11;
-    bits as f64 / (1u64 << 53) as f64
+/// A number in `0.0..1.0` for the jitter. What is hashed differs between any two that fail together: the nanoseconds that
+/// their attempts took, if nothing else. And it is no other random number, so that on a clock that a test moves a whole
+/// history happens again as it did.
+fn jitter(myself: &ActorRef<LoopMsg>, id: StepId, attempt: u32, spent: Duration) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (myself.get_name(), id, attempt, spent.as_nanos()).hash(&mut hasher);
+    (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64
 }

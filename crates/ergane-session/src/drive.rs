@@ -1,6 +1,6 @@
 //! Driving the open turn: the kernel says what must happen, this hands it to whoever does it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use ergane_core::{
@@ -53,7 +53,8 @@ pub(crate) struct Drive {
     /// How far the end of an interrupted turn has come, when tools still ran.
     grace: Option<Grace>,
     pub(crate) specs: Option<(TurnId, Specs)>,
-    pub(crate) tools: HashMap<CallId, Running>,
+    /// By call, in call order: what happens to several at once happens in that order.
+    pub(crate) tools: BTreeMap<CallId, Running>,
     /// The calls that may run and have not begun.
     passed: HashMap<CallId, Passed>,
     /// The calls that the callback is asked about.
@@ -172,7 +173,7 @@ impl Drive {
     /// Everything that was in flight for the turn is over.
     fn turn_over(&mut self) {
         self.drop_model_call();
-        for (_, running) in self.tools.drain() {
+        for (_, running) in std::mem::take(&mut self.tools) {
             running.kill();
         }
         self.drop_consultations();

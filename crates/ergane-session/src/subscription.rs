@@ -29,12 +29,20 @@ pub struct Subscription {
     snapshot: Snapshot,
     items: mpsc::Receiver<Item>,
     head: watch::Receiver<Seq>,
-    /// The last fact told.
+    /// The last fact of which the events are told or wait in `ready`.
     told: Seq,
     turn: Option<TurnId>,
     /// The turn of which pieces of an answer were told that is not a fact yet.
     shown: Option<TurnId>,
-    ready: VecDeque<(Option<TurnId>, SessionEvent)>,
+    ready: VecDeque<Ready>,
+}
+
+/// An event that waits to be told, with its turn, and the fact that it is of.
+#[derive(Debug)]
+struct Ready {
+    turn: Option<TurnId>,
+    event: SessionEvent,
+    fact: Option<Seq>,
 }
 
 impl Subscription {
@@ -52,9 +60,11 @@ impl Subscription {
         &self.snapshot
     }
 
-    /// The position of the last fact told: the cursor from which a later subscription goes on.
+    /// The position of the last fact of which everything was told: the cursor from which a later subscription goes on. A
+    /// fact may be several events; while some of them are still to come, a later subscription tells all of them.
     pub fn cursor(&self) -> Seq {
-        self.told
+        let waits = self.ready.iter().find_map(|ready| ready.fact);
+        waits.map_or(self.told, |fact| Seq(fact.0.saturating_sub(1)))
     }
 
     /// The next event; `None` when the session has ended for good (stopped, or quarantined) and everything was told.
@@ -72,8 +82,8 @@ impl Subscription {
         &mut self,
     ) -> Option<Result<(Option<TurnId>, SessionEvent), SessionError>> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(Ok(event));
+            if let Some(Ready { turn, event, .. }) = self.ready.pop_front() {
+                return Some(Ok((turn, event)));
             }
             let step = tokio::select! {
                 biased;
@@ -117,11 +127,16 @@ impl Subscription {
                     Live::StreamReset => self.shown = None,
                     _ => {}
                 }
-                self.ready.push_back((Some(turn), SessionEvent::of_live(live)));
+                self.live(Some(turn), SessionEvent::of_live(live));
             }
-            Item::Lagged(missed) => self.ready.push_back((self.turn, SessionEvent::Lagged { missed })),
+            Item::Lagged(missed) => self.live(self.turn, SessionEvent::Lagged { missed }),
         }
         Ok(())
+    }
+
+    /// Tells what is no fact.
+    fn live(&mut self, turn: Option<TurnId>, event: SessionEvent) {
+        self.ready.push_back(Ready { turn, event, fact: None });
     }
 
     fn tell(&mut self, fact: &Envelope) {
@@ -140,7 +155,8 @@ impl Subscription {
             (self.turn, self.shown) = (Some(*turn), None);
         }
         let turn = self.turn;
-        self.ready.extend(SessionEvent::of_fact(fact).into_iter().map(|event| (turn, event)));
+        let of = |event| Ready { turn, event, fact: Some(fact.seq) };
+        self.ready.extend(SessionEvent::of_fact(fact).into_iter().map(of));
         if matches!(fact.event, Event::TurnEnded { .. }) {
             self.turn = None;
         }
@@ -183,7 +199,7 @@ impl Subscription {
         // What its predecessor had shown of an answer died with it, whatever has become of the turn since. (If the
         // answer did become a fact, that is read now and says the same once more.)
         if let Some(turn) = self.shown.take() {
-            self.ready.push_back((Some(turn), SessionEvent::StreamReset));
+            self.live(Some(turn), SessionEvent::StreamReset);
         }
         Ok(true)
     }

@@ -6,6 +6,7 @@
 pub mod cassette;
 mod effects;
 mod error;
+mod faults;
 mod server;
 mod world;
 
@@ -13,5 +14,6 @@ pub use cassette::{Cassette, Pace, Recorder, Replay, ReplayOptions};
 pub use effects::{Done, EffectLog};
 pub use ergane_provider::{Scripted, ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
 pub use error::TestkitError;
+pub use faults::{FaultPlan, FaultyJournal, JournalFault, ProviderFault, Rates, ToolFault, Victim};
 pub use server::{Act, FaultServer, Gate, Received, Reply, gzip};
 pub use world::{Step, StopAt, World};

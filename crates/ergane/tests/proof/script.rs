@@ -60,11 +60,11 @@ fn model(request: &ModelRequest, interrupt: &Notify) -> ScriptedReply {
 }
 
 /// A tool of the script. It does what it does at once, all but `dig`, which never comes to its end.
-struct Hand {
-    name: &'static str,
-    effect: Effect,
-    effects: EffectLog,
-    interrupt: Arc<Notify>,
+pub(crate) struct Hand {
+    pub(crate) name: &'static str,
+    pub(crate) effect: Effect,
+    pub(crate) effects: EffectLog,
+    pub(crate) interrupt: Arc<Notify>,
 }
 
 impl Tool for Hand {
