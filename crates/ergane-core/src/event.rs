@@ -4,6 +4,8 @@
 //! turn do not grow with the history. An event may gain fields with a default; a change that an older reader would
 //! misread raises [`FORMAT_VERSION`].
 
+mod read;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -65,7 +67,7 @@ pub struct TurnTotals {
 }
 
 /// A fact.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
@@ -102,10 +104,10 @@ pub enum Event {
         /// The answer, its calls numbered.
         message: Arc<Message>,
         /// Tokens, when known.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,
         /// Cost, when known.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         cost: Option<MicroUsd>,
         /// How many attempts it took.
         attempts: u32,
@@ -117,7 +119,7 @@ pub enum Event {
         /// The fingerprint of its arguments: a decision holds for these and no others.
         arguments: Digest,
         /// What is to be decided.
-        #[serde(default, skip_serializing_if = "ApprovalCause::is_permission")]
+        #[serde(skip_serializing_if = "ApprovalCause::is_permission")]
         cause: ApprovalCause,
         /// Why somebody must decide.
         why: Text,
@@ -155,10 +157,10 @@ pub enum Event {
         /// The result for the model.
         result: Arc<ToolResult>,
         /// Whether permission was denied.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
         denied: bool,
         /// The result for people: a kind, and data.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         ui: Option<serde_json::Value>,
     },
     /// Somebody put in a word during the turn. It is said after the reply that did not see it.
@@ -207,10 +209,10 @@ pub enum Event {
         /// Why.
         finish: FinishReason,
         /// What went wrong, when something did.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<TurnError>,
         /// Of an interrupted answer, what had been shown.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         partial: Option<Text>,
         /// The totals.
         totals: TurnTotals,

@@ -25,6 +25,7 @@ mod message;
 mod reason;
 mod request;
 mod settings;
+mod tagged;
 mod usage;
 
 pub use approval::{ApprovalCause, Decided, Decision, PendingApproval};

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ids::{CallId, TurnId};
 use crate::reason::StopReason;
+use crate::tagged::{self, Tagged};
 
 /// Shared text.
 pub type Text = Arc<str>;
@@ -54,7 +55,7 @@ pub struct Origin {
 }
 
 /// A piece of a message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Part {
@@ -83,6 +84,31 @@ pub enum Part {
     },
     /// Something that only the provider of the message understands.
     Opaque(Opaque),
+}
+
+/// How a part is read (see `tagged.rs`): the compiler holds it against [`Part`], a test that no variant is missing.
+#[derive(Deserialize)]
+#[serde(remote = "Part", rename_all = "snake_case")]
+enum Variants {
+    Text { text: Text },
+    Image { mime: Text, source: ImageSource },
+    Reasoning(Reasoning),
+    ToolCall(ToolCall),
+    ToolResult(ToolResult),
+    Refusal { text: Text },
+    Opaque(Opaque),
+}
+
+impl Tagged for Part {
+    fn from_variants<'de, D: Deserializer<'de>>(variants: D) -> Result<Self, D::Error> {
+        Variants::deserialize(variants)
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        tagged::deserialize(deserializer)
+    }
 }
 
 /// Where the bytes of an image are.

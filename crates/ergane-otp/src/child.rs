@@ -1,7 +1,6 @@
 //! What a supervisor and a child's task (`child_task.rs`) say to each other: orders one way, reports the other.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -14,6 +13,7 @@ use crate::entry::{Claim, Entry};
 use crate::error::{ChildError, StartError};
 use crate::exit::ExitReason;
 use crate::lock::lock;
+use crate::pids::PidMap;
 use crate::promise::Promise;
 use crate::spec::Shutdown;
 
@@ -104,7 +104,7 @@ pub(crate) fn drop_torn(id: &str, torn: Torn) {
 }
 
 /// Ends of actors that a supervisor does not know yet: a child may end before its task has told of its start.
-pub(crate) type Early = HashMap<ActorId, (ExitReason, Torn)>;
+pub(crate) type Early = PidMap<(ExitReason, Torn)>;
 
 /// That a child is gone: awaited, its state dropped, its scope drained.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use crate::error::{ChildError, StartError};
 use crate::events;
 use crate::exit::ExitReason;
 use crate::names::Namespace;
+use crate::pids::PidMap;
 use crate::spec::ChildSpec;
 
 pub(crate) struct State {
@@ -25,7 +26,7 @@ pub(crate) struct State {
     name: Arc<str>,
     options: DynamicOptions,
     children: HashMap<Arc<str>, Record>,
-    by_pid: HashMap<ActorId, Arc<str>>,
+    by_pid: PidMap<Arc<str>>,
     early: Early,
     /// The restarts of all children, if they share a budget.
     shared: RestartWindow,
@@ -75,8 +76,8 @@ impl State {
             name,
             options,
             children: HashMap::new(),
-            by_pid: HashMap::new(),
-            early: Early::new(),
+            by_pid: PidMap::default(),
+            early: Early::default(),
             shared: RestartWindow::default(),
             starting: 0,
             quarantined: 0,

@@ -188,6 +188,7 @@ mod life;
 mod lock;
 mod monitor;
 mod names;
+mod pids;
 mod promise;
 mod scope;
 mod spec;

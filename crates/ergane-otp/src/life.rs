@@ -7,7 +7,6 @@
 //! A process-wide board finds the `Life` of an `ActorId`, because a caller holds an `ActorRef` and not a name. An entry
 //! is there from birth to the end; the board is not tied to a runtime.
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
 use ractor::ActorId;
@@ -15,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::exit::ExitReason;
 use crate::lock::lock;
+use crate::pids::PidMap;
 
 #[derive(Debug, Default)]
 pub(crate) struct Life {
@@ -81,7 +81,7 @@ impl Life {
     }
 }
 
-type Shard = Mutex<HashMap<ActorId, Arc<Life>>>;
+type Shard = Mutex<PidMap<Arc<Life>>>;
 
 const SHARDS: usize = 32;
 

@@ -3,10 +3,10 @@
 //! Nothing here waits. A child that is started or ended is in a phase of its own until its task reports, so the supervisor
 //! answers whatever its children do.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ractor::{ActorCell, ActorId, ActorRef};
+use ractor::{ActorCell, ActorRef};
 use tokio::time::Instant;
 
 use crate::budget::{Intensity, RestartWindow};
@@ -19,6 +19,7 @@ use crate::events;
 use crate::exit::ExitReason;
 use crate::life::Life;
 use crate::names::Namespace;
+use crate::pids::PidMap;
 use crate::spec::ChildSpec;
 use crate::supervisor::Strategy;
 use crate::supervisor_actor::{Arguments, SupervisorMsg};
@@ -31,7 +32,7 @@ pub(crate) struct State {
     intensity: Intensity,
     pub(crate) life: Arc<Life>,
     pub(crate) children: Vec<Child>,
-    pub(crate) by_pid: HashMap<ActorId, Arc<str>>,
+    pub(crate) by_pid: PidMap<Arc<str>>,
     pub(crate) early: Early,
     window: RestartWindow,
     epochs: u64,
@@ -101,8 +102,8 @@ impl State {
             intensity,
             life,
             children: Vec::with_capacity(specs.len()),
-            by_pid: HashMap::new(),
-            early: Early::new(),
+            by_pid: PidMap::default(),
+            early: Early::default(),
             window: RestartWindow::default(),
             epochs: 0,
             round: None,

@@ -328,7 +328,9 @@ impl State {
         };
         self.drive.launches += 1;
         // Its `pre_start` only keeps its arguments, so this await is over at once.
-        let (actor, join) = Actor::spawn_linked(Some(name), LoopActor, args, self.me.get_cell()).await?;
+        // Boxed: this large future, once a turn, would otherwise be part of the one that every message is moved in.
+        let start = Box::pin(Actor::spawn_linked(Some(name), LoopActor, args, self.me.get_cell()));
+        let (actor, join) = start.await?;
         self.scope.adopt(actor.get_cell(), join);
         self.drive.worker = Some(Worker { actor: actor.clone(), turn });
         Ok(actor)

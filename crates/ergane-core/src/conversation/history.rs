@@ -1,64 +1,79 @@
 //! A list of shared messages whose clone is cheap, because requests, views and subscribers hold one each.
 //!
-//! Messages sit in blocks behind `Arc`s: a clone copies one pointer a block, and a push copies at most one block (of
-//! pointers) when somebody still holds the old list.
+//! Messages sit in blocks behind `Arc`s, and all blocks that are full behind one more: a clone copies two pointers however
+//! long the list is. A push copies the pointers of the last block when somebody still holds the old list, and when that
+//! block is full, those of the blocks.
 
 use std::sync::Arc;
 
 use crate::message::Message;
 
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
+
+type Block = Vec<Arc<Message>>;
 
 /// A list of shared messages, cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    blocks: Vec<Arc<Vec<Arc<Message>>>>,
+    /// `None` as long as there is none, so that a short history costs little.
+    full: Option<Arc<Vec<Arc<Block>>>>,
+    /// The newest messages, at least one unless there is none at all.
+    last: Option<Arc<Block>>,
 }
 
 impl History {
     /// How many messages there are.
     pub fn len(&self) -> usize {
-        match self.blocks.split_last() {
-            Some((last, full)) => full.len() * BLOCK + last.len(),
-            None => 0,
-        }
+        self.full_blocks().len() * BLOCK + self.last_block().len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
+        self.last.is_none()
+    }
+
+    fn full_blocks(&self) -> &[Arc<Block>] {
+        self.full.as_ref().map_or(&[], |blocks| blocks.as_slice())
+    }
+
+    fn last_block(&self) -> &[Arc<Message>] {
+        self.last.as_ref().map_or(&[], |block| block.as_slice())
     }
 
     /// The messages, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
-        self.blocks.iter().flat_map(|block| block.iter())
+        self.iter_from(0)
     }
 
     /// The messages from position `start` (counted from 0) on.
     pub fn iter_from(&self, start: usize) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
-        let block = (start / BLOCK).min(self.blocks.len());
-        let skip = start.saturating_sub(block * BLOCK);
-        let rest = self.blocks.get(block..).unwrap_or_default();
-        rest.iter().enumerate().flat_map(move |(n, block)| {
-            let from = if n == 0 { skip.min(block.len()) } else { 0 };
-            block.get(from..).unwrap_or_default()
-        })
+        let blocks = self.full_blocks();
+        let at = (start / BLOCK).min(blocks.len());
+        let skip = start.saturating_sub(at * BLOCK);
+        let (first, full, last): (&[_], &[_], &[_]) =
+            match blocks.get(at..).and_then(|rest| rest.split_first()) {
+                Some((block, rest)) => (block.get(skip..).unwrap_or_default(), rest, self.last_block()),
+                None => (&[], &[], self.last_block().get(skip..).unwrap_or_default()),
+            };
+        first.iter().chain(full.iter().flat_map(|block| block.iter())).chain(last)
     }
 
     /// The newest message.
     pub fn last(&self) -> Option<&Arc<Message>> {
-        self.blocks.last()?.last()
+        self.last_block().last()
     }
 
     /// Adds a message.
     pub fn push(&mut self, message: Arc<Message>) {
-        match self.blocks.last_mut() {
+        match &mut self.last {
             Some(block) if block.len() < BLOCK => Arc::make_mut(block).push(message),
-            // Small at first: most sessions are short, and an idle one should cost little.
-            _ => {
+            last => {
+                // Small at first: most sessions are short, and an idle one should cost little.
                 let mut block = Vec::with_capacity(4);
                 block.push(message);
-                self.blocks.push(Arc::new(block));
+                if let Some(full) = last.replace(Arc::new(block)) {
+                    Arc::make_mut(self.full.get_or_insert_default()).push(full);
+                }
             }
         }
     }
@@ -74,7 +89,7 @@ impl History {
 
     /// Puts another message in the place of the newest.
     pub(crate) fn replace_last(&mut self, message: Arc<Message>) {
-        if let Some(last) = self.blocks.last_mut().and_then(|block| Arc::make_mut(block).last_mut()) {
+        if let Some(last) = self.last.as_mut().and_then(|block| Arc::make_mut(block).last_mut()) {
             *last = message;
         }
     }
@@ -100,7 +115,7 @@ mod tests {
     fn a_history_is_the_list_of_what_was_pushed_from_any_position() {
         let history: History = (0..200).map(message).collect();
         assert_eq!(history.len(), 200);
-        for start in [0, 1, 63, 64, 65, 128, 199, 200, 500] {
+        for start in [0, 1, 31, 32, 33, 63, 64, 65, 128, 191, 192, 199, 200, 500] {
             let seen: Vec<String> = history.iter_from(start).map(|m| m.text()).collect();
             let expected: Vec<String> = (start..200).map(|n| n.to_string()).collect();
             assert_eq!(seen, expected, "from {start}");

@@ -1,0 +1,102 @@
+//! How an event is read: the same fields once more, with what is assumed of those that are not there.
+//!
+//! They stand here a second time because serde can write a tag inside of a value, but not read it there without making a
+//! tree of the whole (see `tagged.rs`). The compiler holds each variant against its event; a test, that none is missing.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer};
+
+use super::*;
+use crate::tagged::{self, Tagged};
+
+#[derive(Deserialize)]
+#[serde(remote = "Event", rename_all = "snake_case")]
+enum Variants {
+    SessionStarted {
+        settings: Arc<Settings>,
+    },
+    SettingsChanged {
+        patch: SettingsPatch,
+    },
+    Queued {
+        send: SendId,
+        input: Vec<Part>,
+        hash: Digest,
+    },
+    TurnStarted {
+        send: SendId,
+    },
+    ModelReplied {
+        iteration: u32,
+        saw: Seq,
+        message: Arc<Message>,
+        #[serde(default)]
+        usage: Option<Usage>,
+        #[serde(default)]
+        cost: Option<MicroUsd>,
+        attempts: u32,
+    },
+    ApprovalRequested {
+        call: CallId,
+        arguments: Digest,
+        #[serde(default)]
+        cause: ApprovalCause,
+        why: Text,
+    },
+    ApprovalDecided {
+        call: CallId,
+        decision: Decision,
+        by: Text,
+    },
+    ToolStarted {
+        call: CallId,
+        effect: Effect,
+        key: Text,
+    },
+    ToolProcess {
+        call: CallId,
+        group: i32,
+        leader_started: u64,
+    },
+    ToolFinished {
+        result: Arc<ToolResult>,
+        #[serde(default)]
+        denied: bool,
+        #[serde(default)]
+        ui: Option<serde_json::Value>,
+    },
+    Steered {
+        send: SendId,
+        input: Vec<Part>,
+        hash: Digest,
+    },
+    InterruptRequested {
+        by: Text,
+        reason: Text,
+    },
+    Recovered {
+        cause: Text,
+    },
+    TurnEnded {
+        turn: TurnId,
+        finish: FinishReason,
+        #[serde(default)]
+        error: Option<TurnError>,
+        #[serde(default)]
+        partial: Option<Text>,
+        totals: TurnTotals,
+    },
+}
+
+impl Tagged for Event {
+    fn from_variants<'de, D: Deserializer<'de>>(variants: D) -> Result<Self, D::Error> {
+        Variants::deserialize(variants)
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        tagged::deserialize(deserializer)
+    }
+}
