@@ -161,6 +161,8 @@ pub(crate) enum SessionsCommand {
     Export(NameArg),
     /// Remove a session and its log, unless a running process owns it
     Delete(NameArg),
+    /// Let a session run again that failed too often in a running process, or whose log was mended
+    QuarantineLift(NameArg),
 }
 
 #[derive(Debug, Args)]
@@ -172,7 +174,7 @@ pub(crate) struct NameArg {
 /// What all commands that run a turn share. What is not given keeps what the session has stored.
 #[derive(Debug, Default, Args)]
 pub(crate) struct TurnFlags {
-    /// ollama, openai, scripted or one of the configuration [default: the session's; else the configured one, a reachable local Ollama, OPENAI_API_KEY, scripted]
+    /// ollama, openai, anthropic, scripted or one of the configuration [default: the session's; else the configured one, a reachable local Ollama, the first of ANTHROPIC_API_KEY and OPENAI_API_KEY that is set, scripted]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub(crate) provider: Option<String>,
     /// The model at the provider
@@ -296,13 +298,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_not_in_the_parser() {
-        for line in [
-            "sessions fork a b",
-            "sessions rewind a --to 1",
-            "sessions quarantine-lift a",
-            "run x --mode react",
-            "run x --key k",
-        ] {
+        for line in ["sessions fork a b", "sessions rewind a --to 1", "run x --mode react", "run x --key k"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

@@ -190,7 +190,11 @@ pub(crate) async fn follow(
             ended = &mut result => return ended,
             asked = interrupted => {
                 interrupting = None;
-                asked?; // the turn is on its way to its end
+                match asked {
+                    // The turn is on its way to its end, at once or when the disk can take it.
+                    Ok(()) | Err(SessionError::Parked { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
             () = passed(until) => return Err(too_late()),
         }
@@ -204,7 +208,7 @@ async fn interrupt(session: &Session) -> Result<(), SessionError> {
     Ok(())
 }
 
-async fn passed(until: Option<Instant>) {
+pub(crate) async fn passed(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,

@@ -62,6 +62,29 @@ impl Failure {
         Self::new("timeout", PROVIDER, message)
     }
 
+    /// What another process says of what it was asked.
+    #[cfg(unix)]
+    pub(crate) fn of_another(problem: &crate::socket::wire::Problem) -> Self {
+        let table = [
+            ("config", USAGE),
+            ("bad_request", USAGE),
+            ("busy", FAILED),
+            ("not_found", FAILED),
+            ("timeout", PROVIDER),
+            ("journal", JOURNAL),
+            ("journal_locked", JOURNAL),
+            ("protocol", FAILED),
+        ];
+        let known = table.iter().find(|(kind, _)| *kind == problem.kind);
+        let (kind, exit) = known.copied().unwrap_or(("internal", FAILED));
+        Self::new(kind, exit, problem.message.clone())
+    }
+
+    /// The session is another process's, which cannot be reached or does not answer.
+    pub(crate) fn owned(session: &SessionName, pid: u32, why: &str) -> Self {
+        Self::new("busy", FAILED, format!("session {session} is owned by the running process {pid}, {why}"))
+    }
+
     /// Somebody pressed Ctrl-C and no turn ended by it.
     pub(crate) fn interrupted() -> Self {
         Self { kind: None, message: "interrupted".to_owned(), exit: INTERRUPTED }

@@ -190,6 +190,14 @@ impl Screen {
         self.format
     }
 
+    /// Something happened in a turn of another process, in its own words.
+    #[cfg(unix)]
+    pub(crate) fn raw_event(&mut self, event: serde_json::Value) {
+        if self.format == Format::StreamJson {
+            self.stdout.json(&Line::of(event));
+        }
+    }
+
     /// Something happened in a turn.
     pub(crate) fn event(&mut self, event: &SessionEvent) {
         if self.format == Format::StreamJson {

@@ -10,9 +10,12 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ergane::core::{
-    CallId, Conversation, Decision, Envelope, Event, FORMAT_VERSION, PendingApproval, SessionName, Timestamp,
+    CallId, Conversation, Decision, Digest, Envelope, Event, FORMAT_VERSION, PendingApproval, SessionName,
+    Timestamp,
 };
-use ergane::journal::{Append, AppendError, Journal, JournalError};
+#[cfg(not(unix))]
+use ergane::journal::JournalError;
+use ergane::journal::{Append, AppendError, Journal};
 use serde_json::json;
 
 use super::inventory::Printed;
@@ -25,14 +28,65 @@ use crate::workshop::Place;
 /// By whom, in the log.
 const BY: &str = "user";
 
-pub(super) async fn run(args: ApproveArgs, place: Result<Place, Failure>) -> Result<Printed, Failure> {
-    let place = place?;
-    let work = move || approve(&args, &place);
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Failure::internal(error.to_string()))?
+/// What came of looking.
+enum Outcome {
+    Printed(Printed),
+    /// A living process owns the session, so it decides.
+    Elsewhere {
+        session: SessionName,
+        pid: u32,
+        call: CallId,
+        arguments: Digest,
+        decision: Decision,
+    },
 }
 
-fn approve(args: &ApproveArgs, place: &Place) -> Result<Printed, Failure> {
+pub(super) async fn run(args: ApproveArgs, place: Result<Place, Failure>) -> Result<Printed, Failure> {
+    let place = place?;
+    let at = place.clone();
+    let done = tokio::task::spawn_blocking(move || approve(&args, &at)).await;
+    match done.map_err(|error| Failure::internal(error.to_string()))?? {
+        Outcome::Printed(printed) => Ok(printed),
+        Outcome::Elsewhere { session, pid, call, arguments, decision } => {
+            there(&place, &session, pid, (call, arguments), decision).await
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn there(
+    place: &Place,
+    session: &SessionName,
+    pid: u32,
+    (call, arguments): (CallId, Digest),
+    decision: Decision,
+) -> Result<Printed, Failure> {
+    let Place::File(journal) = place else { return Err(nothing_waits(session)) };
+    let elsewhere = super::elsewhere::Elsewhere { journal, session, pid };
+    let ask = crate::socket::wire::Ask::Approve {
+        session: session.clone(),
+        call,
+        arguments,
+        decision: decision.clone(),
+    };
+    elsewhere.ask(ask).await?;
+    let mut printed = told(session, call, &decision)?;
+    printed.notes = vec![format!("process {pid}, which owns the session, goes on")];
+    Ok(printed)
+}
+
+#[cfg(not(unix))]
+async fn there(
+    _: &Place,
+    session: &SessionName,
+    pid: u32,
+    _: (CallId, Digest),
+    _: Decision,
+) -> Result<Printed, Failure> {
+    Err(JournalError::Busy { session: session.clone(), pid }.into())
+}
+
+fn approve(args: &ApproveArgs, place: &Place) -> Result<Outcome, Failure> {
     let call = args.call.as_deref().map(str::parse::<CallId>).transpose();
     let call = call.map_err(|error| Failure::config(error.to_string()))?;
     let found = Found::open(place, &args.session)?;
@@ -41,7 +95,7 @@ fn approve(args: &ApproveArgs, place: &Place) -> Result<Printed, Failure> {
     let decision = match (args.allow, args.deny) {
         (true, _) => Decision::Allow,
         (_, true) => Decision::deny(args.reason.as_deref().unwrap_or_default()),
-        _ => return list(&found.name, call, &pending),
+        _ => return list(&found.name, call, &pending).map(Outcome::Printed),
     };
     let call = match (call, pending.as_slice()) {
         (Some(call), _) => call,
@@ -52,14 +106,14 @@ fn approve(args: &ApproveArgs, place: &Place) -> Result<Printed, Failure> {
             return Err(Failure::config(format!("several calls wait: name one of {}", calls.join(", "))));
         }
     };
-    if !pending.iter().any(|pending| pending.call == call) {
-        return decided_before(&found.name, call, &decision, &log);
-    }
+    let Some(waits) = pending.iter().find(|pending| pending.call == call) else {
+        return decided_before(&found.name, call, &decision, &log).map(Outcome::Printed);
+    };
     if let Some(pid) = found.summary()?.owner_pid {
-        return Err(JournalError::Busy { session: found.name, pid }.into());
+        return Ok(Outcome::Elsewhere { session: found.name, pid, call, arguments: waits.digest, decision });
     }
     write(&found, call, &decision)?;
-    told(&found.name, call, &decision)
+    told(&found.name, call, &decision).map(Outcome::Printed)
 }
 
 fn pending(name: &SessionName, log: &[Envelope]) -> Result<Vec<PendingApproval>, Failure> {

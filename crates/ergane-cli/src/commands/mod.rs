@@ -5,6 +5,8 @@ mod ask;
 mod chat;
 mod completions;
 mod doctor;
+#[cfg(unix)]
+mod elsewhere;
 mod inventory;
 mod resume;
 mod send;

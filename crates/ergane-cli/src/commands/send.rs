@@ -1,8 +1,11 @@
 //! `send`: one turn on a durable session.
 
-use ergane::core::SessionName;
+use ergane::core::{SessionName, Text};
 use ergane::session::{Session, SessionError, TurnResult};
+use ergane::tools::Tools;
 
+#[cfg(unix)]
+use super::elsewhere::Elsewhere;
 use super::resume::{self, Pending};
 use super::{Home, Job, check_prompt, session_name};
 use crate::args::SendArgs;
@@ -31,9 +34,9 @@ pub(crate) async fn run(args: &SendArgs, home: Result<Home, Failure>, screen: Sc
         Ok(place) => send(args, &name, &place, &mut job, &mut turn).await,
         Err(failure) => Err(failure),
     };
-    let report = match &sent {
-        Ok(result) => Report::of_turn(result),
-        Err(failure) => Report { turn, ..Report::of_failure(Some(&name), failure, job.started.elapsed()) },
+    let report = match sent {
+        Ok(report) => report,
+        Err(failure) => Report { turn, ..Report::of_failure(Some(&name), &failure, job.started.elapsed()) },
     };
     job.screen.finish(&report);
     if job.screen.stdout.has_failed() { report.exit.max(FAILED) } else { report.exit }
@@ -53,19 +56,78 @@ async fn send(
     place: &Place,
     job: &mut Job<'_>,
     turn: &mut Option<u32>,
-) -> Result<TurnResult, Failure> {
+) -> Result<Report, Failure> {
     check_prompt(&args.prompt)?;
     if args.key.as_deref().is_some_and(|key| key.trim().is_empty()) {
         return Err(Failure::bad_request("--key is empty"));
     }
+    let mut key = args.key.clone();
+    // An owner that dies meanwhile leaves the turn to us, or to the next owner.
+    #[cfg(unix)]
+    while let Some(pid) = owner(place, name).await? {
+        let key = key.get_or_insert_with(new_key);
+        if let Some(report) = there(args, name, place, pid, key, job).await? {
+            return Ok(report);
+        }
+        job.screen.notes.say(&format!("process {pid} has ended; going on here"));
+    }
     let workshop = job.workshop(place).await?;
-    let answer = answer(args, name, job, &workshop, turn).await;
+    let answer = answer(args, key.as_deref(), name, job, &workshop, turn).await;
     workshop.close(job.shutdown()).await;
-    answer
+    answer.map(|result| Report::of_turn(&result))
+}
+
+/// The living process that owns the session, if there is one.
+#[cfg(unix)]
+async fn owner(place: &Place, name: &SessionName) -> Result<Option<u32>, Failure> {
+    let Place::File(journal) = place else { return Ok(None) };
+    let (place, journal, name) = (place.clone(), journal.clone(), name.clone());
+    let look = move || {
+        if !crate::socket::client::is_anybody_there(&journal) {
+            return Ok(None);
+        }
+        let Some(store) = place.look()? else { return Ok(None) };
+        Ok(ergane::journal::Journal::summary(&store, &name)?.and_then(|summary| summary.owner_pid))
+    };
+    let looked: Result<Option<u32>, Failure> =
+        tokio::task::spawn_blocking(look).await.map_err(|error| Failure::internal(error.to_string()))?;
+    looked
+}
+
+/// A key that nobody has: asked again, it is the same turn.
+#[cfg(unix)]
+fn new_key() -> String {
+    format!("send-{}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond())
+}
+
+/// Lets the owner run the turn.
+#[cfg(unix)]
+async fn there(
+    args: &SendArgs,
+    name: &SessionName,
+    place: &Place,
+    pid: u32,
+    key: &str,
+    job: &mut Job<'_>,
+) -> Result<Option<Report>, Failure> {
+    let Place::File(journal) = place else { return Ok(None) };
+    if args.flags.script.is_some() {
+        let why = format!("process {pid} owns session {name} and plays its own script: leave --script away");
+        return Err(Failure::config(why));
+    }
+    let known: Vec<Text> = Tools::all().into_iter().map(|tool| tool.name().into()).collect();
+    let mut patch = crate::settings::patch(&args.flags, &known)?;
+    if let Some(provider) = &args.flags.provider {
+        patch.provider = Some(provider.as_str().into());
+        patch.model = Some(patch.model.take().unwrap_or_default());
+    }
+    let elsewhere = Elsewhere { journal, session: name, pid };
+    elsewhere.send(&args.prompt, key, patch, job).await
 }
 
 async fn answer(
     args: &SendArgs,
+    key: Option<&str>,
     name: &SessionName,
     job: &mut Job<'_>,
     workshop: &Workshop,
@@ -83,7 +145,7 @@ async fn answer(
     let patch = job.patch(workshop, provider).await?;
     let session = job.start(workshop, name, patch).await?;
     let pending = stored.map(|stored| stored.pending).unwrap_or_default();
-    let ours = |pending: &Pending| args.key.as_deref().is_some_and(|key| *pending.send.0 == *key);
+    let ours = |pending: &Pending| key.is_some_and(|key| *pending.send.0 == *key);
     job.screen.show_answers(false);
     for pending in pending.iter().take_while(|pending| !ours(pending)) {
         let ended = resume::finish(pending, &session, job).await.map_err(Failure::leaving_it_open)?;
@@ -95,7 +157,7 @@ async fn answer(
     }
     job.screen.show_answers(true);
     let mut message = session.send_message(args.prompt.as_str());
-    if let Some(key) = &args.key {
+    if let Some(key) = key {
         message = message.key(key);
     }
     let until = job.until();

@@ -6,6 +6,7 @@ use ergane::core::{Conversation, Envelope, Event, Message, Part, Seq, SessionNam
 use ergane::journal::{Journal, JournalError, SessionSummary, Sqlite};
 use serde::Serialize;
 
+use super::inventory::Printed;
 use super::session_name;
 use crate::args::SessionsCommand;
 use crate::outcome::{FAILED, Failure, OK};
@@ -23,6 +24,12 @@ pub(crate) async fn run(
     json: bool,
     notes: Notes,
 ) -> u8 {
+    let command = match command {
+        Some(SessionsCommand::QuarantineLift(arg)) => {
+            return super::inventory::print(lift(arg.session, place), json, notes).await;
+        }
+        command => command,
+    };
     let work = move || {
         let mut stdout = Stdout::default();
         let done = place.and_then(|place| run_blocking(command, &place, json, &mut stdout));
@@ -57,6 +64,7 @@ fn run_blocking(
         SessionsCommand::Events(arg) => events(&Found::open(place, &arg.session)?, json, stdout),
         SessionsCommand::Export(arg) => export(&Found::open(place, &arg.session)?, json, stdout),
         SessionsCommand::Delete(arg) => delete(&Found::open(place, &arg.session)?, json, stdout),
+        SessionsCommand::QuarantineLift(_) => Err(Failure::internal("a quarantine is lifted elsewhere")),
     }
 }
 
@@ -357,4 +365,32 @@ fn delete(found: &Found, json: bool, stdout: &mut Stdout) -> Result<(), Failure>
         stdout.line(&format!("{}: deleted", found.name));
     }
     Ok(())
+}
+
+/// A quarantine is the running process's own: that one lifts it. For a session that nobody runs it is enough that its log
+/// can be read.
+async fn lift(name: String, place: Result<Place, Failure>) -> Result<Printed, Failure> {
+    let place = place?;
+    let at = place.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let found = Found::open(&at, &name)?;
+        let owner = found.summary()?.owner_pid;
+        if owner.is_none() {
+            found.conversation()?;
+        }
+        Ok::<_, Failure>((found.name, owner))
+    });
+    let (name, owner) = looked.await.map_err(|error| Failure::internal(error.to_string()))??;
+    #[cfg(unix)]
+    if let (Some(pid), Place::File(journal)) = (owner, &place) {
+        let elsewhere = super::elsewhere::Elsewhere { journal, session: &name, pid };
+        elsewhere.ask(crate::socket::wire::Ask::Lift { session: name.clone() }).await?;
+        let text = format!("{name}: process {pid} runs it\n");
+        return Printed::new(serde_json::json!({ "session": name, "lifted": true }), text);
+    }
+    if let Some(pid) = owner {
+        return Err(JournalError::Busy { session: name, pid }.into());
+    }
+    let text = format!("{name}: nothing to lift, no process runs it and its log is sound\n");
+    Printed::new(serde_json::json!({ "session": name, "lifted": false }), text)
 }

@@ -4,18 +4,23 @@ use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
-use ergane::provider::{Endpoint, Ollama, OpenAi, Provider, Scripted};
+use ergane::provider::{Anthropic, Endpoint, Ollama, OpenAi, Provider, Scripted};
 
 use crate::config::{Config, Key, ProviderConfig};
 use crate::outcome::Failure;
 
 pub(crate) const OLLAMA: &str = "ollama";
 pub(crate) const OPENAI: &str = "openai";
+pub(crate) const ANTHROPIC: &str = "anthropic";
 pub(crate) const SCRIPTED: &str = "scripted";
 
 /// The providers that are there without a word of configuration.
-pub(crate) const BUILTIN: [(&str, Kind); 3] =
-    [(OLLAMA, Kind::Ollama), (OPENAI, Kind::OpenAi), (SCRIPTED, Kind::Scripted)];
+pub(crate) const BUILTIN: [(&str, Kind); 4] = [
+    (OLLAMA, Kind::Ollama),
+    (OPENAI, Kind::OpenAi),
+    (ANTHROPIC, Kind::Anthropic),
+    (SCRIPTED, Kind::Scripted),
+];
 
 /// What a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +28,8 @@ pub(crate) enum Kind {
     Ollama,
     /// Chat Completions, of OpenAI and of all who are compatible.
     OpenAi,
+    /// The Messages API.
+    Anthropic,
     Scripted,
 }
 
@@ -51,6 +58,7 @@ impl Kind {
     pub(crate) fn usual_key(self) -> Option<&'static str> {
         match self {
             Self::OpenAi => Some("OPENAI_API_KEY"),
+            Self::Anthropic => Some("ANTHROPIC_API_KEY"),
             Self::Ollama | Self::Scripted => None,
         }
     }
@@ -61,6 +69,7 @@ impl Kind {
         let plain = match self {
             Self::Ollama => Ollama::default().with_endpoint(&endpoint),
             Self::OpenAi => OpenAi::default().with_endpoint(&endpoint),
+            Self::Anthropic => Anthropic::default().with_endpoint(&endpoint),
             Self::Scripted => return Ok(()), // refused for another reason
         };
         plain.map(drop).map_err(|error| error.to_string())
@@ -79,6 +88,7 @@ pub(crate) fn all(config: &Config, script: Option<&Path>) -> Result<Vec<Named>, 
             Kind::Ollama if name == OLLAMA => Arc::new(local_ollama(config)),
             Kind::Ollama => Arc::new(ollama(said, None)),
             Kind::OpenAi => Arc::new(openai(said)),
+            Kind::Anthropic => Arc::new(anthropic(said)),
             Kind::Scripted => Arc::new(scripted(script)?),
         };
         Ok((name, provider))
@@ -119,6 +129,11 @@ fn ollama(said: Option<&ProviderConfig>, url: Option<&str>) -> Ollama {
 fn openai(said: Option<&ProviderConfig>) -> OpenAi {
     let url = said.and_then(|said| said.base_url.as_deref());
     with_said!(url.map_or_else(OpenAi::default, OpenAi::new), said)
+}
+
+fn anthropic(said: Option<&ProviderConfig>) -> Anthropic {
+    let url = said.and_then(|said| said.base_url.as_deref());
+    with_said!(url.map_or_else(Anthropic::default, Anthropic::new), said)
 }
 
 /// The scripted provider: a file, or the built-in conversation.

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::place;
-use super::wire::{self, Ask, Problem, Process};
+use super::wire::{self, Ask, Heard, Problem, Process};
 
 /// So many are asked at once.
 const AT_ONCE: usize = 32;
@@ -90,5 +91,48 @@ async fn ask(socket: &Path, ask: Ask) -> io::Result<Option<Vec<u8>>> {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(None),
             _ => Err(error),
         },
+    }
+}
+
+/// Whether any process that runs on the journal may be there. Quick: most commands are alone.
+pub(crate) fn is_anybody_there(journal: &Path) -> bool {
+    look(journal).is_ok_and(|(_, sockets)| !sockets.is_empty())
+}
+
+/// A conversation with the process that owns a session.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    stream: BufReader<UnixStream>,
+}
+
+impl Owner {
+    /// Asks the process of that id; `None` when it is dead, or has no socket.
+    ///
+    /// # Errors
+    /// The folder beside the journal cannot be read, or the socket not be connected.
+    pub(crate) async fn ask(journal: &Path, pid: u32, ask: Ask) -> io::Result<Option<Self>> {
+        let journal = journal.to_owned();
+        let looked = tokio::task::spawn_blocking(move || look(&journal)).await;
+        let (_, sockets) = looked.map_err(io::Error::other)??;
+        for socket in sockets.into_iter().filter(|socket| place::pid_of(socket) == Some(pid)) {
+            if let Some(mut stream) = place::connect(&socket).await? {
+                stream.write_all(&wire::request(ask)).await?;
+                return Ok(Some(Self { stream: BufReader::new(stream) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What it says next; `None` when it has ended without a word. Not to be given up in the middle.
+    ///
+    /// # Errors
+    /// What it says is garbled.
+    pub(crate) async fn hear(&mut self) -> Result<Option<Heard>, Problem> {
+        let mut line = Vec::new();
+        match (&mut self.stream).take(LONGEST).read_until(b'\n', &mut line).await {
+            Ok(_) if line.ends_with(b"\n") => wire::parse_heard(&line).map(Some),
+            // It died in the middle of a word, or before one.
+            Ok(_) | Err(_) => Ok(None),
+        }
     }
 }

@@ -8,13 +8,14 @@
 //!
 //! # Rooms
 //!
-//! `wire` is what is said, `place` is where the sockets are, `server` listens, `client` asks, `snapshot` is the answer to
-//! the one thing that can be asked now. A further ask is a variant of [`wire::Ask`] and an arm in `server`.
+//! `wire` is what is said, `place` is where the sockets are, `server` listens, `client` asks, `snapshot` is a tree as an
+//! answer, `turn` runs one for another process. A further ask is a variant of [`wire::Ask`] and an arm in `server`.
 
 pub(crate) mod client;
 mod place;
 mod server;
 mod snapshot;
+mod turn;
 pub(crate) mod wire;
 
 pub(crate) use server::Server;

@@ -8,20 +8,22 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ergane::System;
+use ergane::core::{Durability, SessionName};
+use ergane::session::{Session, SessionError, Steered};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::wire::{self, Answer, Ask, Problem, Process};
-use super::{place, snapshot};
+use super::{place, snapshot, turn};
 
-/// So many are answered at once; more wait in the system's queue of connections.
-const AT_ONCE: usize = 16;
-/// For a whole conversation: the request, what it takes, and the answer.
+/// So many are answered at once; more wait in the system's queue of connections. Turns are waited for here too.
+const AT_ONCE: usize = 64;
+/// For a whole conversation: the request, what it takes, and the answer; of a turn, for the request alone.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Longer requests are refused.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 17 * 1024 * 1024;
 /// After a connection that could not be taken, for want of file descriptors perhaps.
 const PAUSE: Duration = Duration::from_millis(200);
 /// So many processes of one id on one journal.
@@ -122,17 +124,36 @@ struct Served {
 
 impl Served {
     async fn answer(&self, ask: Ask) -> Result<Answer, Problem> {
+        let session =
+            |name: SessionName| Session::new(self.system.context().clone(), name, Durability::Strict);
         match ask {
+            Ask::Approve { session: name, call, arguments, decision } => {
+                session(name).approve(call, decision).arguments(arguments).await.map_err(problem)?;
+                Ok(Answer::Done { done: "decided" })
+            }
+            Ask::Interrupt { session: name, reason } => {
+                let done = session(name).interrupt(reason).await.map_err(problem)?;
+                Ok(Answer::Done { done: if done { "interrupted" } else { "idle" } })
+            }
+            Ask::Steer { session: name, text } => {
+                let steered = session(name).steer(text.to_string()).await.map_err(problem)?;
+                Ok(Answer::Done { done: if steered == Steered::Entered { "entered" } else { "turn_over" } })
+            }
+            Ask::Lift { session: name } => {
+                session(name).start().await.map_err(problem)?;
+                Ok(Answer::Done { done: "lifted" })
+            }
+            Ask::Send { .. } => Err(Problem::new("internal", "a turn is answered elsewhere")),
             Ask::Tree => {
                 let tree = snapshot::take(&self.system, self.started).await;
                 let tree = tree.map_err(|error| Problem::new("internal", error.to_string()))?;
-                Ok(Answer::Tree(Process {
+                Ok(Answer::Tree(Box::new(Process {
                     pid: Some(std::process::id()),
                     journal: self.journal.to_string_lossy().into_owned(),
                     system: Some(self.system.name().to_owned()),
                     tree: Some(tree),
                     error: None,
-                }))
+                })))
             }
         }
     }
@@ -161,7 +182,13 @@ async fn serve(listener: UnixListener, served: Arc<Served>) {
 }
 
 async fn talk(stream: UnixStream, served: Arc<Served>) {
-    match timeout(DEADLINE, converse(stream, &served)).await {
+    let said = match timeout(DEADLINE, converse(stream, &served)).await {
+        Ok(Ok(None)) => return,
+        Ok(Ok(Some((stream, ask)))) => Ok(turn::run(stream, ask, &served.system).await),
+        Ok(Err(error)) => Ok(Err(error)),
+        Err(late) => Err(late),
+    };
+    match said {
         Ok(Ok(())) => {}
         // Whoever asked has gone away.
         Ok(Err(error)) => tracing::debug!(%error, "another process was not answered"),
@@ -169,21 +196,27 @@ async fn talk(stream: UnixStream, served: Arc<Served>) {
     }
 }
 
-async fn converse(mut stream: UnixStream, served: &Served) -> io::Result<()> {
+pub(super) fn problem(error: SessionError) -> Problem {
+    Problem::new(error.code(), error.to_string())
+}
+
+/// Answers, unless a turn was asked for, which takes as long as it takes.
+async fn converse(mut stream: UnixStream, served: &Served) -> io::Result<Option<(UnixStream, Ask)>> {
     let mut line = Vec::new();
     let limit = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_add(1);
     BufReader::new((&mut stream).take(limit)).read_until(b'\n', &mut line).await?;
     if line.is_empty() {
-        return Ok(()); // it only looked whether somebody is there
+        return Ok(None); // it only looked whether somebody is there
     }
     let answer = if line.len() > LONGEST {
         Err(Problem::new("bad_request", format!("the request is longer than {LONGEST} bytes")))
     } else {
         match wire::parse_request(&line) {
+            Ok(ask @ Ask::Send { .. }) => return Ok(Some((stream, ask))),
             Ok(ask) => served.answer(ask).await,
             Err(problem) => Err(problem),
         }
     };
     stream.write_all(&wire::answer(&answer)).await?;
-    stream.shutdown().await
+    stream.shutdown().await.map(|()| None)
 }

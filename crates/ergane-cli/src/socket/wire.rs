@@ -1,5 +1,6 @@
 //! What goes over the socket: one line of JSON there, one line back. Pure.
 
+use ergane::core::{CallId, Decision, Digest, SessionName, SettingsPatch, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,13 +13,64 @@ const VERSION: u32 = 1;
 pub(crate) enum Ask {
     /// The supervision tree.
     Tree,
+    /// A decision about a call that waits.
+    Approve {
+        session: SessionName,
+        call: CallId,
+        /// Of the arguments that were looked at.
+        arguments: Digest,
+        decision: Decision,
+    },
+    /// The end of the open turn.
+    Interrupt { session: SessionName, reason: Text },
+    /// A word into the open turn.
+    Steer { session: SessionName, text: Text },
+    /// A quarantine is to be lifted.
+    Lift { session: SessionName },
+    /// A turn. Answered by [`Answer::Accepted`], then by an [`Answer::Event`] for each event, then by [`Answer::Ended`].
+    Send {
+        session: SessionName,
+        input: Text,
+        key: Text,
+        #[serde(default)]
+        settings: Box<SettingsPatch>,
+    },
 }
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Answer {
-    Tree(Process),
+    Tree(Box<Process>),
+    /// It was done; what came of it in a word.
+    Done {
+        done: &'static str,
+    },
+    /// The turn is accepted: it will be run, whoever dies.
+    Accepted {
+        accepted: bool,
+    },
+    /// Something happened in the turn.
+    Event {
+        event: Value,
+    },
+    /// The turn has ended, or waits: the object of `--json`, the exit status, and what is told of waiting.
+    Ended {
+        report: Value,
+        exit: u8,
+        waiting: Option<String>,
+    },
+}
+
+/// What a client reads of [`Answer`], but for the tree.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Heard {
+    Failed { error: Problem },
+    Done { done: String },
+    Accepted { accepted: bool },
+    Event { event: Value },
+    Ended { report: Value, exit: u8, waiting: Option<String> },
 }
 
 /// A line of either direction.
@@ -108,6 +160,12 @@ pub(crate) fn answer(answer: &Result<Answer, Problem>) -> Vec<u8> {
     }
 }
 
+/// Reads an answer to another ask.
+pub(crate) fn parse_heard(line: &[u8]) -> Result<Heard, Problem> {
+    serde_json::from_slice(line)
+        .map_err(|error| Problem::new("protocol", format!("its answer is garbled: {error}")))
+}
+
 /// Reads an answer to [`Ask::Tree`].
 pub(crate) fn parse_process(line: &[u8]) -> Result<Process, Problem> {
     let garbled =
@@ -154,11 +212,38 @@ mod tests {
     fn what_is_written_is_read_back() {
         assert_eq!(request(Ask::Tree), b"{\"v\":1,\"ask\":\"tree\"}\n");
         assert_eq!(parse_request(&request(Ask::Tree)), Ok(Ask::Tree));
-        assert_eq!(parse_process(&answer(&Ok(Answer::Tree(process())))), Ok(process()));
+        assert_eq!(parse_process(&answer(&Ok(Answer::Tree(Box::new(process()))))), Ok(process()));
         let problem = Problem::new("internal", "m");
         assert_eq!(parse_process(&answer(&Err(problem.clone()))), Err(problem));
         assert_eq!(parse_process(b"{}").unwrap_err().kind, "protocol");
         assert_eq!(parse_process(b"").unwrap_err().kind, "protocol");
+    }
+
+    #[test]
+    fn asks_about_a_session_are_lines_too_and_their_answers_are_told_apart() {
+        let session = SessionName::new("a").unwrap();
+        for ask in [
+            Ask::Approve {
+                session: session.clone(),
+                call: "3.1".parse().unwrap(),
+                arguments: Digest::of(b"{}"),
+                decision: Decision::deny("no"),
+            },
+            Ask::Interrupt { session: session.clone(), reason: "r".into() },
+            Ask::Steer { session: session.clone(), text: "t".into() },
+            Ask::Lift { session: session.clone() },
+            Ask::Send { session, input: "hi".into(), key: "k".into(), settings: Box::default() },
+        ] {
+            assert_eq!(parse_request(&request(ask.clone())), Ok(ask));
+        }
+        let heard = |said: Result<Answer, Problem>| parse_heard(&answer(&said)).unwrap();
+        assert_eq!(heard(Ok(Answer::Done { done: "entered" })), Heard::Done { done: "entered".into() });
+        assert_eq!(heard(Ok(Answer::Accepted { accepted: true })), Heard::Accepted { accepted: true });
+        let ended = Answer::Ended { report: Value::Null, exit: 5, waiting: Some("w".into()) };
+        assert!(matches!(heard(Ok(ended)), Heard::Ended { exit: 5, .. }));
+        let problem = Problem::new("busy", "m");
+        assert_eq!(heard(Err(problem.clone())), Heard::Failed { error: problem });
+        assert_eq!(parse_heard(b"{}").unwrap_err().kind, "protocol");
     }
 
     #[test]

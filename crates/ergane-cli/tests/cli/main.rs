@@ -21,3 +21,5 @@ mod signals;
 mod terminal;
 #[cfg(unix)]
 mod top;
+#[cfg(target_os = "linux")]
+mod two_processes;

@@ -225,3 +225,26 @@ fn a_reachable_ollama_is_the_default_with_its_first_model() {
     let object = run(&args, false).expect(0).json();
     assert_eq!((&object["text"], &object["model"]), (&json!("two"), &json!("scripted")));
 }
+
+#[test]
+fn a_key_of_anthropic_in_the_environment_makes_that_the_default() {
+    let home = Home::new();
+    let run = |keys: &[&str]| {
+        let mut command = home.command(&[
+            "run",
+            "hi",
+            "--retries",
+            "0",
+            "--base-url",
+            "http://127.0.0.1:1",
+            "--model",
+            "m",
+            "--json",
+        ]);
+        command.envs(keys.iter().map(|key| (*key, "sk-some")));
+        finish(command).expect(3).json()
+    };
+    assert_eq!(run(&["OPENAI_API_KEY"])["provider"], "openai");
+    let object = run(&["OPENAI_API_KEY", "ANTHROPIC_API_KEY"]);
+    assert_eq!((&object["provider"], &object["error"]["kind"]), (&json!("anthropic"), &json!("transport")));
+}

@@ -204,7 +204,7 @@ pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
         let why = "no model was found, so a small built-in conversation answers";
         findings.push(
             Finding::new("provider scripted", Status::Warning, why).fix(
-                "start Ollama, export OPENAI_API_KEY=…, or configure a provider (docs/configuration.md)",
+                "start Ollama, export ANTHROPIC_API_KEY=… or OPENAI_API_KEY=…, or configure a provider (docs/configuration.md)",
             ),
         );
     }

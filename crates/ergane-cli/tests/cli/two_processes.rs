@@ -1,0 +1,186 @@
+//! Two processes on one journal: what is asked of a session that the other one owns is done by it.
+
+use std::io::{PipeWriter, Write};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+use serde_json::{Value, json};
+
+use crate::harness::{Home, Running, count_lines};
+use crate::terminal::{CTRL_D, Terminal};
+
+/// A chat that owns the session and waits for its next line.
+fn owner(home: &Home, args: &[&str]) -> (Running, PipeWriter) {
+    let mut command = home.command(&[&["chat", "a", "--json"], args].concat());
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    command.stdin(Stdio::from(reader));
+    let mut running = Running::of(command);
+    writer.write_all(b"first\n").unwrap();
+    running.wait_for(r#""turn":1"#);
+    (running, writer)
+}
+
+fn events(home: &Home) -> Vec<Value> {
+    let log = home.run(&["sessions", "events", "a", "--json"]).expect(0).json();
+    log["events"].as_array().unwrap().clone()
+}
+
+/// Of each kind one after the other, without gaps, and never an older incarnation after a newer one.
+#[track_caller]
+fn sound(events: &[Value]) {
+    let numbers: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
+    let epochs: Vec<u64> = events.iter().map(|event| event["epoch"].as_u64().unwrap()).collect();
+    assert!(epochs.is_sorted(), "{epochs:?}");
+}
+
+#[test]
+fn a_send_to_a_session_of_another_process_is_run_there_and_told_here() {
+    let home = Home::new();
+    let replies = ["one", "two", "three", "four"].map(|text| json!({"text": text}));
+    let script = home.script("s", &replies);
+    let (running, stdin) = owner(&home, &["--script", &script]);
+    // This one has no script: that the answer is the script's shows who gave it.
+    let output = home.run(&["send", "a", "second", "--json"]).expect(0);
+    let object = output.json();
+    assert_eq!(
+        (&object["text"], &object["turn"], &object["session"]),
+        (&json!("two"), &json!(2), &json!("a"))
+    );
+    assert!(output.stderr.contains(&format!("process {} owns session a", running.pid())), "{output:?}");
+    assert_eq!(home.run(&["send", "a", "third"]).expect(0).stdout, "three\n");
+    let keyed = ["send", "a", "fourth", "--key", "k", "--model", "m7", "--stream-json"];
+    let lines = home.run(&keyed).expect(0).lines();
+    let last = lines.last().unwrap();
+    assert_eq!(
+        (&last["type"], &last["text"], &last["model"]),
+        (&json!("result"), &json!("four"), &json!("m7"))
+    );
+    assert!(lines.iter().any(|line| line["type"] == "content" && line["v"] == 1), "{lines:#?}");
+    // The same key is the same turn; with another input it is refused.
+    assert_eq!(home.run(&keyed).expect(0).lines().last().unwrap()["turn"], 4);
+    let object = home.run(&["send", "a", "other", "--key", "k", "--json"]).expect(2).json();
+    assert_eq!(object["error"]["kind"], "bad_request");
+    drop(stdin);
+    running.output().expect(0);
+    sound(&events(&home));
+    assert_eq!(home.run(&["sessions", "--json"]).json()["sessions"][0]["turns"], 4);
+}
+
+#[test]
+fn ctrl_c_ends_a_turn_that_another_process_runs() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"text": "one"}), json!({"text": "half", "hang": true})]);
+    let (running, stdin) = owner(&home, &["--script", &script]);
+    let mut send = home.start(&["send", "a", "second", "--stream-json"]);
+    send.wait_for(r#""type":"content""#);
+    send.signal(Signal::INT);
+    let lines = send.output().expect(130).lines();
+    let last = lines.last().unwrap();
+    assert_eq!((&last["turn"], &last["finish_reason"]), (&json!(2), &json!("interrupted")));
+    drop(stdin);
+    running.output().expect(0);
+    sound(&events(&home));
+}
+
+#[test]
+fn a_turn_whose_owner_is_killed_is_finished_by_the_one_who_asked() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"text": "one"}), json!({"text": "half", "hang": true})]);
+    let (running, _stdin) = owner(&home, &["--script", &script]);
+    let mut send = home.start(&["send", "a", "second", "--stream-json"]);
+    send.wait_for(r#""type":"content""#);
+    running.kill();
+    let output = send.output().expect(0);
+    let last = output.lines().pop().unwrap();
+    assert_eq!(
+        (&last["turn"], &last["recovered"], &last["finish_reason"]),
+        (&json!(2), &json!(true), &json!("stop"))
+    );
+    assert!(output.stderr.contains("going on here"), "{output:?}");
+    let events = events(&home);
+    sound(&events);
+    let begun = events.iter().filter(|event| event["type"] == "turn_started").count();
+    assert_eq!(begun, 2, "nothing is done twice");
+}
+
+#[test]
+fn a_frozen_owner_keeps_its_session_and_thawed_it_goes_on() {
+    let home = Home::new();
+    let script = home.script("s", &["one", "two", "three"].map(|text| json!({"text": text})));
+    let (running, stdin) = owner(&home, &["--script", &script]);
+    running.signal(Signal::STOP);
+    let pid = Pid::from_raw(i32::try_from(running.pid()).unwrap()).unwrap();
+    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped(), "{status:?}");
+    let before = events(&home);
+    let output = home.run(&["send", "a", "second", "--key", "k", "--json"]).expect(1);
+    assert_eq!(output.json()["error"]["kind"], "busy");
+    assert!(
+        output.stderr.contains("did not answer") && output.stderr.contains(&pid.as_raw_pid().to_string()),
+        "{output:?}"
+    );
+    assert_eq!(events(&home), before, "one owner at any time: nobody else writes");
+    running.signal(Signal::CONT);
+    // What it was asked while it was frozen it does now, once: the key is the same.
+    let object = home.run(&["send", "a", "second", "--key", "k", "--json"]).expect(0).json();
+    assert_eq!((&object["text"], &object["turn"]), (&json!("two"), &json!(2)));
+    drop(stdin);
+    running.output().expect(0);
+    let events = events(&home);
+    sound(&events);
+    assert_eq!(events.iter().filter(|event| event["type"] == "turn_started").count(), 2);
+}
+
+#[test]
+fn a_call_that_waits_in_one_terminal_is_approved_from_another() {
+    let home = Home::new();
+    let call = json!({"name": "bash", "arguments": {"command": "echo ran >> effects"}});
+    let script = home.script("s", &[json!({"tool_calls": [call]}), json!({"text": "all done"})]);
+    let mut chat = Terminal::start(&home, &["chat", "a", "--script", &script], 80);
+    chat.wait_for("› ");
+    chat.type_in("go\r");
+    chat.wait_for("always?");
+    let list = home.run(&["approve", "a", "--json"]).expect(0).json();
+    let call = list["approvals"][0]["call"].as_str().unwrap();
+    let output = home.run(&["approve", "a", call, "--allow"]).expect(0);
+    assert!(output.stderr.contains("goes on"), "{output:?}");
+    chat.wait_for("all done");
+    chat.wait_for_times("› ", 2);
+    let object = home.run(&["approve", "a", call, "--deny", "--json"]).expect(2).json();
+    assert_eq!(object["error"]["kind"], "bad_request");
+    chat.type_in(CTRL_D);
+    assert_eq!(chat.end().0, Some(0));
+    assert_eq!(count_lines(&home.path("effects"), "ran"), 1);
+    sound(&events(&home));
+}
+
+#[test]
+fn a_send_whose_turn_waits_in_its_owner_says_how_to_decide() {
+    let home = Home::new();
+    let call = json!({"name": "bash", "arguments": {"command": "echo ran >> effects"}});
+    let script =
+        home.script("s", &[json!({"text": "one"}), json!({"tool_calls": [call]}), json!({"text": "done"})]);
+    let (running, stdin) = owner(&home, &["--script", &script]);
+    let output = home.run(&["send", "a", "second", "--key", "k", "--json"]).expect(5);
+    assert!(output.stderr.contains("ergane approve a"), "{output:?}");
+    home.run(&["approve", "a", "--allow"]).expect(0);
+    assert_eq!(home.run(&["send", "a", "second", "--key", "k"]).expect(0).stdout, "done\n");
+    assert_eq!(count_lines(&home.path("effects"), "ran"), 1);
+    drop(stdin);
+    running.output().expect(0);
+}
+
+#[test]
+fn a_quarantine_is_lifted_by_the_owner_and_else_there_is_none() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"text": "one"})]);
+    let (running, stdin) = owner(&home, &["--script", &script]);
+    let lifted = home.run(&["sessions", "quarantine-lift", "a", "--json"]).expect(0).json();
+    assert_eq!(lifted, json!({"session": "a", "lifted": true}));
+    drop(stdin);
+    running.output().expect(0);
+    let lifted = home.run(&["sessions", "quarantine-lift", "a", "--json"]).expect(0).json();
+    assert_eq!(lifted, json!({"session": "a", "lifted": false}));
+    home.run(&["sessions", "quarantine-lift", "b"]).expect(1);
+}
