@@ -196,6 +196,7 @@ fn path_text(krate: &syn::Path, last: &str) -> String {
 
 enum Parameter<'a> {
     Context { by_reference: bool, span: Span },
+    Extension { ty: &'a Type },
     Field { ident: &'a Ident, typed: &'a PatType },
 }
 
@@ -214,8 +215,17 @@ impl<'a> Parameter<'a> {
             Type::Reference(reference) => (reference.elem.as_ref(), true),
             other => (other, false),
         };
-        if is_context(inner) {
+        if is_named(inner, "ToolContext") {
             return Ok(Self::Context { by_reference, span: typed.span() });
+        }
+        if is_named(inner, "Extension") {
+            if by_reference {
+                return Err(Error::new(
+                    typed.ty.span(),
+                    "an extension is taken by value: `Extension<T>` instead of `&Extension<T>`",
+                ));
+            }
+            return Ok(Self::Extension { ty: inner });
         }
         if by_reference {
             return Err(Error::new(
@@ -236,13 +246,14 @@ impl<'a> Parameter<'a> {
     fn span(&self) -> Span {
         match self {
             Self::Context { span, .. } => *span,
+            Self::Extension { ty } => ty.span(),
             Self::Field { typed, .. } => typed.span(),
         }
     }
 
     fn field(&self) -> Option<TokenStream> {
         match self {
-            Self::Context { .. } => None,
+            Self::Context { .. } | Self::Extension { .. } => None,
             Self::Field { ident, typed } => {
                 let (attrs, ty) = (&typed.attrs, &typed.ty);
                 Some(quote!(#(#attrs)* #ident: #ty,))
@@ -252,6 +263,7 @@ impl<'a> Parameter<'a> {
 
     fn argument(&self) -> TokenStream {
         match self {
+            Self::Extension { ty } => quote_spanned!(ty.span()=> <#ty>::from_context(&__ctx)?),
             Self::Context { by_reference: true, .. } => quote!(&__ctx),
             Self::Context { by_reference: false, .. } => quote!(__ctx.clone()),
             Self::Field { ident, .. } => quote!(__arguments.#ident),
@@ -259,8 +271,9 @@ impl<'a> Parameter<'a> {
     }
 }
 
-fn is_context(ty: &Type) -> bool {
-    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "ToolContext"))
+/// Types are told by their names: a macro sees nothing else of them.
+fn is_named(ty: &Type, name: &str) -> bool {
+    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == name))
 }
 
 #[cfg(test)]
@@ -287,6 +300,7 @@ mod tests {
             ("/// D\n async fn f<T>(x: T) {}", "cannot be generic"),
             ("/// D\n async fn f(x: &str) {}", "`String` instead of `&str`"),
             ("/// D\n async fn f((a, b): (u8, u8)) {}", "plain name"),
+            ("/// D\n async fn f(a: &Extension<u8>) {}", "by value"),
             ("/// D\n async fn f(a: &ToolContext, b: ToolContext) {}", "once only"),
             ("async fn f() {}", "needs a doc comment"),
             ("///  \n async fn f() {}", "needs a doc comment"),

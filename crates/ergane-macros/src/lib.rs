@@ -42,8 +42,8 @@ use proc_macro::TokenStream;
 /// Makes a `Tool` of an async function; its name becomes a value that implements the trait.
 ///
 /// The doc comment is the description. Parameters are the arguments, with their doc comments as descriptions and
-/// `serde` or `schemars` attributes as on a field; an `Option` may be left out; `ctx: &ToolContext` may stand anywhere. The
-/// function returns anything that is `Into<ToolOutput>`, or a `Result` of that and an error that can be shown.
+/// `serde` or `schemars` attributes as on a field; an `Option` may be left out; `ctx: &ToolContext` may stand anywhere, and so may
+/// an `Extension<T>`, which the program fills and the model does not see. The function returns anything that is `Into<ToolOutput>`, or a `Result` of that and an error that can be shown.
 ///
 /// Attributes: `effect = "read" | "idempotent" | "write"` (default `"write"`), `reach = "files" | "network" | "anything"`
 /// (default `"anything"`), `timeout = "30s"`, `name = "…"`,

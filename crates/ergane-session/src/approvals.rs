@@ -13,7 +13,7 @@ use ergane_core::{
     ToolResult,
 };
 use ergane_otp::Promise;
-use ergane_tool::{Gate, Permission, PermissionRequest, Subject, Tool, gate};
+use ergane_tool::{Gate, Permission, PermissionRequest, Registered, gate};
 use ractor::ActorProcessingErr;
 use serde_json::{Map, Value};
 
@@ -32,13 +32,13 @@ const DECISION_LIMIT: usize = 1024 * 1024;
 
 /// A call that may run: the gate's word, kept until it begins.
 pub(crate) struct Passed {
-    pub(crate) tool: Arc<dyn Tool>,
+    pub(crate) tool: Registered,
     pub(crate) arguments: Map<String, Value>,
 }
 
 impl std::fmt::Debug for Passed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Passed").field("tool", &self.tool.name()).finish_non_exhaustive()
+        f.debug_struct("Passed").field("tool", &self.tool.spec.name).finish_non_exhaustive()
     }
 }
 
@@ -115,9 +115,9 @@ impl State {
     }
 
     /// Asks the callback, in a task: it may take long, hang or panic, and none of that is the session's.
-    fn consult(&mut self, id: CallId, tool: Arc<dyn Tool>, arguments: Map<String, Value>) {
+    fn consult(&mut self, id: CallId, tool: Registered, arguments: Map<String, Value>) {
         let Some(callback) = self.context.options().can_use_tool.clone() else { return };
-        let subject = Subject { tool: tool.name(), effect: tool.effect(), reach: tool.reach() };
+        let subject = tool.subject();
         let settings = self.facts.conversation().turn().map(|turn| turn.settings.clone());
         let cwd = settings.map(|settings| settings.cwd.clone()).unwrap_or_default();
         let request = PermissionRequest::new(self.name.clone(), id, subject, arguments.clone()).cwd(cwd);

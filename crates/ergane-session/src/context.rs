@@ -7,7 +7,7 @@ use ergane_core::{Durability, SessionName, Settings};
 use ergane_journal::JournalPort;
 use ergane_otp::{ChildSpec, DynamicSupervisorRef, Namespace, Restart};
 use ergane_provider::Providers;
-use ergane_tool::{CanUseTool, ToolRegistry};
+use ergane_tool::{CanUseTool, ContextFn, ToolRegistry};
 use tokio::sync::Semaphore;
 
 use crate::actor::{SessionActor, SessionArgs};
@@ -37,6 +37,8 @@ struct Shared {
 pub struct SessionOptions {
     /// Decides about calls that no list and no mode has decided. Default: none.
     pub can_use_tool: Option<CanUseTool>,
+    /// Makes what the program gives to its tools. Default: nothing.
+    pub extend: ContextFn,
 }
 
 impl SessionContext {
@@ -87,6 +89,11 @@ impl SessionContext {
     /// The registered tools.
     pub fn tools(&self) -> &ToolRegistry {
         &self.0.tools
+    }
+
+    /// What the program gives to its tools.
+    pub fn extend(&self) -> &ContextFn {
+        &self.0.options.extend
     }
 
     /// The supervisor of the sessions.

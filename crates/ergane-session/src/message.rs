@@ -10,6 +10,7 @@ use ergane_journal::{AppendError, JournalError, Position};
 use ergane_loop::LoopReport;
 use ergane_tool::{Permission, ProcessRecord, Progress, ToolOutcome};
 use ractor::RpcReplyPort;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::SessionError;
@@ -49,6 +50,8 @@ pub struct Send {
     pub id: SendId,
     /// What the user says.
     pub input: Vec<Part>,
+    /// What goes to the tools of its turn.
+    pub meta: Option<Arc<Value>>,
     /// What to do when the session is busy.
     pub when_busy: WhenBusy,
 }
@@ -58,6 +61,11 @@ impl Send {
     pub(crate) fn encoded(&self) -> Vec<u8> {
         // Parts always serialise: no map with other keys than strings, no float that JSON lacks.
         serde_json::to_vec(&self.input).unwrap_or_default()
+    }
+
+    /// How many bytes its `meta` has as it stands in an event.
+    pub(crate) fn meta_bytes(&self) -> usize {
+        self.meta.as_ref().and_then(|meta| serde_json::to_vec(meta).ok()).map_or(0, |encoded| encoded.len())
     }
 
     /// Whether every part of it is something that a user says: text or an image.

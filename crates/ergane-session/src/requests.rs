@@ -20,7 +20,10 @@ use crate::waiters::answer;
 pub const QUEUE_LIMIT: usize = 32;
 
 /// How many bytes an input may have as it stands in an event: the cap of one event, less room for what is around it.
-pub const INPUT_LIMIT: usize = MAX_EVENT_BYTES - 64 * 1024;
+pub const INPUT_LIMIT: usize = MAX_EVENT_BYTES - 128 * 1024;
+
+/// How many bytes of JSON a send may give to the tools of its turn.
+const META_LIMIT: usize = 64 * 1024;
 
 /// How many bytes a key may have.
 const KEY_LIMIT: usize = 1024;
@@ -176,8 +179,8 @@ impl State {
         if let Some(refusal) = refusal {
             return Ok(Err(refusal));
         }
-        let (id, input) = (send.id.clone(), send.input.clone());
-        self.facts.record(Event::Queued { send: id, input, hash })?;
+        let (id, input, meta) = (send.id.clone(), send.input.clone(), send.meta.clone());
+        self.facts.record(Event::Queued { send: id, input, hash, meta })?;
         Ok(Ok(()))
     }
 
@@ -189,6 +192,8 @@ impl State {
             Some(SessionError::NotSpeech)
         } else if size > INPUT_LIMIT {
             Some(SessionError::InputTooLarge { bytes: size, limit: INPUT_LIMIT })
+        } else if send.meta_bytes() > META_LIMIT {
+            Some(SessionError::InputTooLarge { bytes: send.meta_bytes(), limit: META_LIMIT })
         } else {
             let bytes = send.id.0.len();
             (bytes > KEY_LIMIT).then_some(SessionError::InputTooLarge { bytes, limit: KEY_LIMIT })

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{Part, SendId, TurnId};
+use serde_json::Value;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -33,7 +35,11 @@ pub struct SendMessage {
 
 impl SendMessage {
     pub(crate) fn new(session: Session, id: SendId, input: Vec<Part>) -> Self {
-        Self { session, send: Sent { id, input, when_busy: WhenBusy::default() }, deadline: FOREVER }
+        Self {
+            session,
+            send: Sent { id, input, meta: None, when_busy: WhenBusy::default() },
+            deadline: FOREVER,
+        }
     }
 
     /// Gives up waiting after `deadline` with [`SessionError::Deadline`]; the turn goes on, and
@@ -47,6 +53,15 @@ impl SendMessage {
     /// after a crash; with another input it is [`SessionError::KeyReused`]. Default: a new one.
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.send.id = SendId::from(key.as_ref());
+        self
+    }
+
+    /// What the tools of this turn are to know, such as who asks: JSON that is kept in the journal with the send, given to
+    /// the system's `context` function and to [`ToolContext::meta`](ergane_tool::ToolContext::meta), and never shown to
+    /// the model. At most 64 KiB. No place for secrets: a journal is a file. Of sends with one key the first one's
+    /// holds. Default: none.
+    pub fn meta(mut self, meta: impl Into<Value>) -> Self {
+        self.send.meta = Some(meta.into()).filter(|meta| !meta.is_null()).map(Arc::new);
         self
     }
 

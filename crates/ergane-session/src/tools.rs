@@ -10,8 +10,8 @@ use ergane_core::{
 };
 use ergane_otp::Promise;
 use ergane_tool::{
-    ContextParts, ProcessSink, Progress, ProgressSink, Tool, ToolActor, ToolContext, ToolHandle, ToolOutcome,
-    ToolRun, kill_left_behind,
+    ContextParts, ProcessSink, Progress, ProgressSink, Registered, ToolActor, ToolContext, ToolHandle,
+    ToolOutcome, ToolRun, kill_left_behind,
 };
 use ractor::{ActorProcessingErr, SpawnErr};
 use serde_json::{Map, Value};
@@ -49,7 +49,7 @@ pub(crate) enum Running {
 pub(crate) struct Start {
     after: Seq,
     call: ToolCall,
-    tool: Arc<dyn Tool>,
+    tool: Registered,
     arguments: Map<String, Value>,
 }
 
@@ -146,7 +146,7 @@ impl State {
         let batch: Vec<(CallId, (Effect, CallState))> = turn
             .batch()
             .map(|(call, done)| {
-                let effect = self.context.tools().get(&call.name).map_or(Effect::Read, |tool| tool.effect());
+                let effect = self.context.tools().get(&call.name).map_or(Effect::Read, |tool| tool.effect);
                 (call.id, (effect, state(call.id, done)))
             })
             .collect();
@@ -179,10 +179,9 @@ impl State {
         };
         // Only what has passed the gate begins.
         let Some(Passed { tool, arguments }) = self.drive.take_passed(open.call.id) else { return Ok(()) };
-        let effect = tool.effect();
-        if starts && effect.needs_start_fact() {
+        if starts && tool.effect.needs_start_fact() {
             let key = open.call.id.idempotency_key(&self.name);
-            self.facts.record(Event::ToolStarted { call: open.call.id, effect, key })?;
+            self.facts.record(Event::ToolStarted { call: open.call.id, effect: tool.effect, key })?;
         }
         let start = Start { after: self.facts.accepted(), call: open.call.clone(), tool, arguments };
         self.drive.tools.insert(open.call.id, Running::Waiting(Box::new(start)));
@@ -212,10 +211,12 @@ impl State {
         let Start { call, tool, arguments, .. } = start;
         let id = call.id;
         let name = format!("{}#tool/{id}", self.full_name);
-        let settings = self.facts.conversation().turn().map(|turn| turn.settings.clone());
         let mut parts = ContextParts::new(self.name.clone(), id, PathBuf::new());
+        parts.extend = self.context.extend().clone();
         let mut limit = Duration::from_secs(60);
-        if let Some(settings) = settings {
+        if let Some(turn) = self.facts.conversation().turn() {
+            let settings = &turn.settings;
+            parts.meta.clone_from(&turn.meta);
             parts.cwd = PathBuf::from(&*settings.cwd);
             parts.extra_roots = settings.roots.iter().map(|root| PathBuf::from(&**root)).collect();
             parts.permissions = settings.permissions.clone();
@@ -227,8 +228,9 @@ impl State {
         parts.processes = ProcessSink::new(move |record| tell(&me, Internal::ToolProcess(record)));
         let me = self.me.clone();
         let report = Promise::new(move |outcome| tell(&me, Internal::ToolDone(id, outcome)));
-        let timeout = tool.timeout().unwrap_or(limit);
-        let run = ToolRun { call, tool, arguments, context: ToolContext::new(parts), timeout, report };
+        let timeout = tool.timeout.unwrap_or(limit);
+        let run =
+            ToolRun { call, tool: tool.tool, arguments, context: ToolContext::new(parts), timeout, report };
         ToolActor::spawn(name, run, self.me.get_cell(), &self.scope)
     }
 

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ergane_core::{CallId, Permissions, SessionName, Text, TurnId};
 use ergane_otp::{Promise, Scope};
+use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use crate::error::ToolError;
+use crate::extensions::{ContextFn, Extensions};
 use crate::process::ProcessGroup;
 use crate::progress::{ProgressSender, ProgressSink};
 
@@ -92,6 +94,10 @@ pub struct ContextParts {
     pub extra_roots: Vec<PathBuf>,
     /// The permissions in force. Default: the library's.
     pub permissions: Permissions,
+    /// What was given with the send whose turn this is. Default: nothing.
+    pub meta: Option<Arc<Value>>,
+    /// Makes what the program gives to its tools. Default: nothing.
+    pub extend: ContextFn,
     /// Where progress goes. Default: nowhere.
     pub progress: ProgressSink,
     /// Who makes process groups durable. Default: nobody ([`ProcessSink::unrecorded`]).
@@ -107,6 +113,8 @@ impl ContextParts {
             cwd: cwd.into(),
             extra_roots: Vec::new(),
             permissions: Permissions::default(),
+            meta: None,
+            extend: ContextFn::default(),
             progress: ProgressSink::none(),
             processes: ProcessSink::unrecorded(),
         }
@@ -126,6 +134,9 @@ struct Shared {
     key: Text,
     roots: Vec<PathBuf>,
     permissions: Permissions,
+    meta: Option<Arc<Value>>,
+    extend: ContextFn,
+    extensions: OnceLock<Extensions>,
     cancel: CancelToken,
     progress: ProgressSender,
     processes: ProcessSink,
@@ -142,6 +153,9 @@ impl ToolContext {
             call: parts.call,
             roots,
             permissions: parts.permissions,
+            meta: parts.meta,
+            extend: parts.extend,
+            extensions: OnceLock::new(),
             cancel: CancelToken::default(),
             progress: ProgressSender::new(parts.call, parts.progress),
             processes: parts.processes,
@@ -194,6 +208,35 @@ impl ToolContext {
     /// The permissions in force.
     pub fn permissions(&self) -> &Permissions {
         &self.shared.permissions
+    }
+
+    /// The JSON that the program gave with the send whose turn this is; `Null` when it gave none.
+    pub fn meta(&self) -> &Value {
+        const NOTHING: &Value = &Value::Null;
+        self.shared.meta.as_deref().unwrap_or(NOTHING)
+    }
+
+    /// What the program gives to its tools, of this type: a tenant, who asks, a pool of connections. `None` when it gives
+    /// none. It is made by the system's `context` function when a call first asks for any, once a call.
+    ///
+    /// ```
+    /// use ergane_tool::{ContextFn, ContextParts, Extensions, ToolContext};
+    ///
+    /// struct Tenant(String);
+    ///
+    /// let mut parts = ContextParts::for_test("/tmp");
+    /// parts.extend = ContextFn::new(|_session, _meta| Extensions::new().with(Tenant("acme".to_owned())));
+    /// let ctx = ToolContext::new(parts);
+    /// assert_eq!(ctx.extension::<Tenant>().map(|tenant| tenant.0.as_str()), Some("acme"));
+    /// assert!(ctx.extension::<u8>().is_none());
+    /// ```
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.extensions().get::<T>()
+    }
+
+    pub(crate) fn extensions(&self) -> &Extensions {
+        let Shared { extensions, extend, session, .. } = &*self.shared;
+        extensions.get_or_init(|| extend.make(session, self.meta()))
     }
 
     /// Whether the call was interrupted. A long loop on a blocking thread should ask.

@@ -1,14 +1,11 @@
 //! Whether a call the model made is run, as a function of what there is.
 
-use std::sync::Arc;
-
-use ergane_core::{Effect, Permissions, Text, ToolCall};
+use ergane_core::{Permissions, Text, ToolCall};
 use serde_json::{Map, Value};
 
 use crate::nearest::nearest;
-use crate::permissions::{Reach, Subject, Verdict, decide};
-use crate::registry::ToolRegistry;
-use crate::tool::Tool;
+use crate::permissions::{Verdict, decide};
+use crate::registry::{Registered, ToolRegistry};
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -16,23 +13,21 @@ pub enum Gate {
     /// It is run.
     Run {
         /// By this tool.
-        tool: Arc<dyn Tool>,
-        /// What that does to the world.
-        effect: Effect,
+        tool: Registered,
         /// With these arguments.
         arguments: Map<String, Value>,
     },
     /// It is run if the system's callback allows it: see [`CanUseTool`](crate::CanUseTool).
     Consult {
         /// By this tool.
-        tool: Arc<dyn Tool>,
+        tool: Registered,
         /// With these arguments.
         arguments: Map<String, Value>,
     },
     /// It is run if somebody approves it.
     Ask {
         /// By this tool.
-        tool: Arc<dyn Tool>,
+        tool: Registered,
         /// With these arguments.
         arguments: Map<String, Value>,
         /// Why somebody must be asked.
@@ -62,7 +57,7 @@ pub fn gate(
     }
     let is_offered =
         |name: &str| offered.is_none_or(|names| names.iter().any(|offered| offered.as_ref() == name));
-    let Some(tool) = registry.get(&call.name).filter(|tool| is_offered(tool.name())) else {
+    let Some(tool) = registry.get(&call.name).filter(|tool| is_offered(&tool.spec.name)) else {
         let names: Vec<&str> = registry.names().map(AsRef::as_ref).filter(|name| is_offered(name)).collect();
         return refuse(unknown(&call.name, &names));
     };
@@ -70,11 +65,10 @@ pub fn gate(
         Ok(arguments) => arguments,
         Err(error) => return refuse(error.to_string()),
     };
-    let (effect, reach): (_, Reach) = (tool.effect(), tool.reach());
-    match decide(permissions, Subject { tool: tool.name(), effect, reach }, consults) {
-        Verdict::Allow => Gate::Run { tool, effect, arguments },
-        Verdict::Consult => Gate::Consult { tool, arguments },
-        Verdict::Ask { why } => Gate::Ask { tool, arguments, why },
+    match decide(permissions, tool.subject(), consults) {
+        Verdict::Allow => Gate::Run { tool: tool.clone(), arguments },
+        Verdict::Consult => Gate::Consult { tool: tool.clone(), arguments },
+        Verdict::Ask { why } => Gate::Ask { tool: tool.clone(), arguments, why },
         Verdict::Deny { reason } => Gate::Refuse { reason, denied: true },
     }
 }

@@ -38,6 +38,7 @@ mod actor;
 mod arguments;
 mod context;
 mod error;
+mod extensions;
 mod gate;
 mod nearest;
 mod outcome;
@@ -54,6 +55,7 @@ pub use ergane_core::{Effect, ImageSource, Part};
 /// Makes a [`Tool`] of an async function; see the crate's own documentation for every attribute.
 pub use ergane_macros::tool;
 pub use error::{RegistryError, ToolError};
+pub use extensions::{ContextFn, Extension, Extensions};
 pub use gate::{Gate, gate};
 pub use nearest::nearest;
 pub use outcome::{MAX_TEXT, ToolOutcome};
@@ -63,7 +65,7 @@ pub use process::{
     GROUP_VARIABLE, GroupEnd, ProcessGroup, group_identity, kill_left_behind, process_started,
 };
 pub use progress::{Progress, ProgressSink};
-pub use registry::ToolRegistry;
+pub use registry::{Registered, ToolRegistry};
 pub use tool::{Tool, ToolFuture};
 
 /// What the code that `#[tool]` generates refers to; no part of the public interface.

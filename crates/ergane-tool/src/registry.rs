@@ -1,16 +1,19 @@
 //! The tools of a system, by name, and what models are told of them.
 //!
-//! Schemas are made once, when a tool is registered, and a set of tools is encoded once for all requests that offer it:
+//! A tool's own code says what it is once, when it is registered: no session ever waits for it, and a model is told the same
+//! at every turn. And a set of tools is encoded once for all requests that offer it:
 //! a request must not pay for its tools again at every turn, and providers cache prompts that begin alike.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use ergane_core::{Text, ToolSpec};
+use ergane_core::{Effect, Text, ToolSpec};
 use serde_json::Value;
 
 use crate::error::RegistryError;
+use crate::permissions::{Reach, Subject};
 use crate::tool::Tool;
 
 /// Sets of offered tools that are kept encoded; past it the cache starts anew.
@@ -28,9 +31,38 @@ struct Inner {
     sets: Mutex<HashMap<Vec<Text>, Arc<[ToolSpec]>>>,
 }
 
-struct Registered {
-    tool: Arc<dyn Tool>,
-    spec: ToolSpec,
+/// A registered tool, and what it said of itself then. Whoever decides about calls decides by this: the tool's own code
+/// runs when it is registered and when it is called, and nowhere else.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Registered {
+    /// The tool.
+    pub tool: Arc<dyn Tool>,
+    /// What models are told of it.
+    pub spec: ToolSpec,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// What it gets its hands on.
+    pub reach: Reach,
+    /// How long a call may take, if it has a limit of its own.
+    pub timeout: Option<Duration>,
+}
+
+impl Registered {
+    /// What is known of it when a call of it is judged.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject { tool: &self.spec.name, effect: self.effect, reach: self.reach }
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered")
+            .field("name", &self.spec.name)
+            .field("effect", &self.effect)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ToolRegistry {
@@ -57,16 +89,16 @@ impl ToolRegistry {
             if by_name.insert(spec.name.clone(), registered.len()).is_some() {
                 return Err(RegistryError::Duplicate { name: spec.name.to_string() });
             }
-            registered.push(Registered { tool, spec });
+            let (effect, reach, timeout) = (tool.effect(), tool.reach(), tool.timeout());
+            registered.push(Registered { tool, spec, effect, reach, timeout });
         }
         let all = registered.iter().map(|entry| entry.spec.clone()).collect();
         Ok(Self(Arc::new(Inner { tools: registered, by_name, all, sets: Mutex::default() })))
     }
 
     /// The tool of that name.
-    pub fn get(&self, name: &str) -> Option<Arc<dyn Tool>> {
-        let index = *self.0.by_name.get(name)?;
-        self.0.tools.get(index).map(|entry| entry.tool.clone())
+    pub fn get(&self, name: &str) -> Option<&Registered> {
+        self.0.tools.get(*self.0.by_name.get(name)?)
     }
 
     /// The names, in the order of registration.

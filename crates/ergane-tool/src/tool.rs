@@ -19,6 +19,8 @@ pub type ToolFuture = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>>
 /// Something a model may ask for. [`#[tool]`](macro@crate::tool) writes this for an async function; write it by hand when
 /// name or schema are only known at run time.
 ///
+/// All but [`call`](Tool::call) is asked once, when the tool is registered; later answers would not be heard.
+///
 /// The body may panic, hang or be dropped at any await: the tool actor handles each. What it starts outside of its
 /// future (a process, a thread) it must end when that is dropped, best by a [`ProcessGroup`](crate::ProcessGroup) or a
 /// guard with a `Drop`.
@@ -49,7 +51,7 @@ pub trait Tool: Send + Sync + 'static {
     /// What it does and when to use it, for the model.
     fn description(&self) -> &str;
 
-    /// The JSON Schema of its arguments: an object with `"type": "object"`. Asked once, when it is registered.
+    /// The JSON Schema of its arguments: an object with `"type": "object"`.
     fn parameters(&self) -> Value;
 
     /// What it does to the world.

@@ -4,7 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use ergane_tool::{Effect, Json, Tool, ToolContext, ToolError, ToolOutput, tool};
+use ergane_tool::{
+    ContextFn, ContextParts, Effect, Extension, Extensions, Json, Tool, ToolContext, ToolError, ToolOutput,
+    tool,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -70,6 +73,12 @@ impl fmt::Display for Broken {
 #[tool(crate = "ergane_tool")]
 async fn give_up(ctx: ToolContext) -> Result<ToolOutput, ToolError> {
     if ctx.is_cancelled() { Err(ToolError::Cancelled) } else { Ok(ToolOutput::error("half").with_ui("k", 1)) }
+}
+
+/// Who asks.
+#[tool(crate = "ergane_tool")]
+async fn who(name: Extension<String>, greeting: String, age: Extension<u8>) -> String {
+    format!("{greeting} {}, {}", *name, *age)
 }
 
 async fn call(tool: &dyn Tool, arguments: Value) -> Result<ToolOutput, ToolError> {
@@ -160,4 +169,20 @@ fn a_tool_may_be_made_within_a_function() {
         "here"
     }
     assert_eq!(local.name(), "local");
+}
+
+#[tokio::test]
+async fn what_the_program_gives_is_a_parameter_that_the_model_does_not_see() {
+    let properties = who.parameters()["properties"].as_object().unwrap().clone();
+    assert_eq!(properties.keys().collect::<Vec<_>>(), ["greeting"]);
+    let call = async |given: Extensions| {
+        let mut parts = ContextParts::for_test("/");
+        parts.extend = ContextFn::new(move |_, _| given.clone());
+        let Value::Object(arguments) = json!({ "greeting": "Hi" }) else { unreachable!() };
+        who.call(ToolContext::new(parts), arguments).await
+    };
+    let given = Extensions::new().with("Ann".to_owned()).with(7_u8).with("Bo".to_owned());
+    assert_eq!(call(given).await.unwrap(), ToolOutput::text("Hi Bo, 7"));
+    let error = call(Extensions::new().with("Ann".to_owned())).await.unwrap_err();
+    assert!(error.to_string().starts_with("this tool needs a u8 from the program"), "{error}");
 }

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ergane_tool::{ContextParts, ProcessSink, ProgressSink, ToolContext};
+use ergane_tool::{ContextFn, ContextParts, Extensions, ProcessSink, ProgressSink, ToolContext};
 
 #[test]
 fn a_context_says_whose_call_it_is_and_where() {
@@ -14,6 +14,27 @@ fn a_context_says_whose_call_it_is_and_where() {
     assert_eq!(ctx.idempotency_key(), "test#1.1");
     assert_eq!(ctx.cwd().to_str(), Some("/a"));
     assert_eq!(ctx.roots().iter().map(|root| root.to_str().unwrap()).collect::<Vec<_>>(), ["/a", "/b"]);
+}
+
+#[test]
+fn what_the_program_gives_is_made_once_a_call_and_only_when_it_is_asked_for() {
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let made_too = made.clone();
+    let mut parts = ContextParts::for_test("/");
+    parts.meta = Some(Arc::new(serde_json::json!({ "tenant": "acme" })));
+    parts.extend = ContextFn::new(move |session, meta| {
+        made_too.lock().unwrap().push(format!("{session} {meta}"));
+        Extensions::new().with_shared(Arc::new(vec![1, 2]))
+    });
+    let ctx = ToolContext::new(parts);
+    assert_eq!(ctx.meta()["tenant"], "acme");
+    assert!(made.lock().unwrap().is_empty());
+    assert_eq!(ctx.clone().extension::<Vec<i32>>(), Some(&vec![1, 2]));
+    assert_eq!((ctx.extension::<Vec<u8>>(), ctx.extension::<String>()), (None, None));
+    assert_eq!(*made.lock().unwrap(), ["test {\"tenant\":\"acme\"}"]);
+    assert!(ToolContext::for_test("/").meta().is_null());
+    let shown = format!("{:?}", Extensions::new().with("secret".to_owned()));
+    assert!(shown.contains("String") && !shown.contains("secret"), "{shown}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn texts(names: &[&str]) -> Vec<Text> {
 fn tools_are_found_by_name_and_listed_in_the_order_of_registration() {
     let registry = registry();
     assert_eq!(registry.names().map(AsRef::as_ref).collect::<Vec<_>>(), ["read", "bash", "a-b_C9"]);
-    assert_eq!(registry.get("bash").unwrap().effect(), Effect::Write);
+    assert_eq!(registry.get("bash").unwrap().effect, Effect::Write);
     assert!(registry.get("Bash").is_none());
     assert_eq!((registry.len(), registry.is_empty()), (3, false));
     assert!(ToolRegistry::default().specs(None).unwrap().is_empty());
@@ -107,8 +107,8 @@ fn refusal(offered: Option<&[Text]>, permissions: &Permissions, call: &ToolCall)
 #[test]
 fn a_call_that_may_run_comes_with_its_tool_effect_and_arguments() {
     let gated = gate(&registry(), None, &Permissions::default(), false, &call("bash", r#"{"command":"ls"}"#));
-    let Gate::Run { tool, effect, arguments } = gated else { panic!("{gated:?}") };
-    assert_eq!((tool.name(), effect), ("bash", Effect::Write));
+    let Gate::Run { tool, arguments } = gated else { panic!("{gated:?}") };
+    assert_eq!((&*tool.spec.name, tool.effect), ("bash", Effect::Write));
     assert_eq!(arguments["command"], "ls");
 }
 
@@ -153,7 +153,7 @@ fn a_call_that_needs_a_yes_comes_with_what_it_would_run_with() {
     let call = call("bash", r#"{"command":"ls"}"#);
     match gate(&registry(), None, &careful, false, &call) {
         Gate::Ask { tool, arguments, why } => {
-            assert_eq!((tool.name(), arguments["command"].as_str()), ("bash", Some("ls")));
+            assert_eq!((&*tool.spec.name, arguments["command"].as_str()), ("bash", Some("ls")));
             assert_eq!(why, "`bash` changes things");
         }
         other => panic!("{other:?}"),

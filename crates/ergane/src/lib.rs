@@ -23,6 +23,7 @@ pub use error::SystemError;
 pub use one_shot::{OneShot, OneShotStream};
 pub use ractor;
 pub use recovery::Recovery;
+pub use serde_json;
 pub use sessions::SessionInfo;
 pub use system::{System, SystemBuilder};
 
@@ -39,8 +40,12 @@ pub mod prelude {
         Activity, Session, SessionBuilder, SessionError, SessionEvent, SessionMsg, Status, Steered,
         TurnResult, WhenBusy,
     };
-    pub use ergane_tool::{Permission, PermissionRequest, Reach, Tool, ToolContext, ToolOutput, tool};
+    pub use ergane_tool::{
+        Extension, Extensions, Permission, PermissionRequest, Reach, Tool, ToolContext, ToolError,
+        ToolOutput, tool,
+    };
     pub use ergane_tools::Tools;
+    pub use serde_json::json;
 
     pub use crate::{Recovery, System, SystemError};
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ergane_core::{Durability, SessionName, SettingsPatch, Text};
 use ergane_otp::ChildError;
 use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionError, TurnResult, TurnStream};
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -25,6 +26,7 @@ pub struct OneShot {
     session: SessionBuilder,
     system: System,
     input: Input,
+    meta: Value,
     deadline: Option<Duration>,
 }
 
@@ -32,7 +34,7 @@ impl OneShot {
     pub(crate) fn new(system: System, input: Input) -> Self {
         let name = format!("once/{}", Uuid::now_v7());
         let session = system.session(&name).durability(Durability::Off);
-        Self { name, session, system, input, deadline: None }
+        Self { name, session, system, input, meta: Value::Null, deadline: None }
     }
 
     /// The registered name of the provider. Default: the first one registered.
@@ -77,6 +79,12 @@ impl OneShot {
         self
     }
 
+    /// What its tools are to know: see [`SendMessage::meta`](ergane_session::SendMessage::meta). Default: none.
+    pub fn meta(mut self, meta: impl Into<Value>) -> Self {
+        self.meta = meta.into();
+        self
+    }
+
     /// Gives up `deadline` after it was awaited or streamed, and the turn with it; the start of its session is part of
     /// that time. Default: none.
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -89,12 +97,12 @@ impl OneShot {
     /// # Errors
     /// As awaiting it.
     pub async fn stream(self) -> Result<OneShotStream, SessionError> {
-        let Self { name, session, system, input, deadline } = self;
+        let Self { name, session, system, input, meta, deadline } = self;
         let name = SessionName::new(name).map_err(|error| SessionError::BadName(error.to_string()))?;
         let mut guard = Guard::new(&system, name)?;
         // One that is beyond the clock's end is none.
         let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-        let begin = async { session.start().await?.send_message(input).stream().await };
+        let begin = async { session.start().await?.send_message(input).meta(meta).stream().await };
         let stream = within(until, begin).await.ok_or(SessionError::Deadline)??;
         guard.sending = Some(stream.sending());
         Ok(OneShotStream { stream, until, guard })

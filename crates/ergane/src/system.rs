@@ -12,7 +12,8 @@ use ergane_otp::{
 };
 use ergane_provider::{EmbedRequest, Price, Provider, Providers, ProvidersBuilder};
 use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionOptions};
-use ergane_tool::{CanUseTool, Permission, PermissionRequest, Tool, ToolRegistry};
+use ergane_tool::{CanUseTool, ContextFn, Extensions, Permission, PermissionRequest, Tool, ToolRegistry};
+use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -103,6 +104,23 @@ impl SystemBuilder {
         A: Future<Output = Permission> + Send + 'static,
     {
         self.options.can_use_tool = Some(CanUseTool::new(callback));
+        self
+    }
+
+    /// What tools get from the program: auth, a tenant, a pool of connections. `extend` is given the session that calls and
+    /// the JSON that its program gave with the send ([`SendMessage::meta`]; `Null` when it gave none), so it makes the
+    /// same of a turn that another process began. A tool reads it by its type, with [`ToolContext::extension`] or as a
+    /// parameter [`Extension<T>`](ergane_tool::Extension). It runs once for each call that asks, as a part of that call: it
+    /// may panic or take its time, but should not block; what is expensive is made before and shared by an `Arc`. Default:
+    /// nothing.
+    ///
+    /// [`SendMessage::meta`]: ergane_session::SendMessage::meta
+    /// [`ToolContext::extension`]: ergane_tool::ToolContext::extension
+    pub fn context(
+        mut self,
+        extend: impl Fn(&SessionName, &Value) -> Extensions + Send + Sync + 'static,
+    ) -> Self {
+        self.options.extend = ContextFn::new(extend);
         self
     }
 

@@ -117,7 +117,12 @@ fn left_by_a_crash(path: &Path, calls: &[&str], then: impl Fn(&[CallId]) -> Vec<
     let input = vec![Part::text("go")];
     let mut events = vec![
         Event::SessionStarted { settings: Arc::new(Settings::new("test", "m", cwd)) },
-        Event::Queued { send: send.clone(), hash: Digest::of(&serde_json::to_vec(&input).unwrap()), input },
+        Event::Queued {
+            send: send.clone(),
+            hash: Digest::of(&serde_json::to_vec(&input).unwrap()),
+            input,
+            meta: None,
+        },
         Event::TurnStarted { send },
     ];
     let turn = TurnId(3);

@@ -136,7 +136,7 @@ impl Conversation {
                     Arc::make_mut(&mut turn.settings).permissions.granted.clone_from(granted);
                 }
             }
-            Event::Queued { send, input, hash } => {
+            Event::Queued { send, input, hash, meta } => {
                 self.begun("queued")?;
                 let record = SendRecord { hash: *hash, turn: None };
                 if self.sends.insert(send.clone(), record).is_some() {
@@ -145,7 +145,8 @@ impl Conversation {
                         why: "the send was accepted before",
                     });
                 }
-                self.queue.push_back(QueuedSend { seq, send: send.clone(), input: input.clone() });
+                let (send, input, meta) = (send.clone(), input.clone(), meta.clone());
+                self.queue.push_back(QueuedSend { seq, send, input, meta });
             }
             Event::TurnStarted { send } => self.start_turn(seq, at, send)?,
             Event::ModelReplied { iteration, saw, message, usage, cost, .. } => {
@@ -283,7 +284,7 @@ impl Conversation {
         if let Some(record) = self.sends.get_mut(send) {
             record.turn = Some(id);
         }
-        self.turn = Some(OpenTurn::new(id, send.clone(), settings, at, self.said.len()));
+        self.turn = Some(OpenTurn::new(id, send.clone(), queued.meta, settings, at, self.said.len()));
         self.say(Arc::new(Message::user(queued.input)));
         Ok(())
     }

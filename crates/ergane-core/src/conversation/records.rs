@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::digest::Digest;
 use crate::error::TurnError;
 use crate::event::TurnTotals;
@@ -97,4 +99,6 @@ pub struct QueuedSend {
     pub send: SendId,
     /// What the user says.
     pub input: Vec<Part>,
+    /// What the program gave with it for its tools.
+    pub meta: Option<Arc<Value>>,
 }

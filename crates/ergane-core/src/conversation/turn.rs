@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::approval::{ApprovalCause, Decision, PendingApproval};
 use crate::digest::Digest;
 use crate::effect::Effect;
@@ -25,6 +27,8 @@ pub struct OpenTurn {
     pub id: TurnId,
     /// The send it answers.
     pub send: SendId,
+    /// What the program gave with that send for its tools.
+    pub meta: Option<Arc<Value>>,
     /// Its settings: those in force when it started.
     pub settings: Arc<Settings>,
     /// When it started.
@@ -62,6 +66,7 @@ impl OpenTurn {
     pub(super) fn new(
         id: TurnId,
         send: SendId,
+        meta: Option<Arc<Value>>,
         settings: Arc<Settings>,
         started_at: Timestamp,
         first_message: usize,
@@ -69,6 +74,7 @@ impl OpenTurn {
         Self {
             id,
             send,
+            meta,
             settings,
             started_at,
             totals: TurnTotals::default(),

@@ -15,7 +15,7 @@ fn ended(log: &Log) -> Event {
 }
 
 fn queued(send: &str) -> Event {
-    Event::Queued { send: send.into(), input: vec!["hi".into()], hash: Digest::of(b"hi") }
+    Event::Queued { send: send.into(), input: vec!["hi".into()], hash: Digest::of(b"hi"), meta: None }
 }
 
 fn started(call: CallId) -> Event {

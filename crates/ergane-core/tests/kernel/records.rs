@@ -204,3 +204,24 @@ fn the_number_and_the_name_of_every_kind_of_fact_are_stable() {
     ];
     assert_eq!(found, expected.map(|(number, name)| (number, name.to_owned())));
 }
+
+#[test]
+fn what_the_program_gives_with_a_send_goes_to_its_turn_and_to_no_request() {
+    let mut log = Log::in_a_turn();
+    log.answer("one");
+    assert_eq!(log.conversation.turn(), None);
+    let meta = Arc::new(serde_json::json!({ "tenant": "acme" }));
+    let input = vec![Part::text("two")];
+    let queued =
+        Event::Queued { send: "k".into(), input, hash: Digest::of(b"two"), meta: Some(Arc::clone(&meta)) };
+    let json = serde_json::to_value(&queued).unwrap();
+    assert_eq!(json["meta"]["tenant"], "acme");
+    assert_eq!(serde_json::from_value::<Event>(json).unwrap(), queued);
+    log.push(queued);
+    log.push(Event::TurnStarted { send: "k".into() });
+    assert_eq!(log.conversation.turn().unwrap().meta, Some(meta));
+    assert!(!format!("{:?}", log.conversation.request(Arc::new([]))).contains("acme"));
+    log.answer("two");
+    log.turn("three");
+    assert_eq!(log.conversation.turn().unwrap().meta, None);
+}

@@ -76,7 +76,7 @@ pub(super) fn started() -> Event {
 
 pub(super) fn queued(send: &str, text: &str) -> Event {
     let input = vec![Part::text(text)];
-    Event::Queued { send: send.into(), input, hash: Digest::of(text.as_bytes()) }
+    Event::Queued { send: send.into(), input, hash: Digest::of(text.as_bytes()), meta: None }
 }
 
 pub(super) fn steered(send: &str, text: &str) -> Event {
@@ -126,7 +126,7 @@ pub fn one_of_each() -> Vec<Event> {
     vec![
         started(),
         Event::SettingsChanged { patch: patch.into() },
-        Event::Queued { send: SendId("key-1".into()), hash: Digest::of(b"picture"), input },
+        Event::Queued { send: SendId("key-1".into()), hash: Digest::of(b"picture"), input, meta: None },
         turn_started("key-1"),
         Event::ModelReplied {
             iteration: 0,

@@ -21,7 +21,12 @@ pub(crate) fn name(text: &str) -> SessionName {
 }
 
 pub(crate) fn queued(send: &str) -> Event {
-    Event::Queued { send: send.into(), input: vec![Part::text(send)], hash: Digest::of(send.as_bytes()) }
+    Event::Queued {
+        send: send.into(),
+        input: vec![Part::text(send)],
+        hash: Digest::of(send.as_bytes()),
+        meta: None,
+    }
 }
 
 pub(crate) fn append(session: &str, epoch: Epoch, expected: Seq, events: Vec<Event>) -> Append {
