@@ -14,6 +14,11 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
+    /// That of a call whose future is not dropped before it has its result.
+    pub(crate) fn of(ctx: &ToolContext) -> Self {
+        Self { dropped: Arc::default(), cancel: ctx.cancel_token() }
+    }
+
     /// `Err` when the call was interrupted, timed out or dropped.
     pub(crate) fn check(&self) -> Result<(), ToolError> {
         let stopped = self.dropped.load(Ordering::Relaxed) || self.cancel.is_cancelled();
@@ -34,7 +39,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     ctx: &ToolContext,
     work: impl FnOnce(&Stop) -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
-    let stop = Stop { dropped: Arc::default(), cancel: ctx.cancel_token() };
+    let stop = Stop::of(ctx);
     let _guard = SetOnDrop(stop.dropped.clone());
     match tokio::task::spawn_blocking(move || work(&stop)).await {
         Ok(result) => result,

@@ -2,32 +2,80 @@
 //!
 //! A path is judged by where it really leads: links and `..` are resolved by the system first, and what comes out must
 //! lie in one of the roots, which are resolved the same way. So neither a name such as `a..b` is suspicious nor a harmless
-//! looking link is not.
+//! looking link is not. What it leads to is then opened from the handle of a root ([`Folder`]), never by the path once more.
+//!
+//! A root that lies in another one is judged, too: whoever may write there can put a link in its place. So it counts only
+//! as long as it does not lead out of that other one.
 
-use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf, absolute};
+use std::sync::Arc;
 
 use ergane_tool::{ToolContext, ToolError};
 
-/// The folders a call may enter, resolved.
+use crate::handles::Folder;
+
+/// The folders a call may enter, resolved and open.
 #[derive(Debug, Clone)]
 pub(crate) struct Roots {
     cwd: PathBuf,
-    roots: Vec<PathBuf>,
+    /// None of them lies in another.
+    roots: Vec<Root>,
+}
+
+#[derive(Debug, Clone)]
+struct Root {
+    path: PathBuf,
+    folder: Arc<Folder>,
+}
+
+/// A root as it was given, and where that leads.
+struct Given {
+    path: PathBuf,
+    leads_to: PathBuf,
+}
+
+impl Given {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: absolute(path)?, leads_to: path.canonicalize()? })
+    }
+
+    /// Whether it was given as a folder in `other` and leads out of that.
+    fn leads_out_of(&self, other: &Self) -> bool {
+        let lies_in = self.path.starts_with(&other.path) || self.path.starts_with(&other.leads_to);
+        self.path != other.path && lies_in && !self.leads_to.starts_with(&other.leads_to)
+    }
 }
 
 impl Roots {
-    /// The roots of `ctx`. Blocks. A further root that does not exist (any more) is left out.
+    /// The roots of `ctx`. Blocks. A further root that does not exist (any more), or that leads out of another one it was
+    /// given in, is left out.
     pub(crate) fn of(ctx: &ToolContext) -> Result<Self, ToolError> {
-        let cwd = ctx.cwd().canonicalize().map_err(|error| {
-            ToolError::failed(format!(
-                "the session's folder {} cannot be entered: {error}",
-                ctx.cwd().display()
-            ))
-        })?;
-        let further = ctx.roots().iter().skip(1).filter_map(|root| root.canonicalize().ok());
-        let roots = std::iter::once(cwd.clone()).chain(further).collect();
-        Ok(Self { cwd, roots })
+        let cannot = |why: &dyn std::fmt::Display| {
+            let folder = ctx.cwd().display();
+            ToolError::failed(format!("the session's folder {folder} cannot be entered: {why}"))
+        };
+        let cwd = Given::of(ctx.cwd()).map_err(|error| cannot(&error))?;
+        let further = ctx.roots().iter().skip(1).filter_map(|root| Given::of(root).ok());
+        let given: Vec<Given> = std::iter::once(cwd).chain(further).collect();
+        let is_sound = |one: &&Given| !given.iter().any(|other| one.leads_out_of(other));
+        let Some(cwd) = given.first().filter(is_sound) else {
+            return Err(cannot(&"it is a link out of another folder of the session"));
+        };
+        let sound: Vec<&Path> = given.iter().filter(is_sound).map(|one| one.leads_to.as_path()).collect();
+        let mut roots: Vec<Root> = Vec::new();
+        for path in &sound {
+            let is_within = sound.iter().any(|other| path.starts_with(other) && path != other);
+            if is_within || roots.iter().any(|root| root.path == **path) {
+                continue;
+            }
+            match Folder::open(path) {
+                Ok(folder) => roots.push(Root { path: path.to_path_buf(), folder: Arc::new(folder) }),
+                Err(error) if *path == cwd.leads_to => return Err(cannot(&error)),
+                Err(error) => tracing::debug!(%error, root = %path.display(), "a root is left out"),
+            }
+        }
+        Ok(Self { cwd: cwd.leads_to.clone(), roots })
     }
 
     /// The folder that relative paths start from.
@@ -35,14 +83,34 @@ impl Roots {
         &self.cwd
     }
 
-    /// All of them, `cwd` first.
-    pub(crate) fn all(&self) -> &[PathBuf] {
-        &self.roots
+    /// The outermost of them, open.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &Arc<Folder>> {
+        self.roots.iter().map(|root| &root.folder)
     }
 
     /// Whether a resolved path lies in a root.
     pub(crate) fn contain(&self, resolved: &Path) -> bool {
-        self.roots.iter().any(|root| resolved.starts_with(root))
+        self.root_of(resolved).is_some()
+    }
+
+    fn root_of(&self, resolved: &Path) -> Option<&Root> {
+        self.roots.iter().find(|root| resolved.starts_with(&root.path))
+    }
+
+    /// Whether a resolved path is a root itself, so that nothing of it but what is in it may be touched.
+    pub(crate) fn is_root(&self, resolved: &Path) -> bool {
+        self.roots.iter().any(|root| resolved == root.path)
+    }
+
+    /// The folder that a resolved path lies in, reached without following a link, and made if `make`. Blocks.
+    pub(crate) fn folder_of(&self, resolved: &Path, make: bool) -> io::Result<Folder> {
+        let parent = resolved.parent().filter(|_| !self.is_root(resolved));
+        let root = parent.and_then(|parent| self.root_of(parent));
+        let below = root.zip(parent).and_then(|(root, parent)| parent.strip_prefix(&root.path).ok());
+        match root.zip(below) {
+            Some((root, below)) => root.folder.descend(below, make),
+            None => Err(io::Error::new(ErrorKind::PermissionDenied, "it lies in no folder of the session")),
+        }
     }
 
     /// Where `path` leads, resolved. It need not exist; then its deepest existing folder is resolved. Blocks.
@@ -86,7 +154,7 @@ impl Roots {
     }
 
     fn outside(&self, path: &str, joined: &Path, resolved: &Path) -> ToolError {
-        let roots: Vec<_> = self.roots.iter().map(|root| root.display().to_string()).collect();
+        let roots: Vec<_> = self.roots.iter().map(|root| root.path.display().to_string()).collect();
         let through_link =
             self.contain(joined) && !joined.components().any(|part| part == Component::ParentDir);
         let how = if through_link {
@@ -203,5 +271,68 @@ mod tests {
         let ctx = ToolContext::for_test("/does/not/exist");
         let error = Roots::of(&ctx).unwrap_err().to_string();
         assert!(error.contains("/does/not/exist"), "{error}");
+    }
+
+    /// Between the judgement and the use: nothing that a path is judged by holds still.
+    #[test]
+    fn a_folder_that_became_a_link_after_its_path_was_judged_leads_nowhere() {
+        let house = house();
+        let roots = &house.roots;
+        let (file, new) = (roots.resolve("sub/x").unwrap(), roots.resolve("sub/new/file").unwrap());
+        fs::write(house.outside.join("x"), "secret").unwrap();
+        fs::rename(roots.cwd().join("sub"), roots.cwd().join("moved")).unwrap();
+        symlink(&house.outside, roots.cwd().join("sub")).unwrap();
+        for (path, make) in [(&file, false), (&file, true), (&new, true)] {
+            assert!(roots.folder_of(path, make).is_err(), "{path:?}");
+        }
+        assert!(!house.outside.join("new").exists());
+    }
+
+    #[test]
+    fn a_file_that_became_a_link_after_its_path_was_judged_is_not_opened() {
+        let house = house();
+        let roots = &house.roots;
+        let file = roots.resolve("a..b.txt").unwrap();
+        fs::remove_file(&file).unwrap();
+        symlink(house.outside.join("secret"), &file).unwrap();
+        let folder = roots.folder_of(&file, false).unwrap();
+        assert!(folder.file(file.file_name().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_open_is_that_folder_wherever_its_path_leads_by_now() {
+        let house = house();
+        let roots = &house.roots;
+        let folder = roots.folder_of(&roots.resolve("sub/x").unwrap(), false).unwrap();
+        fs::rename(roots.cwd().join("sub"), roots.cwd().join("moved")).unwrap();
+        symlink(&house.outside, roots.cwd().join("sub")).unwrap();
+        folder.new_file("new".as_ref(), rustix::fs::Mode::RUSR).unwrap();
+        assert!(roots.cwd().join("moved/new").exists() && !house.outside.join("new").exists());
+    }
+
+    #[test]
+    fn a_root_in_another_one_counts_only_while_it_does_not_lead_out() {
+        let all = tempfile::tempdir().unwrap();
+        let path = all.path().canonicalize().unwrap();
+        fs::create_dir_all(path.join("in/deep")).unwrap();
+        fs::create_dir(path.join("out")).unwrap();
+        let roots = |cwd: &str, more: &str| {
+            let mut parts = ergane_tool::ContextParts::for_test(path.join(cwd));
+            parts.extra_roots = vec![path.join(more)];
+            Roots::of(&ToolContext::new(parts))
+        };
+        for (cwd, more) in [("in", "in/deep"), ("in/deep", "in")] {
+            let sound = roots(cwd, more).unwrap();
+            assert_eq!(sound.folders().count(), 1);
+            assert!(sound.cwd().ends_with(cwd) && sound.contain(&path.join("in/x")));
+        }
+        fs::remove_dir(path.join("in/deep")).unwrap();
+        symlink(path.join("out"), path.join("in/deep")).unwrap();
+        let left = roots("in", "in/deep").unwrap();
+        assert!(!left.contain(&path.join("out")) && left.resolve("deep/x").is_err());
+        let error = roots("in/deep", "in").unwrap_err().to_string();
+        assert!(error.contains("a link out of another folder"), "{error}");
+        // On its own nobody but the user made it: a link is as good as a folder.
+        assert!(roots("in/deep", "out").unwrap().contain(&path.join("out/x")));
     }
 }

@@ -5,11 +5,11 @@
 //! shell that may not read the system's libraries runs nothing.
 
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::AsFd;
 
 /// Confines this thread's writes to `folders` and `/dev/null`. Returns whether the kernel enforces it.
 #[cfg(target_os = "linux")]
-pub(crate) fn confine_writes(folders: &[PathBuf]) -> io::Result<bool> {
+pub(crate) fn confine_writes<F: AsFd>(folders: &[F]) -> io::Result<bool> {
     use landlock::{
         AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
         RulesetCreatedAttr, RulesetStatus, make_bitflags,
@@ -27,7 +27,6 @@ pub(crate) fn confine_writes(folders: &[PathBuf]) -> io::Result<bool> {
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
     for folder in folders {
-        let folder = PathFd::new(folder).map_err(io::Error::other)?;
         rules = rules.add_rule(PathBeneath::new(folder, writes)).map_err(io::Error::other)?;
     }
     if let Ok(null) = PathFd::new("/dev/null") {
@@ -49,6 +48,6 @@ pub fn confines_writes() -> bool {
 
 /// Other systems have no such thing.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn confine_writes(_folders: &[PathBuf]) -> io::Result<bool> {
+pub(crate) fn confine_writes<F: AsFd>(_folders: &[F]) -> io::Result<bool> {
     Ok(false)
 }

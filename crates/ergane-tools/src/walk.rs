@@ -3,14 +3,18 @@
 //! A pattern is split: its leading folders without wildcards are a path, resolved and confined like any other; the rest
 //! is matched below it. So a pattern cannot lead out of the roots, and only what may match is walked.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ergane_tool::ToolError;
 use globset::{GlobBuilder, GlobMatcher};
 use ignore::{DirEntry, WalkBuilder};
+use rustix::fs::Stat;
 
 use crate::blocking::Stop;
+use crate::handles::{Folder, is_file};
 use crate::paths::Roots;
 
 /// What a pattern means.
@@ -58,12 +62,15 @@ impl Pattern {
 
     /// Calls `visit` with each file the pattern means, in the order of paths when `sorted`. Links to files in the roots
     /// count as files; links to folders are not entered. Ends early when `visit` says `false`.
+    ///
+    /// The walk itself goes by paths; what it finds is looked for once more from a root's handle, and is nothing if that does
+    /// not lead there.
     pub(crate) fn walk(
         &self,
         roots: &Roots,
         sorted: bool,
         stop: &Stop,
-        mut visit: impl FnMut(&Path) -> Result<bool, ToolError>,
+        mut visit: impl FnMut(&Found<'_>) -> Result<bool, ToolError>,
     ) -> Result<(), ToolError> {
         if !self.base.exists() {
             return Ok(());
@@ -78,11 +85,17 @@ impl Pattern {
         let git = self.git;
         builder
             .filter_entry(move |entry| git || entry.file_name() != OsStr::new(".git") || entry.depth() == 0);
+        let mut reach = Reach::default();
         for entry in builder.build() {
             stop.check()?;
             // A folder that may not be entered hides what is in it; that is no reason to show nothing.
             let Ok(entry) = entry else { continue };
-            if self.matches(entry.path()) && is_file(&entry, roots) && !visit(entry.path())? {
+            if !self.matches(entry.path()) {
+                continue;
+            }
+            if let Some(found) = reach.found(roots, &entry)
+                && !visit(&found)?
+            {
                 break;
             }
         }
@@ -114,13 +127,43 @@ pub(crate) fn is_wild(pattern: &str) -> bool {
     pattern.contains(WILD)
 }
 
-fn is_file(entry: &DirEntry, roots: &Roots) -> bool {
-    match entry.file_type() {
-        Some(kind) if kind.is_file() => true,
-        Some(kind) if kind.is_symlink() => {
-            entry.path().canonicalize().is_ok_and(|real| roots.contain(&real) && real.is_file())
+/// A file that was found.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    /// How it was found: the name of a link, if it is one.
+    pub(crate) path: &'a Path,
+    /// What is known of the file itself.
+    pub(crate) stat: Stat,
+    folder: &'a Folder,
+    name: OsString,
+}
+
+impl Found<'_> {
+    /// The file, to be read.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        self.folder.file(&self.name)
+    }
+}
+
+/// The way to what is found: files come folder by folder, so the last folder is kept open.
+#[derive(Debug, Default)]
+struct Reach(Option<(PathBuf, Folder)>);
+
+impl Reach {
+    fn found<'a>(&'a mut self, roots: &Roots, entry: &'a DirEntry) -> Option<Found<'a>> {
+        let is_link = match entry.file_type() {
+            Some(kind) if kind.is_file() => false,
+            Some(kind) if kind.is_symlink() => true,
+            _ => return None,
+        };
+        let leads_to = if is_link { entry.path().canonicalize().ok()? } else { entry.path().to_owned() };
+        let (parent, name) = (leads_to.parent()?, leads_to.file_name()?.to_owned());
+        if self.0.as_ref().is_none_or(|(path, _)| path != parent) {
+            self.0 = Some((parent.to_owned(), roots.folder_of(&leads_to, false).ok()?));
         }
-        _ => false,
+        let (_, folder) = self.0.as_ref()?;
+        let stat = folder.stat(&name).ok().filter(is_file)?;
+        Some(Found { path: entry.path(), stat, folder, name })
     }
 }
 

@@ -18,6 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_tool::{
@@ -33,6 +34,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::blocking::blocking;
 use crate::capture::{Capture, Ticker};
+use crate::handles::Folder;
 use crate::paths::Roots;
 use crate::sandbox::confine_writes;
 
@@ -76,7 +78,8 @@ pub async fn bash(
 /// Where a command runs.
 struct Place {
     cwd: PathBuf,
-    roots: Vec<PathBuf>,
+    /// Where it may write, by handles: a path could lead elsewhere by then.
+    writable: Vec<Arc<Folder>>,
     shell: PathBuf,
     /// Taken when dropped.
     temp: Option<TempDir>,
@@ -90,7 +93,9 @@ impl Place {
             .tempdir()
             .map_err(|error| ToolError::failed(format!("no temporary folder could be made: {error}")))?;
         let shell = find_program("bash").unwrap_or_else(|| PathBuf::from("sh"));
-        Ok(Self { cwd: roots.cwd().to_owned(), roots: roots.all().to_owned(), shell, temp: Some(temp) })
+        let opened = Folder::open(temp.path()).map_err(ToolError::failed)?;
+        let writable = roots.folders().cloned().chain([Arc::new(opened)]).collect();
+        Ok(Self { cwd: roots.cwd().to_owned(), writable, shell, temp: Some(temp) })
     }
 
     fn temp(&self) -> &Path {
@@ -276,8 +281,7 @@ async fn spawn(place: &Place, command: String) -> Result<(Child, PipeReader), To
     for key in KEYS {
         shell.env_remove(key);
     }
-    let mut writable = place.roots.clone();
-    writable.push(place.temp().to_owned());
+    let writable = place.writable.clone();
     let runtime = Handle::current();
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new().name("ergane-spawn".to_owned()).spawn(move || {

@@ -2,10 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::path::Path;
-use std::time::SystemTime;
 
 use ergane_tool::{ToolContext, ToolError, ToolOutput, tool};
+use rustix::fs::Stat;
 
 use crate::blocking::{Stop, blocking};
 use crate::paths::Roots;
@@ -44,7 +43,7 @@ pub(crate) fn bounded(
 }
 
 /// Ordered so that the greatest is shown first: newest, then by path.
-type Match = (SystemTime, Reverse<String>);
+type Match = (Modified, Reverse<String>);
 
 fn find(roots: &Roots, pattern: &str, max: usize, stop: &Stop) -> Result<ToolOutput, ToolError> {
     let parsed = Pattern::parse(roots, pattern, "pattern")?;
@@ -52,10 +51,10 @@ fn find(roots: &Roots, pattern: &str, max: usize, stop: &Stop) -> Result<ToolOut
     let mut newest: BinaryHeap<Reverse<Match>> = BinaryHeap::new();
     let mut total = 0_usize;
     let mut lossy = false;
-    parsed.walk(roots, false, stop, |path| {
+    parsed.walk(roots, false, stop, |found| {
         total += 1;
-        lossy |= path.to_str().is_none();
-        newest.push(Reverse((modified(path), Reverse(roots.show(path)))));
+        lossy |= found.path.to_str().is_none();
+        newest.push(Reverse((modified(&found.stat), Reverse(roots.show(found.path)))));
         if newest.len() > max {
             newest.pop();
         }
@@ -81,8 +80,13 @@ fn find(roots: &Roots, pattern: &str, max: usize, stop: &Stop) -> Result<ToolOut
     Ok(ToolOutput::text(out))
 }
 
-fn modified(path: &Path) -> SystemTime {
-    path.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+/// In seconds and nanoseconds since 1970, also before it.
+type Modified = (i64, i64);
+
+fn modified(stat: &Stat) -> Modified {
+    // Their types differ from system to system.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
+    (stat.st_mtime.try_into().unwrap_or(0), stat.st_mtime_nsec.try_into().unwrap_or(0))
 }
 
 fn nothing(roots: &Roots, pattern: &str) -> String {

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use ergane_tool::{ToolContext, ToolError, ToolOutput, tool};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
@@ -12,7 +11,7 @@ use crate::blocking::{Stop, blocking};
 use crate::builtin::glob::bounded;
 use crate::lines::shown;
 use crate::paths::Roots;
-use crate::walk::{Pattern, is_wild};
+use crate::walk::{self, Pattern, is_wild};
 
 /// Characters of a line.
 const MAX_LINE: usize = 500;
@@ -108,20 +107,20 @@ impl<'a> Search<'a> {
             Some(glob) => Pattern::parse(roots, glob, "path_glob")?,
         };
         let stop = self.stop;
-        pattern.walk(roots, true, stop, |path| {
-            self.file(path)?;
+        pattern.walk(roots, true, stop, |found| {
+            self.file(found)?;
             Ok(!self.found.full)
         })
     }
 
-    fn file(&mut self, path: &Path) -> Result<(), ToolError> {
-        let Ok(file) = File::open(path) else {
+    fn file(&mut self, found: &walk::Found<'_>) -> Result<(), ToolError> {
+        let Ok(file) = found.open() else {
             self.found.unread += 1;
             return Ok(());
         };
         let before = self.found.out.len();
         let reader = Stoppable { file, stop: self.stop };
-        let sink = FileSink { name: self.roots.show(path), found: &mut self.found };
+        let sink = FileSink { name: self.roots.show(found.path), found: &mut self.found };
         if self.searcher.search_reader(self.matcher, reader, sink).is_err() {
             self.stop.check()?;
             // Half of a file that cannot be read to its end is no result.

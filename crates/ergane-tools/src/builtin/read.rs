@@ -1,15 +1,14 @@
 //! `read`: a file, by lines.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, ErrorKind, Read, Seek};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ergane_tool::{Part, ToolContext, ToolError, ToolOutput, nearest, tool};
+use ergane_tool::{Part, ToolContext, ToolError, ToolOutput, tool};
 
 use crate::blocking::{Stop, blocking};
+use crate::files::{Opened, Place};
 use crate::kind::{HEAD, Kind, kind_of};
 use crate::lines::{Line, next_line, shown};
 use crate::paths::Roots;
@@ -59,17 +58,10 @@ fn read_file(
     limit: Option<u64>,
     stop: &Stop,
 ) -> Result<ToolOutput, ToolError> {
-    let resolved = roots.resolve(path)?;
-    let name = roots.show(&resolved);
-    // Not to wait for a writer, should it be a pipe.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits();
-    let opened = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(&resolved);
-    let mut file = opened.map_err(|error| cannot_open(roots, &resolved, &name, &error))?;
-    let failed = |error: std::io::Error| ToolError::failed(format!("{name} cannot be read: {error}"));
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(not_a_file(&name, metadata.file_type()));
-    }
+    let place = Place::of(roots, path)?;
+    let Opened { mut file, metadata } = place.open()?;
+    let name = &place.shown;
+    let failed = |error: std::io::Error| place.cannot("read", &error);
     let mut head = Vec::new();
     (&mut file).take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
     match kind_of(&head) {
@@ -82,7 +74,7 @@ fn read_file(
                 )));
             }
             file.take(MAX_FILE).read_to_end(&mut head).map_err(failed)?;
-            Ok(image(&name, mime, &head))
+            Ok(image(name, mime, &head))
         }
         Kind::Text if metadata.len() > MAX_FILE && offset.is_none() && limit.is_none() => {
             Err(ToolError::failed(format!(
@@ -93,37 +85,9 @@ fn read_file(
         }
         Kind::Text => {
             file.rewind().map_err(failed)?;
-            text(&name, file, offset.unwrap_or(1), limit.unwrap_or(u64::MAX), stop)
+            text(name, file, offset.unwrap_or(1), limit.unwrap_or(u64::MAX), stop)
         }
     }
-}
-
-fn cannot_open(roots: &Roots, resolved: &Path, name: &str, error: &std::io::Error) -> ToolError {
-    if error.kind() != ErrorKind::NotFound {
-        return ToolError::failed(format!("{name} cannot be opened: {error}"));
-    }
-    let parent = resolved.parent().unwrap_or(roots.cwd());
-    let siblings = parent.read_dir().into_iter().flatten().flatten().take(10_000);
-    let names: Vec<String> = siblings.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let wanted = resolved.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let hint = nearest(&wanted, names.iter().map(String::as_str))
-        .map(|near| format!("; did you mean {}?", roots.show(&parent.join(near))))
-        .unwrap_or_default();
-    ToolError::failed(format!("there is no file {name}{hint}"))
-}
-
-fn not_a_file(name: &str, kind: std::fs::FileType) -> ToolError {
-    if kind.is_dir() {
-        let inside = if name == "." { "*".to_owned() } else { format!("{name}/*") };
-        return ToolError::failed(format!("{name} is a folder; list it with glob {inside:?}"));
-    }
-    let kind = match kind {
-        kind if kind.is_fifo() => "a named pipe",
-        kind if kind.is_socket() => "a socket",
-        kind if kind.is_char_device() || kind.is_block_device() => "a device",
-        _ => "something special",
-    };
-    ToolError::failed(format!("{name} is {kind}, not a file"))
 }
 
 fn image(name: &str, mime: &'static str, bytes: &[u8]) -> ToolOutput {
