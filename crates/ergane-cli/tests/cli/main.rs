@@ -16,6 +16,8 @@ mod limits;
 mod providers;
 mod server;
 mod sessions;
+#[cfg(target_os = "linux")]
+mod shells;
 mod signals;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -209,7 +209,7 @@ fn the_number_and_the_name_of_every_kind_of_fact_are_stable() {
 fn what_the_program_gives_with_a_send_goes_to_its_turn_and_to_no_request() {
     let mut log = Log::in_a_turn();
     log.answer("one");
-    assert_eq!(log.conversation.turn(), None);
+    log.end(FinishReason::Stop, None, None);
     let meta = Arc::new(serde_json::json!({ "tenant": "acme" }));
     let input = vec![Part::text("two")];
     let queued =
@@ -222,6 +222,7 @@ fn what_the_program_gives_with_a_send_goes_to_its_turn_and_to_no_request() {
     assert_eq!(log.conversation.turn().unwrap().meta, Some(meta));
     assert!(!format!("{:?}", log.conversation.request(Arc::new([]))).contains("acme"));
     log.answer("two");
+    log.end(FinishReason::Stop, None, None);
     log.turn("three");
     assert_eq!(log.conversation.turn().unwrap().meta, None);
 }
