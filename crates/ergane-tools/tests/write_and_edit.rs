@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use common::{Folder, text};
-use ergane_tool::{ContextParts, Effect, Tool, ToolContext, ToolError};
+use ergane_tool::{ContextParts, Effect, Reach, Tool, ToolContext, ToolError};
 use ergane_tools::{edit, write};
 use serde_json::{Value, json};
 
@@ -45,6 +45,7 @@ async fn a_file_is_written_to_the_byte_with_its_folders_and_nothing_is_left_besi
     assert_eq!(folder.text(&write, json!({ "path": absolute, "content": "" })).await, "wrote 0 bytes to top");
     assert_eq!(folder.names(), ["a", "top"]);
     assert_eq!((write.effect(), edit.effect()), (Effect::Write, Effect::Write));
+    assert_eq!((write.reach(), edit.reach()), (Reach::Files, Reach::Files));
     assert_eq!((write.name(), edit.name()), ("write", "edit"));
 }
 

@@ -55,7 +55,7 @@ fn a_shell_that_writes_when_its_process_is_killed_is_gone_before_its_call_is_sai
 
     let mut resuming = home.start(&["resume", "a", "--script", &script, "--stream-json"]);
     resuming.wait_for(r#""type":"tool_result""#);
-    assert_eq!(alive(group), [], "it is gone when that is told");
+    assert_eq!(alive(group), Vec::<i32>::new(), "it is gone when that is told");
     let written = beats(&home.path("beats"));
     resuming.wait_for(r#""type":"result""#);
     assert_eq!(resuming.output().code, Some(0));

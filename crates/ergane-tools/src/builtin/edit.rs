@@ -14,7 +14,7 @@ const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// Replaces a text in a file by another. The text must be there exactly as given (without the line numbers that read
 /// shows), and once, unless `replace_all` is set. Line ends, mode, and all else of the file stay as they are.
-#[tool(crate = "ergane_tool", effect = "write")]
+#[tool(crate = "ergane_tool", effect = "write", reach = "files")]
 pub async fn edit(
     ctx: &ToolContext,
     /// The file, relative to the working folder or absolute.

@@ -9,7 +9,7 @@ use crate::paths::Roots;
 
 /// Writes a file: what was in it is replaced by `content`, to the byte. Folders are made when they are missing; the mode of
 /// a file that is there is kept. To change a part of a file, use edit.
-#[tool(crate = "ergane_tool", effect = "write")]
+#[tool(crate = "ergane_tool", effect = "write", reach = "files")]
 pub async fn write(
     ctx: &ToolContext,
     /// The file, relative to the working folder or absolute.
