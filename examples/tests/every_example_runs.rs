@@ -9,12 +9,16 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// Each example, and the line without which it would have shown nothing.
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("hello", "- dependencies: ergane"),
     ("supervised_session", "the stream: alice answers: Well, here I am again."),
     ("embed_in_your_tree", "the office closed, and bob went with it: Stored"),
     ("crash_and_resume", "alice: It is in your diary."),
     ("tool_panics", "alice: The tool says: 3"),
+    ("custom_tool", "ann: Your orders: a lamp, a chair."),
+    ("permissions", "200: 200 dollars went back to ann"),
+    ("stream_to_terminal", "It has 4 words, and I counted them one by one."),
+    ("many_sessions", "10000 of them are live actors"),
 ];
 
 /// Only a hang meets it.

@@ -80,13 +80,13 @@ impl SessionBuilder {
     /// The folder that relative paths start from, and that the builtin tools are confined to. Default: the one the
     /// process runs in.
     pub fn cwd(mut self, folder: impl AsRef<Path>) -> Self {
-        self.patch.cwd = Some(folder.as_ref().to_string_lossy().into_owned().into());
+        self.patch.cwd = Some(absolute(folder.as_ref()));
         self
     }
 
     /// A further folder that the builtin tools may enter.
     pub fn allow_root(mut self, folder: impl AsRef<Path>) -> Self {
-        let folder = folder.as_ref().to_string_lossy().into_owned().into();
+        let folder = absolute(folder.as_ref());
         self.patch.roots.get_or_insert_default().push(folder);
         self
     }
@@ -216,4 +216,10 @@ impl SessionBuilder {
         });
         Ok(spec.restart(Restart::Transient))
     }
+}
+
+/// The folder as every process means it, whichever folder it runs in: that is what is journaled.
+fn absolute(folder: &Path) -> Text {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    folder.to_string_lossy().into_owned().into()
 }

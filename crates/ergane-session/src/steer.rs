@@ -20,7 +20,7 @@ pub struct Steer {
 
 impl Steer {
     pub(crate) fn new(session: Session, id: SendId, input: Vec<Part>) -> Self {
-        Self { session, send: Sent { id, input, when_busy: WhenBusy::Steer }, cut: false }
+        Self { session, send: Sent { id, input, meta: None, when_busy: WhenBusy::Steer }, cut: false }
     }
 
     /// Gives up an answer that is under way, and asks the model again at once, with this. What was shown of the answer

@@ -217,6 +217,7 @@ impl State {
         if let Some(turn) = self.facts.conversation().turn() {
             let settings = &turn.settings;
             parts.meta.clone_from(&turn.meta);
+            parts.hidden_env.extend(settings.api_key_env.iter().map(ToString::to_string));
             parts.cwd = PathBuf::from(&*settings.cwd);
             parts.extra_roots = settings.roots.iter().map(|root| PathBuf::from(&**root)).collect();
             parts.permissions = settings.permissions.clone();

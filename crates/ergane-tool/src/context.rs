@@ -94,6 +94,9 @@ pub struct ContextParts {
     pub extra_roots: Vec<PathBuf>,
     /// The permissions in force. Default: the library's.
     pub permissions: Permissions,
+    /// Variables of the environment that no process of the call may see, beside those that are keys by their names.
+    /// Default: none.
+    pub hidden_env: Vec<String>,
     /// What was given with the send whose turn this is. Default: nothing.
     pub meta: Option<Arc<Value>>,
     /// Makes what the program gives to its tools. Default: nothing.
@@ -113,6 +116,7 @@ impl ContextParts {
             cwd: cwd.into(),
             extra_roots: Vec::new(),
             permissions: Permissions::default(),
+            hidden_env: Vec::new(),
             meta: None,
             extend: ContextFn::default(),
             progress: ProgressSink::none(),
@@ -134,6 +138,7 @@ struct Shared {
     key: Text,
     roots: Vec<PathBuf>,
     permissions: Permissions,
+    hidden_env: Vec<String>,
     meta: Option<Arc<Value>>,
     extend: ContextFn,
     extensions: OnceLock<Extensions>,
@@ -153,6 +158,7 @@ impl ToolContext {
             call: parts.call,
             roots,
             permissions: parts.permissions,
+            hidden_env: parts.hidden_env,
             meta: parts.meta,
             extend: parts.extend,
             extensions: OnceLock::new(),
@@ -208,6 +214,11 @@ impl ToolContext {
     /// The permissions in force.
     pub fn permissions(&self) -> &Permissions {
         &self.shared.permissions
+    }
+
+    /// Variables of the environment that a process started for this call must not see: the session's own key.
+    pub fn hidden_env(&self) -> &[String] {
+        &self.shared.hidden_env
     }
 
     /// The JSON that the program gave with the send whose turn this is; `Null` when it gave none.

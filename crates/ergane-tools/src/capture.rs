@@ -39,6 +39,11 @@ impl Capture {
         self.tail.extend(rest);
     }
 
+    /// How many bytes came, kept or not.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// The text, cut in the middle when it is too long, with notes of what was cut and replaced.
     pub(crate) fn finish(mut self) -> String {
         let tail = self.tail.make_contiguous();

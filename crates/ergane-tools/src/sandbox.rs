@@ -41,7 +41,7 @@ pub(crate) fn confine_writes<F: AsFd>(folders: &[F]) -> io::Result<bool> {
 pub fn confines_writes() -> bool {
     let tried = std::thread::Builder::new()
         .name("ergane-sandbox".to_owned())
-        .spawn(|| confine_writes(&[]).unwrap_or(false))
+        .spawn(|| confine_writes::<std::fs::File>(&[]).unwrap_or(false))
         .map(std::thread::JoinHandle::join);
     matches!(tried, Ok(Ok(true)))
 }

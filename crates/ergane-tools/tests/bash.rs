@@ -14,7 +14,7 @@ use ergane_tool::{
     ContextParts, Effect, ProcessRecord, ProcessSink, ProgressSink, Tool, ToolContext, ToolError,
     kill_left_behind,
 };
-use ergane_tools::bash;
+use ergane_tools::{bash, confines_writes};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -300,7 +300,7 @@ async fn the_temporary_folder_is_private_writable_and_gone_afterwards() {
 #[tokio::test]
 async fn a_command_writes_in_the_sessions_folders_only() {
     // The kernel enforces it only where it has Landlock; elsewhere there is nothing to see.
-    let enforced = landlock_is_there();
+    let enforced = confines_writes();
     let folder = Folder::new();
     let more = folder.outside().join("more");
     fs::create_dir(&more).unwrap();
@@ -320,12 +320,25 @@ async fn a_command_writes_in_the_sessions_folders_only() {
     fs::write(folder.outside().join("outside"), "x").unwrap();
 }
 
-fn landlock_is_there() -> bool {
-    std::thread::spawn(|| {
-        use landlock::{AccessFs, Ruleset, RulesetAttr, RulesetStatus};
-        let ruleset = Ruleset::default().handle_access(AccessFs::MakeSym).unwrap().create().unwrap();
-        ruleset.restrict_self().unwrap().ruleset != RulesetStatus::NotEnforced
-    })
-    .join()
-    .unwrap()
+#[tokio::test]
+async fn people_see_how_a_command_ended_how_long_it_took_and_how_much_it_said() {
+    let folder = Folder::new();
+    let ui = async |arguments: Value| folder.call(&bash, arguments).await.unwrap().ui.unwrap();
+    let shown = ui(json!({ "command": "printf 12345; exit 3" })).await;
+    assert_eq!((&shown["kind"], &shown["data"]["ended"]), (&json!("command"), &json!("exit")));
+    assert_eq!((&shown["data"]["code"], &shown["data"]["bytes"]), (&json!(3), &json!(5)));
+    assert!(shown["data"]["ms"].is_u64());
+    let shown = ui(json!({ "command": "sleep 1000", "timeout_ms": 50 })).await;
+    assert_eq!((&shown["data"]["ended"], &shown["data"]["code"]), (&json!("timeout"), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_command_does_not_see_what_the_session_hides() {
+    let folder = Folder::new();
+    let mut parts = ContextParts::for_test(&folder.path);
+    parts.hidden_env = vec!["PATH".to_owned()];
+    let output = bash.call(ToolContext::new(parts), arguments("env")).await.unwrap();
+    // bash makes up a PATH when it is given none, and does not pass it on.
+    assert!(!text(&output).lines().any(|line| line.starts_with("PATH=")), "{}", text(&output));
+    assert!(folder.text(&bash, json!({ "command": "env" })).await.contains("\nPATH="));
 }

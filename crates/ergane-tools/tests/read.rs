@@ -19,6 +19,9 @@ async fn lines_come_with_the_files_own_numbers() {
     assert_eq!(folder.text(&read, json!({ "path": absolute, "offset": 4 })).await, "4\tfour");
     let part = folder.text(&read, json!({ "path": "a/b.txt", "offset": 2, "limit": 1 })).await;
     assert_eq!(part, "2\ttwo\n[more lines follow; go on with offset 3]");
+    let ui = folder.call(&read, json!({ "path": "a/b.txt", "offset": 2, "limit": 1 })).await.unwrap().ui;
+    let expected = json!({ "path": "a/b.txt", "first": 2, "last": 2, "more": true });
+    assert_eq!(ui.unwrap(), json!({ "kind": "lines", "data": expected }));
     let last = folder.text(&read, json!({ "path": "a/b.txt", "offset": 3, "limit": 2 })).await;
     assert_eq!(last, "3\t\n4\tfour");
     assert_eq!((read.name(), read.effect()), ("read", Effect::Read));
@@ -117,6 +120,8 @@ async fn an_image_comes_as_an_image_with_its_bytes() {
         panic!("{output:?}")
     };
     assert_eq!(mime.as_ref(), "image/png");
+    let ui = output.ui.as_ref().unwrap();
+    assert_eq!(ui["data"], json!({ "path": "dot.png", "mime": "image/png", "bytes": 20_008 }));
     use base64::Engine;
     assert_eq!(base64::prelude::BASE64_STANDARD.decode(data.as_bytes()).unwrap(), bytes);
     folder.write("huge.png", [&bytes[..], &vec![0; 2_000_000]].concat());

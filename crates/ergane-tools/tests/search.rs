@@ -183,3 +183,17 @@ async fn an_interrupted_search_stops() {
         assert_eq!(result.unwrap_err(), ToolError::Cancelled, "{}", tool.name());
     }
 }
+
+#[tokio::test]
+async fn people_see_how_much_was_found() {
+    let folder = tree();
+    let ui = async |tool: &dyn Tool, arguments: serde_json::Value| {
+        folder.call(tool, arguments).await.unwrap().ui.unwrap()
+    };
+    let found = ui(&glob, json!({ "pattern": "**/*", "max_results": 2 })).await;
+    let expected = json!({ "pattern": "**/*", "shown": 2, "total": 4 });
+    assert_eq!(found, json!({ "kind": "files", "data": expected }));
+    let found = ui(&grep, json!({ "pattern": "helper" })).await;
+    let expected = json!({ "pattern": "helper", "matches": 2, "complete": true, "unread": 0 });
+    assert_eq!(found, json!({ "kind": "matches", "data": expected }));
+}

@@ -50,7 +50,17 @@ pub mod prelude {
     pub use crate::{Recovery, System, SystemError};
 }
 
-/// What the documentation says is compiled.
+/// What the documentation says is compiled, and run.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct TheReadme;
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct TheReadme;
+    #[doc = include_str!("../../../docs/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../../../docs/sessions.md")]
+    struct Sessions;
+    #[doc = include_str!("../../../docs/tools.md")]
+    struct Tools;
+    #[doc = include_str!("../../../docs/permissions.md")]
+    struct Permissions;
+}

@@ -10,7 +10,7 @@
 //! The line is the group's identity, which the command and all it starts carry in their environment: recovery knows
 //! them by it also when the first of them is gone.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::Permissions;
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
@@ -24,6 +24,7 @@ use std::time::Duration;
 use ergane_tool::{
     GROUP_VARIABLE, ProcessGroup, ToolContext, ToolError, ToolOutput, group_identity, process_started, tool,
 };
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::Receiver;
@@ -41,8 +42,9 @@ use crate::sandbox::confine_writes;
 /// How long output may still come after the command ended: of what it left in the background, or of what was killed.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// Variables that a command does not see: what a model can print ends up in the journal and at its provider.
-const KEYS: [&str; 4] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OLLAMA_API_KEY"];
+/// How the names of variables end that a command does not see: what a model can print ends up in the journal and at its
+/// provider. Those that the session itself names are hidden, too.
+const KEYS: &str = "_API_KEY";
 
 /// Runs a shell command and returns its exit code and its output (stdout and stderr together, cut to 30,000 characters from
 /// the middle). There is no input and no terminal. Each call is a new shell in the working folder; processes left in
@@ -127,6 +129,7 @@ struct Shell {
     output: Receiver,
     capture: Capture,
     ticker: Ticker,
+    begun: Instant,
 }
 
 /// Why a command stopped.
@@ -139,7 +142,7 @@ enum End {
 impl Shell {
     /// Starts the waiting shell, has its group recorded, and gives the word.
     async fn start(ctx: &ToolContext, place: &Place, command: String) -> Result<Self, ToolError> {
-        let (child, output) = spawn(place, command).await?;
+        let (child, output) = spawn(place, command, ctx.hidden_env()).await?;
         let gone = || ToolError::failed("the shell ended before it could be used");
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
         // Other systems than Linux do not tell; there a group left behind is not found again.
@@ -157,7 +160,8 @@ impl Shell {
         give_word(word, &group_identity(pid, started))
             .await
             .map_err(|error| ToolError::failed(format!("the shell did not start the command: {error}")))?;
-        Ok(Self { group, child, output, capture: Capture::default(), ticker: Ticker::new() })
+        let (capture, ticker, begun) = (Capture::default(), Ticker::new(), Instant::now());
+        Ok(Self { group, child, output, capture, ticker, begun })
     }
 
     /// Runs until it ends or has to.
@@ -215,6 +219,10 @@ impl Shell {
     /// Ends what is left of the group and tells how it went.
     async fn finish(mut self, end: End, limit: u64) -> Result<ToolOutput, ToolError> {
         let ended = self.group.end().await;
+        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let bytes = self.capture.total();
+        let ui =
+            |how: &str, code: Option<i32>| json!({ "ended": how, "code": code, "ms": ms, "bytes": bytes });
         let mut rest = self.capture.finish();
         if !ended.gone {
             note(&mut rest, "[a process of the command does not end although it was killed]");
@@ -228,21 +236,21 @@ impl Shell {
                 if ended.lived {
                     note(&mut rest, "[processes left in the background were ended]");
                 }
-                ToolOutput::text(format!("exit {code}\n{rest}"))
+                ToolOutput::text(format!("exit {code}\n{rest}")).with_ui("command", ui("exit", Some(code)))
             }
             End::TimedOut | End::Cancelled => {
                 // Killed above, so this is the reaping only; what is not reaped here is when it is dropped.
                 if timeout(DRAIN, self.child.wait()).await.is_err() {
                     tracing::debug!("a killed shell does not end");
                 }
-                let why = match end {
-                    End::TimedOut => format!(
-                        "timed out after {limit} ms and was killed with all it had started; what it had done until \
-                         then stays done"
-                    ),
-                    _ => "interrupted and killed with all it had started; what it had done until then stays done".to_owned(),
+                let (how, why) = match end {
+                    End::TimedOut => ("timeout", format!("timed out after {limit} ms and was")),
+                    _ => ("interrupt", "interrupted and".to_owned()),
                 };
-                ToolOutput::error(format!("{why}\n{rest}"))
+                let text = format!(
+                    "{why} killed with all it had started; what it had done until then stays done\n{rest}"
+                );
+                ToolOutput::error(text).with_ui("command", ui(how, None))
             }
         })
     }
@@ -261,7 +269,7 @@ async fn give_word(mut input: ChildStdin, word: &str) -> io::Result<()> {
 }
 
 /// Starts the waiting shell on a thread of its own, which confines itself first.
-async fn spawn(place: &Place, command: String) -> Result<(Child, PipeReader), ToolError> {
+async fn spawn(place: &Place, command: String, hidden: &[String]) -> Result<(Child, PipeReader), ToolError> {
     let wait = format!(
         "IFS= read -r {GROUP_VARIABLE} || exit 125; export {GROUP_VARIABLE}; exec \"$0\" -c \"$1\" </dev/null"
     );
@@ -278,8 +286,10 @@ async fn spawn(place: &Place, command: String) -> Result<(Child, PipeReader), To
         .stderr(errors)
         .process_group(0)
         .kill_on_drop(true);
-    for key in KEYS {
-        shell.env_remove(key);
+    let is_key = |name: &OsString| name.to_str().is_some_and(|name| name.ends_with(KEYS));
+    let keys = std::env::vars_os().map(|(name, _)| name).filter(is_key);
+    for name in keys.chain(hidden.iter().map(OsString::from)) {
+        shell.env_remove(name);
     }
     let writable = place.writable.clone();
     let runtime = Handle::current();

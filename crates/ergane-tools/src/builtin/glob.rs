@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use ergane_tool::{ToolContext, ToolError, ToolOutput, tool};
 use rustix::fs::Stat;
+use serde_json::json;
 
 use crate::blocking::{Stop, blocking};
 use crate::paths::Roots;
@@ -60,8 +61,9 @@ fn find(roots: &Roots, pattern: &str, max: usize, stop: &Stop) -> Result<ToolOut
         }
         Ok(true)
     })?;
+    let ui = json!({ "pattern": pattern, "shown": newest.len(), "total": total });
     if total == 0 {
-        return Ok(ToolOutput::text(nothing(roots, pattern)));
+        return Ok(ToolOutput::text(nothing(roots, pattern)).with_ui("files", ui));
     }
     let mut out = String::new();
     for Reverse((_, Reverse(path))) in newest.into_sorted_vec() {
@@ -77,7 +79,7 @@ fn find(roots: &Roots, pattern: &str, max: usize, stop: &Stop) -> Result<ToolOut
     if lossy {
         out.push_str("\n[a name here is not valid UTF-8; what could not be read is shown as \u{fffd}]");
     }
-    Ok(ToolOutput::text(out))
+    Ok(ToolOutput::text(out).with_ui("files", ui))
 }
 
 /// In seconds and nanoseconds since 1970, also before it.

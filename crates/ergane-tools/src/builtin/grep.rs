@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use ergane_tool::{ToolContext, ToolError, ToolOutput, tool};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkMatch};
+use serde_json::json;
 
 use crate::blocking::{Stop, blocking};
 use crate::builtin::glob::bounded;
@@ -54,7 +55,7 @@ pub async fn grep(
         let roots = Roots::of(&ctx_too)?;
         let mut search = Search::new(&roots, &matcher, max, around, stop);
         search.run(path_glob.as_deref())?;
-        Ok(search.result())
+        Ok(search.result(&pattern))
     })
     .await
 }
@@ -130,7 +131,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn result(self) -> ToolOutput {
+    fn result(self, pattern: &str) -> ToolOutput {
         let Found { max, mut out, matches, full, lossy, unread, .. } = self.found;
         if matches == 0 {
             out = "(no matches)".to_owned();
@@ -152,7 +153,8 @@ impl<'a> Search<'a> {
         if unread > 0 {
             note(format!("[files that could not be read: {unread}]"));
         }
-        ToolOutput::text(out.trim_end_matches('\n').to_owned())
+        let ui = json!({ "pattern": pattern, "matches": matches, "complete": !full, "unread": unread });
+        ToolOutput::text(out.trim_end_matches('\n').to_owned()).with_ui("matches", ui)
     }
 }
 

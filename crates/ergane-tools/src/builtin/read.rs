@@ -6,6 +6,7 @@ use std::io::{BufReader, Read, Seek};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ergane_tool::{Part, ToolContext, ToolError, ToolOutput, tool};
+use serde_json::json;
 
 use crate::blocking::{Stop, blocking};
 use crate::files::{Opened, Place};
@@ -93,8 +94,9 @@ fn read_file(
 fn image(name: &str, mime: &'static str, bytes: &[u8]) -> ToolOutput {
     let data = BASE64_STANDARD.encode(bytes);
     let caption = Part::text(format!("{name} ({mime}, {} bytes)", bytes.len()));
-    vec![caption, Part::Image { mime: mime.into(), source: ergane_tool::ImageSource::Base64(data.into()) }]
-        .into()
+    let image = Part::Image { mime: mime.into(), source: ergane_tool::ImageSource::Base64(data.into()) };
+    let output = ToolOutput::from(vec![caption, image]);
+    output.with_ui("image", json!({ "path": name, "mime": mime, "bytes": bytes.len() }))
 }
 
 fn text(name: &str, file: File, offset: u64, limit: u64, stop: &Stop) -> Result<ToolOutput, ToolError> {
@@ -131,7 +133,7 @@ fn text(name: &str, file: File, offset: u64, limit: u64, stop: &Stop) -> Result<
     }
     if out.is_empty() {
         return match number {
-            0 => Ok(ToolOutput::text(format!("({name} is empty)"))),
+            0 => Ok(with_ui(ToolOutput::text(format!("({name} is empty)")), name, 0, 0, false)),
             _ => Err(ToolError::failed(format!("{name} has {number} lines; there is no line {offset}"))),
         };
     }
@@ -144,5 +146,11 @@ fn text(name: &str, file: File, offset: u64, limit: u64, stop: &Stop) -> Result<
             "\n[{replaced} of these lines are not valid UTF-8; what could not be read is shown as \u{fffd}]"
         ));
     }
-    Ok(ToolOutput::text(out))
+    let last = if goes_on { number - 1 } else { number };
+    Ok(with_ui(ToolOutput::text(out), name, offset, last, goes_on))
+}
+
+/// For people: which lines were read, and not what is in them.
+fn with_ui(output: ToolOutput, path: &str, first: u64, last: u64, more: bool) -> ToolOutput {
+    output.with_ui("lines", json!({ "path": path, "first": first, "last": last, "more": more }))
 }
