@@ -17,6 +17,19 @@ use crate::message::SessionMsg;
 
 /// A session to be got, started or recovered. What is set here and differs from what the session has is changed, in
 /// force from its next turn; what is left unset keeps its value, so the same name without settings is the same session.
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).tools(Tools::all()).start().await?;
+/// let alice = system.session("alice").system_prompt("Be brief.").tools(["read", "grep"]).start().await?;
+/// let again = system.session("alice").start().await?;
+/// assert_eq!(again.settings().await?.system_prompt.as_deref(), Some("Be brief."));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a session is only started by `start`, `start_link` or a supervisor that was given its `child_spec`"]
 pub struct SessionBuilder {

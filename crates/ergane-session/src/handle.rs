@@ -31,6 +31,24 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 10
 
 /// A session, by its name: it survives restarts of the session's actor, and a stored session that no process runs is
 /// brought back by the first thing asked of it. Cheap to clone.
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// let alice = system.session("alice").start().await?;
+/// let result = alice.send_message("hello").await?;
+/// assert_eq!(alice.messages().await?.len(), result.messages.len());
+/// assert_eq!(alice.status().await?.activity, Activity::Idle);
+///
+/// alice.stop().await?;
+/// assert_eq!(alice.status().await?.activity, Activity::Stored);
+/// assert_eq!(alice.send_message("and again").await?.ordinal, 2, "it is brought back");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Session {
     context: SessionContext,

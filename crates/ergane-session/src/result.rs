@@ -9,6 +9,21 @@ use ergane_core::{
 };
 
 /// What a turn came to. A turn that ran has one, whatever its [`finish_reason`](TurnResult::finish_reason).
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let script = Scripted::replies([ScriptedReply::text("Hello.")]);
+/// let system = System::builder().provider("scripted", script).start().await?;
+/// let result = system.session("alice").start().await?.send_message("hello").await?;
+/// assert_eq!((&*result.text, result.finish_reason), ("Hello.", FinishReason::Stop));
+/// assert_eq!((result.iterations, result.tool_calls_made), (0, 0), "an answer without tools is no round of them");
+/// assert!(!result.recovered && result.error.is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TurnResult {

@@ -25,6 +25,25 @@ type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send>>;
 const HELD_BACK: usize = 10_000;
 
 /// A send. Awaited, it is the result of its turn; nothing is sent before.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// let first = alice.send_message("hello").key("request-1").deadline(Duration::from_secs(30)).await?;
+/// let again = alice.send_message("hello").key("request-1").await?;
+/// assert_eq!(first.turn, again.turn, "the same key is the same turn");
+///
+/// let turn = alice.send_message("are you there?").accepted().await?; // only until it is durable
+/// assert_eq!(alice.turn(turn).await?.ordinal, 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is sent until it is awaited, accepted or streamed"]
 pub struct SendMessage {
@@ -126,6 +145,25 @@ impl IntoFuture for SendMessage {
 }
 
 /// What happens in one turn, and then its result. Dropping it cancels nothing.
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// let mut turn = alice.send_message("hello").stream().await?;
+/// let mut shown = String::new();
+/// while let Some(event) = turn.next().await {
+///     if let SessionEvent::Content { text } = event {
+///         shown.push_str(&text);
+///     }
+/// }
+/// assert_eq!(shown, *turn.result().await?.text);
+/// # Ok(())
+/// # }
+/// ```
 pub struct TurnStream {
     subscription: Subscription,
     id: SendId,

@@ -52,7 +52,15 @@ pub use builtin::read::read;
 pub use builtin::write::write;
 pub use sandbox::confines_writes;
 
-/// A set of builtin tools, to be registered.
+/// A set of builtin tools, to be registered with a system: `System::builder().tools(Tools::all())`. A single one is
+/// registered like one of your own: `.tool(ergane_tools::read)`.
+///
+/// ```
+/// use ergane_tools::Tools;
+///
+/// assert_eq!(Tools::all().into_iter().count(), 6);
+/// assert_eq!(Tools::none().into_iter().count(), 0);
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Tools(Vec<Arc<dyn Tool>>);
 

@@ -28,6 +28,24 @@ use crate::sessions::{self, SessionInfo};
 static UNNAMED: AtomicU64 = AtomicU64::new(0);
 
 /// A running system. Cheap to clone; it runs until [`shutdown`](System::shutdown), or until its runtime ends.
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// system.session("alice").start().await?;
+/// assert!(system.whereis("alice").await.is_some() && system.whereis("bob").await.is_none());
+/// assert_eq!(system.sessions().await?.len(), 1);
+/// println!("{:#?}", system.tree().await?);
+///
+/// let answer = system.query("hello").await?; // one question, nothing kept
+/// assert_eq!(answer.finish_reason, FinishReason::Stop);
+/// system.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct System(Arc<Running>);
 
@@ -39,6 +57,23 @@ struct Running {
 }
 
 /// A system to be started. See [`System::builder`].
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let system = System::builder()
+///     .name("office")                              // what its actors' names begin with
+///     .provider("scripted", Scripted::builtin())   // the first one is the default
+///     .tools(Tools::all())
+///     .journal(Memory::new())                      // or Sqlite::open("ergane.db")?
+///     .start()
+///     .await?;
+/// assert_eq!(system.name(), "office");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a system runs when `start` is awaited"]
 pub struct SystemBuilder {
