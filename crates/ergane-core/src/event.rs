@@ -90,7 +90,7 @@ pub enum Event {
         /// Its fingerprint: the same key with another input is an error.
         hash: Digest,
         /// What the program gave with it for its tools, such as who asks; no part of what the model is told.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         meta: Option<Arc<serde_json::Value>>,
     },
     /// A queued send became a turn. The turn's id is the seq of this fact.

@@ -31,7 +31,9 @@ use ergane_core::{
     Effect, Envelope, EventKind, ModelReply, ModelRequest, ProviderError, SendId, Seq, SessionName, Text,
 };
 use ergane_journal::{Append, AppendError, Journal, JournalError, Opened, Position, Sent, SessionSummary};
-use ergane_provider::{BoxFuture, EmbedRequest, Embeddings, Endpoint, ModelInfo, Provider, ProviderCall};
+use ergane_provider::{
+    BoxFuture, EmbedRequest, Embeddings, Endpoint, Limits, ModelInfo, Pricing, Provider, ProviderCall,
+};
 use ergane_tool::{Tool, ToolContext, ToolFuture};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -341,8 +343,12 @@ impl Provider for InWorld<Arc<dyn Provider>> {
         Ok(Arc::new(Self { world: self.world.clone(), what: self.what.with_endpoint(endpoint)? }))
     }
 
-    fn max_in_flight(&self) -> usize {
-        self.what.max_in_flight()
+    fn limits(&self) -> Limits {
+        self.what.limits()
+    }
+
+    fn pricing(&self, model: &str) -> Pricing {
+        self.what.pricing(model)
     }
 
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {

@@ -80,10 +80,21 @@ impl History {
 
     /// Forgets all but the first `len` messages.
     pub(crate) fn truncate(&mut self, len: usize) {
-        self.blocks.truncate(len.div_ceil(BLOCK));
-        let rest = len.saturating_sub(self.blocks.len().saturating_sub(1) * BLOCK);
-        if let Some(last) = self.blocks.last_mut().filter(|last| last.len() > rest) {
-            Arc::make_mut(last).truncate(rest);
+        if len >= self.len() {
+            return;
+        }
+        // The block that holds the last message kept becomes the last block.
+        let keep = len.saturating_sub(1) / BLOCK;
+        if keep < self.full_blocks().len() {
+            self.last = self.full_blocks().get(keep).cloned();
+            match &mut self.full {
+                Some(full) if keep > 0 => Arc::make_mut(full).truncate(keep),
+                full => *full = None,
+            }
+        }
+        match &mut self.last {
+            Some(last) if len > 0 => Arc::make_mut(last).truncate(len.saturating_sub(keep * BLOCK)),
+            last => *last = None,
         }
     }
 

@@ -17,12 +17,14 @@ enum Variants {
         settings: Arc<Settings>,
     },
     SettingsChanged {
-        patch: SettingsPatch,
+        patch: Box<SettingsPatch>,
     },
     Queued {
         send: SendId,
         input: Vec<Part>,
         hash: Digest,
+        #[serde(default)]
+        meta: Option<Arc<serde_json::Value>>,
     },
     TurnStarted {
         send: SendId,
@@ -77,6 +79,16 @@ enum Variants {
     },
     Recovered {
         cause: Text,
+    },
+    Checkpointed {
+        label: Text,
+    },
+    Rewound {
+        to: Seq,
+    },
+    Forked {
+        parent: SessionName,
+        at: Seq,
     },
     TurnEnded {
         turn: TurnId,

@@ -144,7 +144,12 @@ fn a_fork_knows_nothing_of_its_parents_sends_and_runs_none_that_waited() {
     assert_eq!(log.next(), Next::Idle);
     assert_eq!(log.conversation.send(&waiting), None);
     assert_eq!(said(&log), ["one", "1"]);
-    log.push(Event::Queued { send: waiting.clone(), input: vec!["mine".into()], hash: Digest::of(b"mine") });
+    log.push(Event::Queued {
+        send: waiting.clone(),
+        input: vec!["mine".into()],
+        hash: Digest::of(b"mine"),
+        meta: None,
+    });
     assert_eq!(log.next(), Next::StartTurn { send: waiting });
     let mut log = Log::in_a_turn();
     assert!(log.try_push(Event::Forked { parent: SessionName::new("p").unwrap(), at: Seq(1) }).is_err());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 use ergane_provider::{
-    BoxFuture, Delta, EmbedRequest, Embeddings, Endpoint, ModelInfo, Provider, ProviderCall,
+    BoxFuture, Delta, EmbedRequest, Embeddings, Endpoint, Limits, ModelInfo, Pricing, Provider, ProviderCall,
 };
 
 use super::plan::{FaultPlan, ProviderFault};
@@ -72,8 +72,12 @@ impl Provider for FaultyProvider {
         Ok(Arc::new(Self { provider: self.provider.with_endpoint(endpoint)?, plan: self.plan.clone() }))
     }
 
-    fn max_in_flight(&self) -> usize {
-        self.provider.max_in_flight()
+    fn limits(&self) -> Limits {
+        self.provider.limits()
+    }
+
+    fn pricing(&self, model: &str) -> Pricing {
+        self.provider.pricing(model)
     }
 
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {

@@ -99,8 +99,8 @@ async fn tools(talk: &Talk, workshop: &Workshop) -> Result<String, Failure> {
     let is_offered = |name: &Text| settings.tools.as_ref().is_none_or(|offered| offered.contains(name));
     let row = |name: &Text| {
         let tool = registry.get(name)?;
-        let does = plain::on_one_line(tool.description().split(". ").next().unwrap_or_default(), 80);
-        Some(vec![name.to_string(), format!("{:?}", tool.effect()).to_lowercase(), does])
+        let does = plain::on_one_line(tool.spec.description.split(". ").next().unwrap_or_default(), 80);
+        Some(vec![name.to_string(), format!("{:?}", tool.effect).to_lowercase(), does])
     };
     let rows: Vec<Vec<String>> = registry.names().filter(|name| is_offered(name)).filter_map(row).collect();
     Ok(if rows.is_empty() { "no tools are offered\n".to_owned() } else { plain::table(&rows) })
