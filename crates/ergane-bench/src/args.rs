@@ -37,6 +37,11 @@ pub(crate) enum Command {
     Children(ChildrenArgs),
     /// Whole turns with a scripted provider
     Turns(TurnsArgs),
+    /// Whole turns over HTTP
+    Http(HttpArgs),
+    /// The server of `http`, in a process of its own: it ends when its standard input is closed
+    #[command(hide = true)]
+    Serve,
     /// Appends through the journal
     Journal(JournalArgs),
     /// Memory of idle sessions, then of passivated ones
@@ -93,6 +98,31 @@ pub(crate) struct TurnsArgs {
     #[arg(long, default_value_t = 0, value_name = "M")]
     pub(crate) history: usize,
     /// Measure the same shape on bare ractor too, which keeps nothing
+    #[arg(long)]
+    pub(crate) floor: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HttpArgs {
+    /// Where an OpenAI-compatible server is [default: one of our own on this machine that takes no time]
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// What happens in a turn
+    #[arg(long, value_enum, default_value_t = TurnKind::Text)]
+    pub(crate) turn: TurnKind,
+    /// How many turns run at once, each in a session of its own
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = positive)]
+    pub(crate) inflight: usize,
+    /// How many turns each of them runs, one after the other
+    #[arg(long, default_value_t = 1_000, value_name = "T", value_parser = positive)]
+    pub(crate) turns: usize,
+    /// Answers come in one piece
+    #[arg(long)]
+    pub(crate) no_stream: bool,
+    /// How many messages each session has before
+    #[arg(long, default_value_t = 0, value_name = "M")]
+    pub(crate) history: usize,
+    /// Make the same requests by hand too, with reqwest alone and with a bare shape of ractor's actors
     #[arg(long)]
     pub(crate) floor: bool,
 }

@@ -6,6 +6,7 @@
 mod again;
 mod all;
 mod args;
+mod http;
 mod idle;
 mod journal;
 mod kill;
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Outcome<()> {
+    if let Command::Serve = cli.command {
+        return http::server::serve();
+    }
     if let Command::All { scale } = cli.command {
         return all::run(&cli.global, scale);
     }
@@ -64,10 +68,11 @@ async fn measure(command: Command, global: args::Global) -> Outcome<Vec<Record>>
         Command::Otp(options) => otp::run(&options).await,
         Command::Children(options) => otp::children::run(&options).await,
         Command::Turns(options) => turns::run(&options, &global).await,
+        Command::Http(options) => http::run(&options).await,
         Command::Journal(options) => journal::run(&options, &global).await,
         Command::Idle(options) => idle::run(&options, &global).await,
         Command::Kill(options) => kill::run(&options, &global).await,
         // It starts processes for all that it measures, and is done before.
-        Command::All { .. } => Ok(Vec::new()),
+        Command::All { .. } | Command::Serve => Ok(Vec::new()),
     }
 }

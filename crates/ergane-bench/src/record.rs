@@ -32,8 +32,12 @@ pub(crate) const METRICS: &[&str] = &[
     "floor_cpu_us",
     "floor_bytes_per_child",
     "floor_seconds",
+    "bare_turns_per_s",
+    "bare_p50_us",
+    "bare_cpu_us_per_turn",
     "ratio",
     "cpu_ratio",
+    "bare_cpu_ratio",
 ];
 
 /// One measurement.

@@ -129,3 +129,20 @@ fn all_prints_the_table_with_the_marks() {
     assert!(text.lines().skip(2).any(|line| line.contains("| yes |")), "{text}");
     assert!(text.lines().filter(|line| !line.is_empty()).all(|line| line.starts_with('|')), "{text}");
 }
+
+#[test]
+fn http_tells_what_a_turn_takes_beside_reqwest_alone_and_bare_actors() {
+    for turn in ["text", "tool"] {
+        for stream in ["", "--no-stream"] {
+            let line = format!("http --turn {turn} --inflight 2 --turns 7 --history 4 --floor {stream}");
+            let [record] = json(&line).try_into().unwrap();
+            let ours = ["turns_per_s", "p50_us", "p99_us", "cpu_us_per_turn"];
+            measures(&record, &ours);
+            measures(
+                &record,
+                &["floor_cpu_us_per_turn", "bare_cpu_us_per_turn", "cpu_ratio", "bare_cpu_ratio"],
+            );
+            assert_eq!((&record["turn"], &record["stream"]), (&turn.into(), &stream.is_empty().into()));
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 mod floor;
 pub(crate) mod house;
-mod model;
+pub(crate) mod model;
 
 use std::time::{Duration, Instant};
 
@@ -25,11 +25,19 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn turns_per_s(&self) -> f64 {
+    pub(crate) fn turns_per_s(&self) -> f64 {
         self.turns as f64 / self.wall.as_secs_f64()
     }
 
-    fn cpu_us(&self) -> f64 {
+    pub(crate) fn p50_us(&self) -> f64 {
+        self.laps.p50_us()
+    }
+
+    pub(crate) fn p99_us(&self) -> f64 {
+        self.laps.p99_us()
+    }
+
+    pub(crate) fn cpu_us(&self) -> f64 {
         self.laps.cpu_us(1)
     }
 }
