@@ -107,7 +107,7 @@ fn tool() -> Value {
 
 async fn add(arguments: String) -> Outcome<String> {
     let arguments: Value = serde_json::from_str(&arguments)?;
-    let of = |name: &str| arguments[name].as_i64().unwrap_or_default();
+    let of = |name: &str| arguments.get(name).and_then(Value::as_i64).unwrap_or_default();
     Ok((of("left") + of("right")).to_string())
 }
 
