@@ -9,6 +9,9 @@ use crate::row::Row;
 /// The most bytes that one event may have as JSON, 16 MiB. What makes events must cut or refuse before.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
 
+/// From so many bytes on, about, an append is encoded on a thread of its own.
+const LARGE: usize = 64 << 10;
+
 /// Events of one session to be written together: all or none. It is a compare-and-swap on `(epoch, expected)`.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -61,6 +64,11 @@ impl Append {
     /// The `next_seq` of the session once this is written.
     pub fn next_seq(&self) -> Seq {
         Seq(self.expected.0.saturating_add(self.events.len() as u64))
+    }
+
+    /// Whether encoding it takes so long that it is not done where nobody may wait.
+    pub(crate) fn is_large(&self) -> bool {
+        self.events.iter().map(|envelope| envelope.event.rough_size()).sum::<usize>() > LARGE
     }
 
     /// Whether the events are numbered as they claim. What is not is a defect of the writer, never written.

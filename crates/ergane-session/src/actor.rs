@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ergane_core::{Conversation, Durability, Epoch, Event, Seq, SessionName};
 use ergane_journal::{AppendError, JournalError, JournalPort};
-use ergane_otp::{Promise, Scope, StartContext};
+use ergane_otp::{IdleTimer, Promise, Scope, StartContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::context::SessionContext;
@@ -44,7 +44,7 @@ pub struct SessionArgs {
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// The log is being loaded; the reason says why it takes long.
-    Loading { delayed: Option<String> },
+    Loading { delayed: Option<JournalError> },
     /// It works.
     Live,
     /// Its log is damaged: it answers that, and nothing else.
@@ -53,6 +53,8 @@ pub(crate) enum Phase {
     Stopping(Vec<Reply<()>>),
     /// Everything is at its end; the journal is told.
     Leaving(Vec<Reply<()>>),
+    /// It had nothing to do for long: it ends, and who asks next starts its successor.
+    Passivating,
 }
 
 /// The state of a session.
@@ -69,6 +71,7 @@ pub struct State {
     pub(crate) drive: Drive,
     pub(crate) waiters: Waiters,
     pub(crate) subscribers: Subscribers,
+    pub(crate) idle: Option<IdleTimer>,
     incarnation: u64,
     stash: VecDeque<SessionMsg>,
 }
@@ -96,6 +99,7 @@ impl Actor for SessionActor {
             drive: Drive::default(),
             waiters: Waiters::default(),
             subscribers: Subscribers::default(),
+            idle: context.options().passivate_after.map(IdleTimer::new),
             stash: VecDeque::new(),
             name,
             context,
@@ -110,8 +114,14 @@ impl Actor for SessionActor {
         message: SessionMsg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        // Who only looks is no reason to stay.
+        let looks = matches!(message, SessionMsg::Status(_));
         state.receive(message)?;
-        state.settle().await
+        state.settle().await?;
+        if !looks {
+            state.count_quiet();
+        }
+        Ok(())
     }
 
     /// Children are the loop and the tools. A tool's outcome comes by its promise, whatever happens to its actor.
@@ -142,6 +152,12 @@ impl State {
                 answer(reply, self.status());
                 Ok(())
             }
+            // Its lock was waited for already; the load goes on trying, but nobody is kept waiting for it.
+            (Phase::Loading { delayed: Some(error @ JournalError::Locked { .. }) }, message) => {
+                let error = error.clone().into();
+                refuse(message, error);
+                Ok(())
+            }
             (Phase::Loading { .. }, message) if self.stash.len() < STASH => {
                 self.stash.push_back(message);
                 Ok(())
@@ -161,6 +177,11 @@ impl State {
                 }
                 Ok(())
             }
+            // Dropped: its caller learns of the end, and asks the successor.
+            (Phase::Passivating, message) => {
+                drop(message);
+                Ok(())
+            }
             (Phase::Leaving(_), message) => {
                 refuse(message, SessionError::Stopped(self.name.clone()));
                 Ok(())
@@ -176,8 +197,8 @@ impl State {
                 self.on_load_failed(error);
                 Ok(())
             }
-            Internal::LoadDelayed(reason) => {
-                self.phase = Phase::Loading { delayed: Some(reason) };
+            Internal::LoadDelayed(error) => {
+                self.on_load_delayed(error);
                 Ok(())
             }
             Internal::Damaged(reason) => {
@@ -206,6 +227,10 @@ impl State {
             }
             Internal::Nudge => {
                 self.drive.held_up = None; // what follows every message tries again
+                Ok(())
+            }
+            Internal::Idle(token) => {
+                self.on_idle(token);
                 Ok(())
             }
             Internal::GraceOver(turn, grace) => {
@@ -243,7 +268,7 @@ impl State {
                     Ok(Ok(loaded)) => Internal::Loaded(Ok(Box::new(loaded))),
                     Ok(Err(damage)) => Internal::Damaged(damage),
                     Err(error) if error.is_retryable() && owner(&error).is_none() => {
-                        tell(&me, Internal::LoadDelayed(error.to_string()));
+                        tell(&me, Internal::LoadDelayed(error));
                         tokio::time::sleep(delay).await;
                         delay = delay.saturating_mul(2).min(Duration::from_secs(5));
                         continue;
@@ -274,6 +299,13 @@ impl State {
             self.receive(message)?;
         }
         Ok(())
+    }
+
+    fn on_load_delayed(&mut self, error: JournalError) {
+        if matches!(error, JournalError::Locked { .. }) {
+            self.refuse_stash(&error.clone().into());
+        }
+        self.phase = Phase::Loading { delayed: Some(error) };
     }
 
     fn on_load_failed(&mut self, error: JournalError) {
@@ -401,6 +433,9 @@ impl State {
     }
 
     fn leave(&mut self) {
+        if matches!(self.phase, Phase::Passivating) {
+            self.me.stop(None);
+        }
         if let Phase::Leaving(replies) = &mut self.phase {
             for reply in std::mem::take(replies) {
                 answer(reply, Ok(()));

@@ -8,6 +8,7 @@ use ergane_otp::{ExitReason, Incarnation, StartContext, StartError, Started};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::context::Anchored;
 use crate::error::SessionError;
 use crate::handle::{QUICK, Session, not_found_is_fine};
 
@@ -29,6 +30,8 @@ pub enum AnchorMsg {
 #[derive(Debug)]
 pub struct AnchorState {
     session: Option<Session>,
+    /// A session in a tree does not passivate: there it is to be alive.
+    _anchored: Anchored,
     watcher: AbortHandle,
 }
 
@@ -48,6 +51,7 @@ impl Actor for Anchor {
     type Arguments = Session;
 
     async fn pre_start(&self, me: AnchorRef, session: Session) -> Result<AnchorState, ActorProcessingErr> {
+        let anchored = session.context().anchor(session.name());
         let mut watch = session.watch();
         let watcher = tokio::spawn(async move {
             let mut last = ExitReason::Normal;
@@ -63,7 +67,7 @@ impl Actor for Anchor {
                 tracing::trace!("an anchor was gone before its session");
             }
         });
-        Ok(AnchorState { session: Some(session), watcher: watcher.abort_handle() })
+        Ok(AnchorState { session: Some(session), _anchored: anchored, watcher: watcher.abort_handle() })
     }
 
     async fn handle(

@@ -1,7 +1,9 @@
 //! What a session needs of its system: the live things that its facts only name.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ergane_core::{Durability, SessionName, Settings};
 use ergane_journal::JournalPort;
@@ -29,6 +31,8 @@ struct Shared {
     sessions: DynamicSupervisorRef,
     loading: Semaphore,
     options: SessionOptions,
+    /// The sessions that stand in somebody's tree, and how often.
+    anchored: Mutex<HashMap<SessionName, usize>>,
 }
 
 /// What a system may set for all its sessions, beside its parts.
@@ -39,6 +43,8 @@ pub struct SessionOptions {
     pub can_use_tool: Option<CanUseTool>,
     /// Makes what the program gives to its tools. Default: nothing.
     pub extend: ContextFn,
+    /// After so long without anything to do, a session's actor stops; the next touch brings it back. Default: never.
+    pub passivate_after: Option<Duration>,
 }
 
 impl SessionContext {
@@ -65,7 +71,17 @@ impl SessionContext {
     ) -> Self {
         let sessions = DynamicSupervisorRef::new(&namespace, "sessions");
         let loading = Semaphore::new(LOADING_AT_ONCE);
-        Self(Arc::new(Shared { namespace, journal, memory, providers, tools, sessions, loading, options }))
+        Self(Arc::new(Shared {
+            namespace,
+            journal,
+            memory,
+            providers,
+            tools,
+            sessions,
+            loading,
+            options,
+            anchored: Mutex::default(),
+        }))
     }
 
     /// The names of the system.
@@ -105,6 +121,18 @@ impl SessionContext {
         &self.0.options
     }
 
+    /// Whether the session stands in somebody's tree.
+    pub(crate) fn is_anchored(&self, name: &SessionName) -> bool {
+        self.0.anchored.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+    }
+
+    /// Counts the session as standing in somebody's tree for as long as that lives.
+    pub(crate) fn anchor(&self, name: &SessionName) -> Anchored {
+        let mut anchored = self.0.anchored.lock().unwrap_or_else(PoisonError::into_inner);
+        *anchored.entry(name.clone()).or_default() += 1;
+        Anchored { context: self.clone(), name: name.clone() }
+    }
+
     pub(crate) fn loading(&self) -> &Semaphore {
         &self.0.loading
     }
@@ -126,6 +154,25 @@ impl SessionContext {
             (SessionActor, arguments)
         })
         .restart(Restart::Transient)
+    }
+}
+
+/// See [`SessionContext::anchor`].
+#[derive(Debug)]
+pub(crate) struct Anchored {
+    context: SessionContext,
+    name: SessionName,
+}
+
+impl Drop for Anchored {
+    fn drop(&mut self) {
+        let mut anchored = self.context.0.anchored.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = anchored.get_mut(&self.name) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                anchored.remove(&self.name);
+            }
+        }
     }
 }
 

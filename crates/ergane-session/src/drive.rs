@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use ergane_core::{
-    CallId, ErrorKind, Event, FinishReason, Next, OpenCall, OpenTurn, Part, Role, SendId, Seq, Settings,
-    Text, TurnError, TurnId,
+    CallId, ErrorKind, Event, FinishReason, Next, OpenCall, OpenTurn, Role, SendId, Seq, Settings, Text,
+    TurnError, TurnId,
 };
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_loop::{
@@ -130,6 +130,15 @@ impl Drive {
         self.tools.contains_key(&call)
             || self.passed.contains_key(&call)
             || self.consulting.contains_key(&call)
+    }
+
+    /// Whether nothing is in flight for a turn that waits.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.flight.is_none()
+            && self.tools.is_empty()
+            && self.consulting.is_empty()
+            && self.being_ended.is_empty()
+            && self.held_up.is_none()
     }
 
     /// Whether the callback is asked about the call.
@@ -535,25 +544,6 @@ impl State {
 /// Whether a store will take the event. Encoding it to know is only worth it for a very large one.
 pub(crate) fn fits(event: &Event) -> bool {
     const SURELY: usize = MAX_EVENT_BYTES / 8;
-    let parts = match event {
-        Event::ModelReplied { message, .. } => &message.parts,
-        Event::ToolFinished { result, .. } => &result.content,
-        _ => return true, // bounded where it comes in
-    };
-    let rough: usize = parts.iter().map(rough_size).sum();
+    let rough = event.rough_size();
     rough < SURELY || serde_json::to_vec(event).is_ok_and(|bytes| bytes.len() <= MAX_EVENT_BYTES)
-}
-
-fn rough_size(part: &Part) -> usize {
-    match part {
-        Part::Text { text } | Part::Refusal { text } => text.len(),
-        Part::ToolCall(call) => call.arguments.len() + call.name.len() + data_size(&call.extra),
-        Part::Reasoning(reasoning) => reasoning.text.len() + data_size(&reasoning.data),
-        _ => MAX_EVENT_BYTES, // what a model rarely sends is measured
-    }
-}
-
-/// Opaque data is small or absent; when there is some, it is measured.
-fn data_size(data: &serde_json::Map<String, serde_json::Value>) -> usize {
-    if data.is_empty() { 0 } else { serde_json::to_vec(data).map_or(MAX_EVENT_BYTES, |bytes| bytes.len()) }
 }

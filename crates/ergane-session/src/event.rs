@@ -102,6 +102,9 @@ pub enum SessionEvent {
         call: CallId,
         /// What it tells.
         text: Text,
+        /// How many pieces were lost before this one, because the tool was faster than its session.
+        #[serde(skip_serializing_if = "is_zero")]
+        skipped: u32,
     },
     /// A call has its result.
     ToolResult {
@@ -228,7 +231,7 @@ impl SessionEvent {
         match live {
             Live::Content(text) => Self::Content { text },
             Live::Thinking(text) => Self::Thinking { text },
-            Live::ToolProgress(call, text) => Self::ToolProgress { call, text },
+            Live::ToolProgress(call, text, skipped) => Self::ToolProgress { call, text, skipped },
             Live::Waiting { reason } => Self::Waiting { reason },
             Live::Retrying { attempt, delay_ms, reason } => Self::Retrying { attempt, delay_ms, reason },
             Live::Fallback { from, to, reason } => Self::Fallback { from, to, reason },
@@ -295,6 +298,10 @@ impl SessionEvent {
     fn of_call(seq: Seq, call: &ToolCall) -> Self {
         Self::ToolCall { seq, call: call.id, name: call.name.clone(), arguments: call.arguments.clone() }
     }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The text of a result or an input, images named.

@@ -26,6 +26,7 @@ mod facts;
 mod fork;
 mod handle;
 mod message;
+mod passivation;
 mod requests;
 mod result;
 mod rewinding;

@@ -1,6 +1,7 @@
 //! The messages of a session actor.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use ergane_core::{
     CallId, Conversation, Decision, Digest, Durability, Epoch, History, Part, PendingApproval, Point, SendId,
@@ -8,6 +9,7 @@ use ergane_core::{
 };
 use ergane_journal::{AppendError, JournalError, Position};
 use ergane_loop::LoopReport;
+use ergane_otp::IdleToken;
 use ergane_tool::{Permission, ProcessRecord, Progress, ToolOutcome};
 use ractor::RpcReplyPort;
 use serde_json::Value;
@@ -54,11 +56,27 @@ pub struct Send {
     pub meta: Option<Arc<Value>>,
     /// What to do when the session is busy.
     pub when_busy: WhenBusy,
+    /// The size and the fingerprint of the input, once somebody has taken them.
+    measured: OnceLock<(usize, Digest)>,
 }
 
 impl Send {
+    /// A send.
+    pub fn new(id: SendId, input: Vec<Part>, when_busy: WhenBusy) -> Self {
+        Self { id, input, meta: None, when_busy, measured: OnceLock::new() }
+    }
+
+    /// How many bytes the input has as it stands in an event, and its fingerprint. Taken once, which for a large input
+    /// takes a while: by the handle, in its caller's time, and not by the session.
+    pub(crate) fn measured(&self) -> (usize, Digest) {
+        *self.measured.get_or_init(|| {
+            let encoded = self.encoded();
+            (encoded.len(), Digest::of(&encoded))
+        })
+    }
+
     /// The input as it stands in an event: what its fingerprint and its size are taken of.
-    pub(crate) fn encoded(&self) -> Vec<u8> {
+    fn encoded(&self) -> Vec<u8> {
         // Parts always serialise: no map with other keys than strings, no float that JSON lacks.
         serde_json::to_vec(&self.input).unwrap_or_default()
     }
@@ -183,6 +201,8 @@ pub enum SessionMsg {
 pub struct Attached {
     pub(crate) snapshot: Snapshot,
     pub(crate) head: watch::Receiver<Seq>,
+    /// How many deltas did not fit and were not told of yet.
+    pub(crate) lost: Arc<AtomicU64>,
 }
 
 /// What a session is, at the moment of a subscription.
@@ -202,8 +222,8 @@ pub struct Snapshot {
 pub enum Item {
     /// A durable fact.
     Fact(Arc<ergane_core::Envelope>),
-    /// Something of this turn that is no fact.
-    Live(TurnId, Live),
+    /// Something of this turn that is no fact, and the position of the last fact before it.
+    Live(TurnId, Live, Seq),
     /// So many deltas were lost because the subscriber was slow.
     Lagged(u64),
 }
@@ -215,8 +235,8 @@ pub enum Live {
     Content(Text),
     /// A piece of the model's reasoning.
     Thinking(Text),
-    /// What a running tool tells.
-    ToolProgress(CallId, Text),
+    /// What a running tool tells, and how much of it was lost before.
+    ToolProgress(CallId, Text, u32),
     /// A model call waits to be made.
     Waiting {
         /// Why.
@@ -259,7 +279,7 @@ pub enum Internal {
     /// The log is loaded and folded.
     Loaded(Result<Box<(Conversation, Epoch)>, JournalError>),
     /// The store cannot be read now; the load goes on trying.
-    LoadDelayed(String),
+    LoadDelayed(JournalError),
     /// The log does not fold: it is damaged.
     Damaged(String),
     /// An append has its outcome; `None` when that cannot be learned.
@@ -287,6 +307,8 @@ pub enum Internal {
     },
     /// It is time to look again.
     Nudge,
+    /// Nothing was asked for a time.
+    Idle(IdleToken),
     /// The grace that running tools have after an interrupt is over, or the one after they were killed.
     GraceOver(TurnId, Grace),
     /// The journal no longer counts this process as the session's owner.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use ergane_core::{
-    Digest, Event, FinishReason, Next, OpenTurn, SendId, Settings, SettingsPatch, Text, TurnId,
-};
+use ergane_core::{Event, FinishReason, Next, OpenTurn, SendId, Settings, SettingsPatch, Text, TurnId};
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_tool::RegistryError;
 use ractor::ActorProcessingErr;
@@ -84,7 +82,8 @@ impl State {
                     messages: self.facts.view().messages.clone(),
                     partial: self.drive.partial().into(),
                 };
-                answer(reply, Ok(Attached { snapshot, head: self.subscribers.add(sink) }));
+                let (head, lost) = self.subscribers.add(sink);
+                answer(reply, Ok(Attached { snapshot, head, lost }));
             }
             SessionMsg::Status(_) | SessionMsg::Internal(_) => {} // answered before the phase is looked at
         }
@@ -134,8 +133,7 @@ impl State {
     /// Makes sure that the send is a fact, or says why it cannot be one. A known id is not accepted again.
     fn accept(&mut self, send: &Send) -> Result<Result<(), SessionError>, ActorProcessingErr> {
         let conversation = self.facts.conversation();
-        let encoded = send.encoded();
-        let (size, hash) = (encoded.len(), Digest::of(&encoded));
+        let (size, hash) = send.measured();
         let session = || self.name.clone();
         if let Some(known) = conversation.send(&send.id) {
             let ended = known.turn.is_some_and(|turn| conversation.ended(turn).is_some());
@@ -347,12 +345,12 @@ impl State {
     fn activity(&self) -> Activity {
         match &self.phase {
             Phase::Loading { delayed: None } => return Activity::Starting,
-            Phase::Loading { delayed: Some(reason) } => return Activity::Parked { reason: reason.clone() },
+            Phase::Loading { delayed: Some(error) } => return Activity::Parked { reason: error.to_string() },
             Phase::Damaged(SessionError::Quarantined { reason, .. }) => {
                 return Activity::Quarantined { reason: reason.clone() };
             }
             Phase::Damaged(error) => return Activity::Quarantined { reason: error.to_string() },
-            Phase::Live | Phase::Stopping(_) | Phase::Leaving(_) => {}
+            Phase::Live | Phase::Stopping(_) | Phase::Leaving(_) | Phase::Passivating => {}
         }
         if let Some(reason) = self.facts.parked() {
             return Activity::Parked { reason: reason.to_owned() };

@@ -54,11 +54,7 @@ pub struct SendMessage {
 
 impl SendMessage {
     pub(crate) fn new(session: Session, id: SendId, input: Vec<Part>) -> Self {
-        Self {
-            session,
-            send: Sent { id, input, meta: None, when_busy: WhenBusy::default() },
-            deadline: FOREVER,
-        }
+        Self { session, send: Sent::new(id, input, WhenBusy::default()), deadline: FOREVER }
     }
 
     /// Gives up waiting after `deadline` with [`SessionError::Deadline`]; the turn goes on, and
@@ -96,6 +92,7 @@ impl SendMessage {
     /// [`SessionError`] when it cannot be accepted.
     pub async fn accepted(self) -> Result<TurnId, SessionError> {
         let Self { session, send, deadline } = self;
+        send.measured();
         session.request(deadline, |reply| SessionMsg::Accept(send.clone(), reply)).await
     }
 
@@ -108,6 +105,7 @@ impl SendMessage {
         let Self { session, send, deadline } = self;
         let id = send.id.clone();
         let until = Instant::now() + deadline;
+        send.measured();
         // On its way before anybody reads: dropping the stream cancels nothing.
         let sent = tokio::spawn(async move {
             let turn = session.request(deadline, |reply| SessionMsg::Accept(send.clone(), reply)).await?;
@@ -139,6 +137,7 @@ impl IntoFuture for SendMessage {
     fn into_future(self) -> Boxed<TurnResult> {
         Box::pin(async move {
             let Self { session, send, deadline } = self;
+            send.measured();
             session.request(deadline, |reply| SessionMsg::Send(send.clone(), reply)).await
         })
     }

@@ -20,7 +20,7 @@ pub struct Steer {
 
 impl Steer {
     pub(crate) fn new(session: Session, id: SendId, input: Vec<Part>) -> Self {
-        Self { session, send: Sent { id, input, meta: None, when_busy: WhenBusy::Steer }, cut: false }
+        Self { session, send: Sent::new(id, input, WhenBusy::Steer), cut: false }
     }
 
     /// Gives up an answer that is under way, and asks the model again at once, with this. What was shown of the answer
@@ -44,6 +44,7 @@ impl IntoFuture for Steer {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let Self { session, send, cut } = self;
+            send.measured();
             let steer = |reply| SessionMsg::Steer { send: send.clone(), cut, reply };
             session.request(QUICK, steer).await
         })

@@ -16,8 +16,7 @@ impl State {
         cut: bool,
         reply: Reply<Steered>,
     ) -> Result<(), ActorProcessingErr> {
-        let encoded = send.encoded();
-        let (size, hash) = (encoded.len(), Digest::of(&encoded));
+        let (size, hash) = send.measured();
         // Asked again, after a death in between, it is answered from what is known of it.
         if let Some(known) = self.facts.conversation().send(&send.id) {
             if known.hash == hash && known.turn.is_some() {

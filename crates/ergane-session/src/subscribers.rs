@@ -4,6 +4,7 @@
 //! only left out, because the subscriber sees by the durable head that it misses one and reads it from the journal.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ergane_core::{Envelope, Seq, TurnId};
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -20,7 +21,8 @@ pub(crate) struct Subscribers {
 #[derive(Debug)]
 struct Subscriber {
     sink: mpsc::Sender<Item>,
-    lost: u64,
+    /// Shared with the reader, who looks when it has read all: there may be no further item to tell it by.
+    lost: Arc<AtomicU64>,
 }
 
 impl Default for Subscribers {
@@ -30,10 +32,16 @@ impl Default for Subscribers {
 }
 
 impl Subscribers {
-    pub(crate) fn add(&mut self, sink: mpsc::Sender<Item>) -> watch::Receiver<Seq> {
+    pub(crate) fn add(&mut self, sink: mpsc::Sender<Item>) -> (watch::Receiver<Seq>, Arc<AtomicU64>) {
         self.list.retain(|subscriber| !subscriber.sink.is_closed());
-        self.list.push(Subscriber { sink, lost: 0 });
-        self.head.subscribe()
+        let lost = Arc::<AtomicU64>::default();
+        self.list.push(Subscriber { sink, lost: lost.clone() });
+        (self.head.subscribe(), lost)
+    }
+
+    /// Whether anybody listens.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        self.list.iter().any(|subscriber| !subscriber.sink.is_closed())
     }
 
     /// These facts are durable now.
@@ -48,7 +56,8 @@ impl Subscribers {
 
     /// This happens now, and is no fact.
     pub(crate) fn live(&mut self, turn: TurnId, live: &Live) {
-        self.list.retain_mut(|subscriber| subscriber.offer(Item::Live(turn, live.clone()), 1));
+        let after = *self.head.borrow();
+        self.list.retain_mut(|subscriber| subscriber.offer(Item::Live(turn, live.clone(), after), 1));
     }
 
     /// The durable head, after a load.
@@ -60,11 +69,12 @@ impl Subscribers {
 impl Subscriber {
     /// Offers `item`; when there is no room, `cost` counts as lost. False when nobody listens any more.
     fn offer(&mut self, item: Item, cost: u64) -> bool {
-        if self.lost > 0 {
-            match self.sink.try_send(Item::Lagged(self.lost)) {
-                Ok(()) => self.lost = 0,
+        let lost = self.lost.swap(0, Ordering::AcqRel);
+        if lost > 0 {
+            match self.sink.try_send(Item::Lagged(lost)) {
+                Ok(()) => {}
                 Err(TrySendError::Full(_)) => {
-                    self.lost = self.lost.saturating_add(cost);
+                    self.lost.fetch_add(lost.saturating_add(cost), Ordering::AcqRel);
                     return true;
                 }
                 Err(TrySendError::Closed(_)) => return false,
@@ -73,7 +83,7 @@ impl Subscriber {
         match self.sink.try_send(item) {
             Ok(()) => true,
             Err(TrySendError::Full(_)) => {
-                self.lost = self.lost.saturating_add(cost);
+                self.lost.fetch_add(cost, Ordering::AcqRel);
                 true
             }
             Err(TrySendError::Closed(_)) => false,

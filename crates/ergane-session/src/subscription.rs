@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ergane_core::{Envelope, Event, Seq, TurnId};
@@ -29,12 +30,16 @@ pub struct Subscription {
     snapshot: Snapshot,
     items: mpsc::Receiver<Item>,
     head: watch::Receiver<Seq>,
+    /// How many deltas did not fit and were not told of yet.
+    lost: Arc<AtomicU64>,
     /// The last fact of which the events are told or wait in `ready`.
     told: Seq,
     turn: Option<TurnId>,
     /// The turn of which pieces of an answer were told that is not a fact yet.
     shown: Option<TurnId>,
     ready: VecDeque<Ready>,
+    /// What happened after a fact that was not told yet.
+    waiting: Option<(TurnId, Live, Seq)>,
 }
 
 /// An event that waits to be told, with its turn, and the fact that it is of.
@@ -47,12 +52,23 @@ struct Ready {
 
 impl Subscription {
     pub(crate) async fn open(session: Session, cursor: Option<Seq>) -> Result<Self, SessionError> {
-        let (snapshot, items, head) = attach(&session, Duration::from_secs(30)).await?;
+        let (snapshot, items, head, lost) = attach(&session, Duration::from_secs(30)).await?;
         let told = cursor.unwrap_or(snapshot.status.durable);
         // From an older position the turn becomes known with its `TurnStarted`.
         let turn = if cursor.is_none() { snapshot.status.turn } else { None };
         let shown = snapshot.status.turn.filter(|_| !snapshot.partial.is_empty());
-        Ok(Self { session, snapshot, items, head, told, turn, shown, ready: VecDeque::new() })
+        Ok(Self {
+            session,
+            snapshot,
+            items,
+            head,
+            lost,
+            told,
+            turn,
+            shown,
+            ready: VecDeque::new(),
+            waiting: None,
+        })
     }
 
     /// What the session was when the subscription began.
@@ -84,6 +100,20 @@ impl Subscription {
         loop {
             if let Some(Ready { turn, event, .. }) = self.ready.pop_front() {
                 return Some(Ok((turn, event)));
+            }
+            // Kept while its facts are read, so that a dropped future loses nothing.
+            if let Some((_, _, after)) = &self.waiting {
+                if let Err(error) = self.read_to(*after).await {
+                    return Some(Err(error));
+                }
+                if let Some((turn, live, _)) = self.waiting.take() {
+                    self.tell_live(turn, live);
+                }
+                continue;
+            }
+            // All is read that fitted; what did not is told, also when nothing more comes.
+            if self.items.is_empty() && self.tell_lost() {
+                continue;
             }
             let step = tokio::select! {
                 biased;
@@ -121,14 +151,9 @@ impl Subscription {
                 }
                 self.tell(&fact);
             }
-            Item::Live(turn, live) => {
-                match &live {
-                    Live::Content(_) | Live::Thinking(_) => self.shown = Some(turn),
-                    Live::StreamReset => self.shown = None,
-                    _ => {}
-                }
-                self.live(Some(turn), SessionEvent::of_live(live));
-            }
+            // What was left out because there was no room comes before what happened after it.
+            Item::Live(turn, live, after) if after > self.told => self.waiting = Some((turn, live, after)),
+            Item::Live(turn, live, _) => self.tell_live(turn, live),
             Item::Lagged(missed) => self.live(self.turn, SessionEvent::Lagged { missed }),
         }
         Ok(())
@@ -137,6 +162,24 @@ impl Subscription {
     /// Tells what is no fact.
     fn live(&mut self, turn: Option<TurnId>, event: SessionEvent) {
         self.ready.push_back(Ready { turn, event, fact: None });
+    }
+
+    /// Tells how many deltas were lost, if some were.
+    fn tell_lost(&mut self) -> bool {
+        let missed = self.lost.swap(0, Ordering::AcqRel);
+        if missed > 0 {
+            self.live(self.turn, SessionEvent::Lagged { missed });
+        }
+        missed > 0
+    }
+
+    fn tell_live(&mut self, turn: TurnId, live: Live) {
+        match &live {
+            Live::Content(_) | Live::Thinking(_) => self.shown = Some(turn),
+            Live::StreamReset => self.shown = None,
+            _ => {}
+        }
+        self.live(Some(turn), SessionEvent::of_live(live));
     }
 
     fn tell(&mut self, fact: &Envelope) {
@@ -190,12 +233,13 @@ impl Subscription {
         if !self.session.will_live().await {
             return Ok(false);
         }
-        let (_, items, head) = match attach(&self.session, Duration::from_secs(30)).await {
+        self.tell_lost();
+        let (_, items, head, lost) = match attach(&self.session, Duration::from_secs(30)).await {
             Ok(attached) => attached,
             Err(SessionError::Stopped(_) | SessionError::Quarantined { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        (self.items, self.head) = (items, head);
+        (self.items, self.head, self.lost) = (items, head, lost);
         // What its predecessor had shown of an answer died with it, whatever has become of the turn since. (If the
         // answer did become a fact, that is read now and says the same once more.)
         if let Some(turn) = self.shown.take() {
@@ -212,11 +256,11 @@ async fn behind(head: &mut watch::Receiver<Seq>, told: Seq) {
     }
 }
 
-type Parts = (Snapshot, mpsc::Receiver<Item>, watch::Receiver<Seq>);
+type Parts = (Snapshot, mpsc::Receiver<Item>, watch::Receiver<Seq>, Arc<AtomicU64>);
 
 async fn attach(session: &Session, deadline: Duration) -> Result<Parts, SessionError> {
     let (sink, items) = mpsc::channel(BUFFER);
     let subscribe = |reply| SessionMsg::Subscribe { sink: sink.clone(), reply };
-    let Attached { snapshot, head } = session.request(deadline, subscribe).await?;
-    Ok((snapshot, items, head))
+    let Attached { snapshot, head, lost } = session.request(deadline, subscribe).await?;
+    Ok((snapshot, items, head, lost))
 }

@@ -263,7 +263,7 @@ impl State {
     }
 
     pub(crate) fn on_tool_progress(&mut self, progress: Progress) {
-        let live = Live::ToolProgress(progress.call, progress.text.clone());
+        let live = Live::ToolProgress(progress.call, progress.text.clone(), progress.skipped);
         self.subscribers.live(progress.call.turn, &live);
     }
 

@@ -18,6 +18,14 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        fn gone<K, T>(ports: &HashMap<K, Vec<RpcReplyPort<T>>>) -> bool {
+            ports.values().flatten().all(RpcReplyPort::is_closed)
+        }
+        gone(&self.accepted) && gone(&self.results) && gone(&self.by_turn)
+    }
+
     pub(crate) fn for_start(&mut self, send: SendId, reply: Reply<TurnId>) {
         add(self.accepted.entry(send).or_default(), reply);
     }

@@ -159,6 +159,14 @@ impl SystemBuilder {
         self
     }
 
+    /// After so long without anything to do, a session's actor stops; its name stays findable, and whatever is asked of it
+    /// next brings it back. It has something to do while a turn goes on, somebody waits for a result or listens, or it
+    /// stands in a tree of yours; one that waits for an approval has not. Default: never.
+    pub fn passivate_after(mut self, idle: Duration) -> Self {
+        self.options.passivate_after = Some(idle);
+        self
+    }
+
     /// Where facts are kept. Default: in memory, so they end with the process.
     pub fn journal(self, journal: impl Journal) -> Self {
         self.shared_journal(Arc::new(journal))

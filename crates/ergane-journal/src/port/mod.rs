@@ -111,6 +111,9 @@ impl JournalPort {
             let outcome = self.shared.store.append(&[append]).pop();
             return done.keep(outcome.unwrap_or_else(|| Err(AppendError::no_answer())));
         }
+        if append.is_large() {
+            return door.prepare_and_submit(append, done, &self.shared.waiting);
+        }
         match Prepared::new(append) {
             Ok(prepared) => door.submit(prepared, done, &self.shared.waiting),
             Err(error) => done.keep(Err(error)),

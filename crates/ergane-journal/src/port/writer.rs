@@ -21,7 +21,7 @@ use ergane_core::SessionName;
 use ergane_otp::{Promise, Scope};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::append::{AppendError, Prepared};
+use crate::append::{Append, AppendError, Prepared};
 use crate::error::JournalError;
 use crate::port::Place;
 use crate::store::{Journal, Opened};
@@ -158,6 +158,25 @@ impl Door {
             let _place = place;
             if let Some(room) = room.take(size).await {
                 put(&jobs, Queued { job, room });
+            }
+        });
+    }
+
+    /// The same for an append that takes long to encode: not in the time of who submits it. A session has one append
+    /// outstanding, so none of its own overtakes it.
+    pub(super) fn prepare_and_submit(
+        self: &Arc<Self>,
+        append: Append,
+        done: Done,
+        waiting: &Arc<AtomicUsize>,
+    ) {
+        let (door, waiting) = (self.clone(), waiting.clone());
+        self.scope.spawn("append being encoded", async move {
+            match tokio::task::spawn_blocking(move || Prepared::new(append)).await {
+                Ok(Ok(prepared)) => door.submit(prepared, done, &waiting),
+                Ok(Err(error)) => done.keep(Err(error)),
+                // The runtime ends.
+                Err(_) => done.keep(Err(AppendError::not_written(JournalError::Away.to_string()))),
             }
         });
     }

@@ -1,0 +1,216 @@
+//! What slow readers and callers of a locked journal are told.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use common::*;
+use ergane::core::{Envelope, SendId, Seq};
+use ergane::journal::{Append, AppendError, Journal, JournalError, Opened, Position, Sent, SessionSummary};
+use ergane::prelude::*;
+use ergane::session::Subscription;
+use serde_json::json;
+use tokio::time::Instant;
+
+/// More pieces than a reader has room for.
+const PIECES: usize = 1_200;
+
+async fn next(events: &mut Subscription) -> SessionEvent {
+    soon("an event", events.next()).await.expect("the session lives").expect("readable")
+}
+
+/// Reads until `wanted`, and returns how many pieces came, how many were lost, and everything.
+async fn read(
+    events: &mut Subscription,
+    wanted: impl Fn(&SessionEvent) -> bool,
+) -> (usize, usize, Vec<SessionEvent>) {
+    let mut all = Vec::new();
+    loop {
+        all.push(next(events).await);
+        if wanted(all.last().unwrap()) {
+            break;
+        }
+    }
+    let pieces = all.iter().filter(|event| matches!(event, SessionEvent::Content { .. })).count();
+    let lost = all.iter().map(|event| match event {
+        SessionEvent::Lagged { missed } => usize::try_from(*missed).unwrap(),
+        _ => 0,
+    });
+    let lost = lost.sum();
+    (pieces, lost, all)
+}
+
+fn is_piece(wanted: &'static str) -> impl Fn(&SessionEvent) -> bool {
+    move |event| matches!(event, SessionEvent::Content { text } if &**text == wanted)
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_told_what_it_lost_also_when_nothing_more_happens() {
+    let (model, mut asked) = model();
+    let system = system(&model).await;
+    let session = system.session("a").start().await.unwrap();
+    let mut slow = session.subscribe(None).await.unwrap();
+    let mut quick = session.subscribe(None).await.unwrap();
+    let send = sending(&session, "go");
+    let question = asked.next().await;
+    let reader = tokio::spawn(async move { read(&mut quick, is_piece("last")).await });
+    for _ in 1..PIECES {
+        question.show("x");
+        tokio::task::yield_now().await;
+    }
+    question.show("last");
+    let (pieces, lost, _) = soon("the quick one reads", reader).await.unwrap();
+    assert_eq!(pieces + lost, PIECES);
+    // Nothing more happens, and the slow one learns of its loss all the same.
+    let (pieces, lost, _) = read(&mut slow, |event| matches!(event, SessionEvent::Lagged { .. })).await;
+    assert!(lost > 0 && pieces + lost == PIECES, "{pieces} + {lost}");
+    question.answer("done");
+    result(send).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_told_a_missed_fact_before_what_happened_after_it() {
+    let (model, mut asked) = model();
+    let (tools, mut calls) = hand_tools(&[("read", Effect::Read)]);
+    let system = system_with(&model, tools).await;
+    let session = system.session("a").start().await.unwrap();
+    let mut slow = session.subscribe(None).await.unwrap();
+    let send = sending(&session, "go");
+    let question = asked.next().await;
+    let pieces_are_in = |wanted: &'static str| {
+        let session = session.clone();
+        async move {
+            until("the pieces are in", || async {
+                session.subscribe(None).await.unwrap().snapshot().partial.ends_with(wanted)
+            })
+            .await;
+        }
+    };
+    (1..PIECES).for_each(|_| question.show("x"));
+    question.show("last");
+    pieces_are_in("last").await;
+    question.call(&[("read", json!({}))]);
+    calls.next().await.give("text");
+    let question = asked.next().await;
+    // Room again, with the reply and the result unread.
+    for _ in 0..100 {
+        next(&mut slow).await;
+    }
+    question.show("later");
+    pieces_are_in("later").await;
+    let (_, lost, all) = read(&mut slow, is_piece("later")).await;
+    assert!(lost > 0);
+    let at = |wanted: &dyn Fn(&SessionEvent) -> bool| all.iter().position(wanted);
+    let reply = at(&|event| matches!(event, SessionEvent::Reply { .. }));
+    let result_at = at(&|event| matches!(event, SessionEvent::ToolResult { .. }));
+    assert!(reply.is_some() && result_at.is_some(), "the facts come first");
+    question.answer("done");
+    result(send).await;
+}
+
+#[tokio::test]
+async fn progress_that_was_lost_is_counted() {
+    let (model, mut asked) = model();
+    let (tools, mut calls) = hand_tools(&[("bash", Effect::Write)]);
+    let system = system_with(&model, tools).await;
+    let session = system.session("a").start().await.unwrap();
+    let mut events = session.subscribe(None).await.unwrap();
+    let send = sending(&session, "go");
+    asked.next().await.call(&[("bash", json!({}))]);
+    let call = calls.next().await;
+    // On this one thread nobody reads in between.
+    for n in 0..40 {
+        call.context.progress(&n.to_string());
+    }
+    let mut seen = 0;
+    while seen < 32 {
+        seen += usize::from(matches!(next(&mut events).await, SessionEvent::ToolProgress { skipped: 0, .. }));
+    }
+    call.context.progress("more");
+    let (_, _, all) = read(&mut events, |event| matches!(event, SessionEvent::ToolProgress { .. })).await;
+    assert!(matches!(all.last(), Some(SessionEvent::ToolProgress { skipped: 8, .. })), "{all:?}");
+    call.give("ok");
+    asked.next().await.answer("done");
+    result(send).await;
+}
+
+/// A journal that another process has locked.
+#[derive(Debug, Default)]
+struct Locked {
+    memory: Memory,
+    is_locked: AtomicBool,
+}
+
+impl Journal for Locked {
+    fn kind(&self) -> &'static str {
+        "locked"
+    }
+    fn is_instant(&self) -> bool {
+        true
+    }
+    fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {
+        if self.is_locked.load(Ordering::SeqCst) {
+            return Err(JournalError::Locked { path: "j.db".into() });
+        }
+        self.memory.open_session(session)
+    }
+    fn append(&self, batch: &[Append]) -> Vec<Result<(), AppendError>> {
+        self.memory.append(batch)
+    }
+    fn load(
+        &self,
+        session: &SessionName,
+        after: Seq,
+        below: Seq,
+    ) -> Result<Vec<Arc<Envelope>>, JournalError> {
+        self.memory.load(session, after, below)
+    }
+    fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {
+        self.memory.position(session)
+    }
+    fn summary(&self, session: &SessionName) -> Result<Option<SessionSummary>, JournalError> {
+        self.memory.summary(session)
+    }
+    fn list(&self, after: Option<&SessionName>, limit: usize) -> Result<Vec<SessionSummary>, JournalError> {
+        self.memory.list(after, limit)
+    }
+    fn open_turns(&self) -> Result<Vec<SessionName>, JournalError> {
+        self.memory.open_turns()
+    }
+    fn sent(&self, session: &SessionName, send: &SendId) -> Result<Option<Sent>, JournalError> {
+        self.memory.sent(session, send)
+    }
+    fn delete(&self, session: &SessionName) -> Result<bool, JournalError> {
+        self.memory.delete(session)
+    }
+    fn release(&self, session: &SessionName) -> Result<(), JournalError> {
+        self.memory.release(session)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_locked_journal_is_told_at_once_and_the_session_comes_up_when_it_is_free() {
+    let (model, mut asked) = model();
+    let journal = Arc::new(Locked::default());
+    journal.is_locked.store(true, Ordering::SeqCst);
+    let system =
+        System::builder().provider("test", model).shared_journal(journal.clone()).start().await.unwrap();
+    let asked_at = Instant::now();
+    let told = system.session("a").start().await.unwrap_err();
+    assert_eq!(told.code(), "journal_locked", "{told}");
+    assert!(asked_at.elapsed() < Duration::from_secs(1), "{:?}", asked_at.elapsed());
+    let told = system.session("a").start().await.unwrap_err();
+    assert_eq!(told.code(), "journal_locked", "{told}");
+    assert!(asked_at.elapsed() < Duration::from_secs(1), "{:?}", asked_at.elapsed());
+    journal.is_locked.store(false, Ordering::SeqCst);
+    let free = || async { system.session("a").start().await.is_ok() };
+    until("it comes up", free).await;
+    let session = system.whereis("a").await.unwrap();
+    let send = tokio::spawn(session.send_message("go").into_future());
+    asked.next().await.answer("done");
+    result(send).await;
+}
