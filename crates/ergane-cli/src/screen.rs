@@ -247,7 +247,7 @@ impl Screen {
                 display.void(&mut self.stdout);
             }
             SessionEvent::ToolCall { call, name, arguments, .. } => display.call(*call, name, arguments),
-            SessionEvent::ToolProgress { call, text } => display.progress(*call, text),
+            SessionEvent::ToolProgress { call, text, .. } => display.progress(*call, text),
             SessionEvent::ToolResult { call, name, text, is_error, denied, .. } => {
                 display.result((*call, name), text, (*is_error, *denied));
             }

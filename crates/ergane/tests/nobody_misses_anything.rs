@@ -124,7 +124,7 @@ async fn progress_that_was_lost_is_counted() {
     let call = calls.next().await;
     // On this one thread nobody reads in between.
     for n in 0..40 {
-        call.context.progress(&n.to_string());
+        call.context.progress(n.to_string());
     }
     let mut seen = 0;
     while seen < 32 {
