@@ -26,6 +26,10 @@ use clap::Parser;
 use crate::args::{Cli, Command};
 use crate::record::Record;
 
+/// As the `ergane` program has it: what is measured is what its users get.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What may go wrong is told to a person and nobody else.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 

@@ -30,6 +30,10 @@ use crate::args::Cli;
 use crate::outcome::{FAILED, USAGE};
 use crate::screen::Notes;
 
+/// A turn makes and drops two actors and several tasks, for which glibc's allocator has no fast path.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

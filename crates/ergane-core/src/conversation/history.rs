@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_truncated_history_is_its_beginning_and_grows_on_from_there() {
-        for len in [0, 1, 63, 64, 65, 128, 199, 200, 500] {
+        for len in [0, 1, 31, 32, 33, 63, 64, 65, 128, 192, 193, 199, 200, 500] {
             let whole: History = (0..200).map(message).collect();
             let mut history = whole.clone();
             history.truncate(len);

@@ -112,3 +112,45 @@ impl<'de> Deserialize<'de> for Event {
         tagged::deserialize(deserializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without a wildcard: who adds an event comes by here, and must add it to `Variants`, or it could be written and
+    /// never read.
+    fn name(event: &Event) -> &'static str {
+        match event {
+            Event::SessionStarted { .. } => "session_started",
+            Event::SettingsChanged { .. } => "settings_changed",
+            Event::Queued { .. } => "queued",
+            Event::TurnStarted { .. } => "turn_started",
+            Event::ModelReplied { .. } => "model_replied",
+            Event::ApprovalRequested { .. } => "approval_requested",
+            Event::ApprovalDecided { .. } => "approval_decided",
+            Event::ToolStarted { .. } => "tool_started",
+            Event::ToolProcess { .. } => "tool_process",
+            Event::ToolFinished { .. } => "tool_finished",
+            Event::Steered { .. } => "steered",
+            Event::InterruptRequested { .. } => "interrupt_requested",
+            Event::Recovered { .. } => "recovered",
+            Event::Checkpointed { .. } => "checkpointed",
+            Event::Rewound { .. } => "rewound",
+            Event::Forked { .. } => "forked",
+            Event::TurnEnded { .. } => "turn_ended",
+        }
+    }
+
+    /// As many as `name` tells apart.
+    const KINDS: usize = 17;
+
+    #[test]
+    fn every_event_that_is_written_can_be_read() {
+        // The error for one that is not known lists those that are.
+        let known = serde_json::from_str::<Event>(r#"{"type":"?"}"#).unwrap_err().to_string();
+        assert_eq!(known.matches('`').count() / 2 - 1, KINDS, "{known}");
+        let event = Event::Recovered { cause: "why".into() };
+        assert_eq!(serde_json::to_value(&event).unwrap()["type"], name(&event));
+        assert!(known.contains(name(&event)), "{known}");
+    }
+}
