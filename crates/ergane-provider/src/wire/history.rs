@@ -218,3 +218,6 @@ pub(crate) fn object_text(call: &ToolCall) -> &str {
         _ => "{}",
     }
 }
+
+#[cfg(test)]
+mod tests;
