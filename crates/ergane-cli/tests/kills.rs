@@ -112,11 +112,12 @@ fn check(home: &Home, result: &Value, what: &str) {
     // What the model was told of each call is what happened: done, or that nobody knows.
     let shown = Command::new(env!("CARGO_BIN_EXE_ergane"))
         .args(["sessions", "show", "a"])
+        .env_clear()
         .env("HOME", home.folder.path())
-        .env_remove("ERGANE_JOURNAL")
         .output()
         .unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("all is done"), "{what}: {shown}");
     for command in COMMANDS {
         let said =
             shown.contains(&format!("{command} is done\n")) || shown.contains(&format!("{command} is done"));
