@@ -75,10 +75,12 @@
 
 mod anthropic;
 mod error;
+mod gemini;
 mod http;
 mod models;
 mod ollama;
 mod openai;
+mod openai_responses;
 mod port;
 mod price;
 mod provider;
@@ -89,9 +91,11 @@ pub mod wire;
 
 pub use anthropic::Anthropic;
 pub use error::SetupError;
+pub use gemini::Gemini;
 pub use models::{EmbedRequest, Embeddings, ModelInfo};
 pub use ollama::Ollama;
 pub use openai::OpenAi;
+pub use openai_responses::OpenAiResponses;
 pub use port::{
     BreakerPolicy, Call, CallEvent, CallHandle, Limits, ProviderStatus, Providers, ProvidersBuilder,
     WaitReason,

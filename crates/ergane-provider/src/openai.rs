@@ -21,7 +21,7 @@ const DEFAULT_MODEL: &str = "gpt-5.4";
 const KEY: &str = "OPENAI_API_KEY";
 
 const PATHS: PathRules =
-    PathRules { strip: &["/chat/completions", "/completions", "/models"], default: "/v1" };
+    PathRules { strip: &["/chat/completions", "/completions", "/responses", "/models"], default: "/v1" };
 
 /// OpenAI, or any server that speaks its Chat Completions: llama.cpp, vLLM, LM Studio, OpenRouter, and so on.
 ///
@@ -43,7 +43,7 @@ const PATHS: PathRules =
 /// ```
 #[derive(Debug, Clone)]
 pub struct OpenAi {
-    site: Site,
+    pub(crate) site: Site,
     flags: Arc<Compat>,
     /// Whether the flags are the user's own, and not those of the address.
     own_flags: bool,
@@ -109,11 +109,26 @@ impl OpenAi {
 
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
-            call.request.model =
-                self.site.usual_model(|| async { only_model(&self.list().await?, &self.endpoint()) }).await?;
+            call.request.model = self.usual_model().await?;
         }
         let flags = self.flags.clone();
         self.site.call(call, |call| wire::request(&call.request, &call.provider, &flags), Decoder::new).await
+    }
+
+    /// The model to use when a request names none.
+    pub(crate) async fn usual_model(&self) -> Result<Text, ProviderError> {
+        self.site.usual_model(|| async { only_model(&self.list().await?, &self.endpoint()) }).await
+    }
+
+    /// This server, or the one at `endpoint`.
+    pub(crate) fn moved(&self, endpoint: &Endpoint) -> Result<Self, ProviderError> {
+        let at = |url: &str| Self::new(url);
+        let flags = match &endpoint.base_url {
+            Some(url) if !self.own_flags => at(url).flags,
+            _ => self.flags.clone(),
+        };
+        let site = self.site.moved(endpoint, |url| at(url).site)?;
+        Ok(Self { site, flags, own_flags: self.own_flags })
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
@@ -137,13 +152,7 @@ impl Provider for OpenAi {
 
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
-        let at = |url: &str| Self::new(url);
-        let flags = match &endpoint.base_url {
-            Some(url) if !self.own_flags => at(url).flags,
-            _ => self.flags.clone(),
-        };
-        let site = self.site.moved(endpoint, |url| at(url).site)?;
-        Ok(Arc::new(Self { site, flags, own_flags: self.own_flags }))
+        Ok(Arc::new(self.moved(endpoint)?))
     }
 
     fn limits(&self) -> Limits {

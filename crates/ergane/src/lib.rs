@@ -35,7 +35,7 @@ pub mod prelude {
     };
     pub use ergane_journal::{Memory, Sqlite};
     pub use ergane_otp::{Down, ExitReason, Incarnation};
-    pub use ergane_provider::{Anthropic, Ollama, OpenAi, Scripted, ScriptedReply};
+    pub use ergane_provider::{Anthropic, Gemini, Ollama, OpenAi, OpenAiResponses, Scripted, ScriptedReply};
     pub use ergane_session::{
         Activity, Session, SessionBuilder, SessionError, SessionEvent, SessionMsg, Status, Steered,
         TurnResult, WhenBusy,

@@ -4,21 +4,25 @@ use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
-use ergane::provider::{Anthropic, Endpoint, Ollama, OpenAi, Provider, Scripted};
+use ergane::provider::{Anthropic, Endpoint, Gemini, Ollama, OpenAi, OpenAiResponses, Provider, Scripted};
 
 use crate::config::{Config, Key, ProviderConfig};
 use crate::outcome::Failure;
 
 pub(crate) const OLLAMA: &str = "ollama";
 pub(crate) const OPENAI: &str = "openai";
+pub(crate) const OPENAI_RESPONSES: &str = "openai_responses";
 pub(crate) const ANTHROPIC: &str = "anthropic";
+pub(crate) const GEMINI: &str = "gemini";
 pub(crate) const SCRIPTED: &str = "scripted";
 
 /// The providers that are there without a word of configuration.
-pub(crate) const BUILTIN: [(&str, Kind); 4] = [
+pub(crate) const BUILTIN: [(&str, Kind); 6] = [
     (OLLAMA, Kind::Ollama),
     (OPENAI, Kind::OpenAi),
+    (OPENAI_RESPONSES, Kind::OpenAiResponses),
     (ANTHROPIC, Kind::Anthropic),
+    (GEMINI, Kind::Gemini),
     (SCRIPTED, Kind::Scripted),
 ];
 
@@ -28,8 +32,11 @@ pub(crate) enum Kind {
     Ollama,
     /// Chat Completions, of OpenAI and of all who are compatible.
     OpenAi,
+    /// The Responses API, of OpenAI and of some who are compatible.
+    OpenAiResponses,
     /// The Messages API.
     Anthropic,
+    Gemini,
     Scripted,
 }
 
@@ -57,8 +64,9 @@ impl Kind {
     /// The variable in which everybody keeps the key.
     pub(crate) fn usual_key(self) -> Option<&'static str> {
         match self {
-            Self::OpenAi => Some("OPENAI_API_KEY"),
+            Self::OpenAi | Self::OpenAiResponses => Some("OPENAI_API_KEY"),
             Self::Anthropic => Some("ANTHROPIC_API_KEY"),
+            Self::Gemini => Some("GEMINI_API_KEY"),
             Self::Ollama | Self::Scripted => None,
         }
     }
@@ -69,7 +77,9 @@ impl Kind {
         let plain = match self {
             Self::Ollama => Ollama::default().with_endpoint(&endpoint),
             Self::OpenAi => OpenAi::default().with_endpoint(&endpoint),
+            Self::OpenAiResponses => OpenAiResponses::default().with_endpoint(&endpoint),
             Self::Anthropic => Anthropic::default().with_endpoint(&endpoint),
+            Self::Gemini => Gemini::default().with_endpoint(&endpoint),
             Self::Scripted => return Ok(()), // refused for another reason
         };
         plain.map(drop).map_err(|error| error.to_string())
@@ -79,27 +89,13 @@ impl Kind {
 /// A provider, and the name it is registered under.
 pub(crate) type Named = (String, Arc<dyn Provider>);
 
-/// Every provider there is.
-pub(crate) fn all(config: &Config, script: Option<&Path>) -> Result<Vec<Named>, Failure> {
-    let make = |name: String| {
-        let said = config.of(&name);
-        let kind = said.map(|said| said.kind).or_else(|| Kind::builtin(&name)).unwrap_or(Kind::Scripted);
-        let provider: Arc<dyn Provider> = match kind {
-            Kind::Ollama if name == OLLAMA => Arc::new(local_ollama(config)),
-            Kind::Ollama => Arc::new(ollama(said, None)),
-            Kind::OpenAi => Arc::new(openai(said)),
-            Kind::Anthropic => Arc::new(anthropic(said)),
-            Kind::Scripted => Arc::new(scripted(script)?),
-        };
-        Ok((name, provider))
-    };
-    config.names().into_iter().map(make).collect()
-}
-
-/// Lays what is said of a provider over it: its model, and where its key is.
+/// A provider where it is said to be, with what is said over it: its model, and where its key is.
 macro_rules! with_said {
-    ($provider:expr, $said:expr) => {{
-        let mut provider = $provider;
+    ($kind:ident, $said:expr) => {
+        with_said!($kind, $said, $said.and_then(|said| said.base_url.as_deref()))
+    };
+    ($kind:ident, $said:expr, $url:expr) => {{
+        let mut provider = $url.map_or_else($kind::default, $kind::new);
         if let Some(said) = $said {
             if let Some(model) = &said.model {
                 provider = provider.model(model.clone());
@@ -114,6 +110,25 @@ macro_rules! with_said {
     }};
 }
 
+/// Every provider there is.
+pub(crate) fn all(config: &Config, script: Option<&Path>) -> Result<Vec<Named>, Failure> {
+    let make = |name: String| {
+        let said = config.of(&name);
+        let kind = said.map(|said| said.kind).or_else(|| Kind::builtin(&name)).unwrap_or(Kind::Scripted);
+        let provider: Arc<dyn Provider> = match kind {
+            Kind::Ollama if name == OLLAMA => Arc::new(local_ollama(config)),
+            Kind::Ollama => Arc::new(ollama(said, None)),
+            Kind::OpenAi => Arc::new(with_said!(OpenAi, said)),
+            Kind::OpenAiResponses => Arc::new(with_said!(OpenAiResponses, said)),
+            Kind::Anthropic => Arc::new(with_said!(Anthropic, said)),
+            Kind::Gemini => Arc::new(with_said!(Gemini, said)),
+            Kind::Scripted => Arc::new(scripted(script)?),
+        };
+        Ok((name, provider))
+    };
+    config.names().into_iter().map(make).collect()
+}
+
 /// The Ollama of this machine, or where OLLAMA_HOST or else the configuration says.
 pub(crate) fn local_ollama(config: &Config) -> Ollama {
     let host = env::var("OLLAMA_HOST").unwrap_or_default();
@@ -123,17 +138,7 @@ pub(crate) fn local_ollama(config: &Config) -> Ollama {
 
 fn ollama(said: Option<&ProviderConfig>, url: Option<&str>) -> Ollama {
     let url = url.or_else(|| said?.base_url.as_deref());
-    with_said!(url.map_or_else(Ollama::default, Ollama::new), said)
-}
-
-fn openai(said: Option<&ProviderConfig>) -> OpenAi {
-    let url = said.and_then(|said| said.base_url.as_deref());
-    with_said!(url.map_or_else(OpenAi::default, OpenAi::new), said)
-}
-
-fn anthropic(said: Option<&ProviderConfig>) -> Anthropic {
-    let url = said.and_then(|said| said.base_url.as_deref());
-    with_said!(url.map_or_else(Anthropic::default, Anthropic::new), said)
+    with_said!(Ollama, said, url)
 }
 
 /// The scripted provider: a file, or the built-in conversation.

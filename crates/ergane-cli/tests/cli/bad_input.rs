@@ -21,7 +21,7 @@ fn refused(output: Output, code: i32, kind: &str, told: &str) -> Output {
 fn an_unknown_provider_is_refused_with_the_known_ones() {
     let home = Home::new();
     let output = home.run(&["send", "a", "hi", "--provider", "nope", "--json"]);
-    refused(output, 2, "config", "ollama, openai, anthropic, scripted");
+    refused(output, 2, "config", "ollama, openai, openai_responses, anthropic, gemini, scripted");
     assert_eq!(home.run(&["sessions"]).expect(0).stdout, "no sessions\n");
 }
 

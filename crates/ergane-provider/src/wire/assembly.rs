@@ -103,11 +103,15 @@ impl Assembly {
         self.slots.clear();
     }
 
-    /// The part that came last, when nothing is being written after it.
-    #[expect(dead_code, reason = "for the formats that come next")]
-    pub(crate) fn last_part(&self) -> Option<&Part> {
-        let writing = !self.reasoning.is_empty() || !self.text.is_empty() || !self.refusal.is_empty();
-        self.parts.last().filter(|_| !writing)
+    /// As [`part`](Self::part), for several.
+    pub(crate) fn parts(&mut self, push: impl FnOnce(&mut Vec<Part>)) {
+        self.seal();
+        push(&mut self.parts);
+    }
+
+    /// Whether a call says of itself that it was cut short.
+    pub(crate) fn has_cut_call(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::ToolCall(call) if !call.complete))
     }
 
     pub(crate) fn text(&mut self, text: &str, events: &mut Vec<StreamEvent>) {
@@ -156,7 +160,8 @@ impl Assembly {
         self.show(StreamEvent::ToolCall { name: name.into() }, events);
     }
 
-    fn show(&mut self, event: StreamEvent, events: &mut Vec<StreamEvent>) {
+    /// Hands out an event that shows something, for formats that keep what was written themselves.
+    pub(crate) fn show(&mut self, event: StreamEvent, events: &mut Vec<StreamEvent>) {
         self.shown = true;
         events.push(event);
     }

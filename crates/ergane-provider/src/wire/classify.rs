@@ -6,11 +6,13 @@
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use ergane_core::{ErrorKind, ProviderError, Text};
 use regex::Regex;
 use serde_json::Value;
 
+use super::hints::ABSURD;
 use super::{CallInfo, Head, retry_hint};
 
 /// How much of a body that is no known error is quoted, in bytes.
@@ -30,6 +32,8 @@ pub struct WireError {
     pub kind: Option<String>,
     /// More text that tells the kind, such as what a router's upstream said.
     pub detail: String,
+    /// How long to wait, where the body of an error says so.
+    pub retry_after: Option<Duration>,
 }
 
 impl WireError {
@@ -55,8 +59,17 @@ impl WireError {
                 _ => None,
             }
         };
-        let detail = error.and_then(|error| error.get("metadata")).map(Value::to_string).unwrap_or_default();
-        Some(Self { message, code: word("code"), kind: word("type"), detail })
+        // A router's, or Google's.
+        let inside = |name: &str| error.and_then(|error| error.get(name));
+        let detail = inside("metadata").or(inside("details")).map(Value::to_string).unwrap_or_default();
+        Some(Self {
+            message,
+            code: word("code"),
+            // An event that says of itself only that it is an error tells no kind.
+            kind: word("type").filter(|kind| kind != "error").or_else(|| word("status")),
+            detail,
+            retry_after: inside("details").and_then(retry_delay),
+        })
     }
 
     /// The error in the body of an answer that failed.
@@ -82,6 +95,13 @@ impl WireError {
         let kind = self.kind.as_deref().unwrap_or_default();
         format!("{}\n{code}\n{kind}\n{}", self.message, self.detail).to_lowercase()
     }
+}
+
+/// The delay among Google's details of an error, such as `37s` or `0.5s`.
+fn retry_delay(details: &Value) -> Option<Duration> {
+    let delay = details.as_array()?.iter().find_map(|detail| detail.get("retryDelay"))?;
+    let seconds = delay.as_str()?.strip_suffix('s')?.parse::<f64>().ok()?;
+    (0.0..=ABSURD).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
 fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
@@ -165,6 +185,10 @@ pub fn classify(status: Option<u16>, error: &WireError) -> ErrorKind {
 }
 
 fn is_quota(text: &str) -> bool {
+    // Google speaks of plan and billing whichever limit is met.
+    if text.contains("resource_exhausted") {
+        return text.contains("perday");
+    }
     has(text, &["insufficient_quota", "credit", "billing"])
 }
 
@@ -216,6 +240,12 @@ fn by_words(text: &str) -> Option<ErrorKind> {
                 "without tool_result blocks",
                 "unexpected `tool_use_id`",
                 "unexpected role",
+                "thought_signature",
+                "number of function response parts",
+                "function call turn",
+                "without its required",
+                "no tool output found for function call",
+                "invalid_encrypted_content",
             ],
         ),
         (
@@ -245,7 +275,7 @@ fn by_words(text: &str) -> Option<ErrorKind> {
 pub(crate) fn http_error(call: &CallInfo, head: &Head, body: &[u8]) -> ProviderError {
     let wire = WireError::in_body(body);
     let mut error = provider_error(call, Some(head.status), &wire);
-    error.retry_after = retry_hint(head);
+    error.retry_after = retry_hint(head).or(error.retry_after);
     error.request_id =
         head.header("x-request-id").or(head.header("request-id")).map(|id| call.redactor.redact(id).into());
     if head.status == 402 && error.retry_after.is_some() {
@@ -288,6 +318,7 @@ fn provider_error(call: &CallInfo, status: Option<u16>, wire: &WireError) -> Pro
             .as_deref()
             .or(wire.kind.as_deref())
             .map(|code| Text::from(call.redactor.redact(code))),
+        retry_after: wire.retry_after,
         ..ProviderError::new(kind, message)
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use super::Head;
 
-/// Longer than this is no hint but a fault.
-const ABSURD: f64 = 1e9;
+/// A wait of more seconds than this is no hint but a fault.
+pub(super) const ABSURD: f64 = 1e9;
 
 /// The wait that the headers of an error ask for: `retry-after-ms`, else `retry-after` (seconds or a date), else, where
 /// nothing remains of a limit, when that limit is reset. Negative and unreadable values are ignored; a long one is

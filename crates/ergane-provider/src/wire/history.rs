@@ -48,7 +48,6 @@ pub(crate) struct WireResult<'a> {
     pub(crate) id: String,
     pub(crate) name: Cow<'a, str>,
     /// Whether the id is the provider's own.
-    #[expect(dead_code, reason = "for the formats that come next")]
     pub(crate) given: bool,
     /// With `Error: ` before it when the call failed.
     pub(crate) text: String,

@@ -11,6 +11,7 @@ mod body;
 pub mod check;
 mod classify;
 mod frame;
+pub mod gemini;
 mod hints;
 mod history;
 mod loose;
@@ -18,6 +19,7 @@ pub mod ollama;
 pub mod openai;
 mod quota;
 mod redact;
+pub mod responses;
 mod schema;
 mod sse;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ergane_core::{Message, ModelRequest, ToolSpec};
+use ergane_core::{Message, ModelReply, ModelRequest, ProviderError, StopReason, ToolSpec};
 use serde_json::Value;
 
 use super::{CallInfo, Decoder, Head, Redactor, StreamEvent};
@@ -59,4 +59,41 @@ pub(crate) fn run_every_way<D: Decoder>(
         assert_eq!(run(&new, head, &[first, second]), whole, "split at {at}");
     }
     whole
+}
+
+/// The reply that the events end with.
+pub(crate) fn reply(events: &[StreamEvent]) -> &ModelReply {
+    match events.last() {
+        Some(StreamEvent::Finish(reply)) => reply,
+        other => panic!("no reply: {other:?}"),
+    }
+}
+
+/// The failure that the events end with, and what had come by then.
+pub(crate) fn failure(events: &[StreamEvent]) -> (&ProviderError, &Message) {
+    match events.last() {
+        Some(StreamEvent::Failed { error, partial }) => (error, partial),
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+/// Why the model stopped.
+pub(crate) fn stop(reply: &ModelReply) -> &StopReason {
+    &reply.message.origin.as_ref().unwrap().stop
+}
+
+/// `bytes` in pieces, cut at each of `cuts` (counted round and round).
+pub(crate) fn split_at_all(bytes: &[u8], mut cuts: Vec<usize>) -> Vec<&[u8]> {
+    for cut in &mut cuts {
+        *cut %= bytes.len() + 1;
+    }
+    cuts.sort_unstable();
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for cut in cuts {
+        pieces.push(&bytes[from..cut]);
+        from = cut;
+    }
+    pieces.push(&bytes[from..]);
+    pieces
 }

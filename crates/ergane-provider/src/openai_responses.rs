@@ -1,0 +1,91 @@
+//! OpenAI by its Responses API, and those who speak it too.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ergane_core::{ModelReply, ProviderError, Text};
+
+use crate::models::{EmbedRequest, Embeddings, ModelInfo};
+use crate::openai::OpenAi;
+use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
+use crate::wire::responses::{API, Decoder, request};
+
+/// OpenAI by its Responses API, or any server that speaks it: reasoning models keep what they thought from one call to
+/// the next, which Chat Completions throws away.
+///
+/// Nothing is kept at the server: the whole history is sent with each call, and the model's reasoning goes back encrypted
+/// as it came. Base URL, key and model are those of [`OpenAi`], and so are the list of models and vectors.
+///
+/// ```
+/// use ergane_provider::{OpenAiResponses, Provider};
+///
+/// assert_eq!(OpenAiResponses::default().endpoint(), "https://api.openai.com/v1");
+/// let local = OpenAiResponses::new("localhost:8080").model("gpt-oss-20b");
+/// assert_eq!(local.endpoint(), "http://localhost:8080/v1");
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct OpenAiResponses {
+    server: OpenAi,
+}
+
+impl OpenAiResponses {
+    /// The server at `base_url`. That it is no URL is told by every call.
+    pub fn new(base_url: impl AsRef<str>) -> Self {
+        Self { server: OpenAi::new(base_url) }
+    }
+
+    /// The environment variable that holds the key. It must be set when a call is made.
+    pub fn api_key_env(self, variable: impl Into<Text>) -> Self {
+        Self { server: self.server.api_key_env(variable) }
+    }
+
+    /// The file that holds the key and nothing else.
+    pub fn api_key_file(self, path: impl Into<PathBuf>) -> Self {
+        Self { server: self.server.api_key_file(path) }
+    }
+
+    /// The model to use when a request names none, see [`OpenAi::model`].
+    pub fn model(self, model: impl Into<Text>) -> Self {
+        Self { server: self.server.model(model) }
+    }
+
+    async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
+        if call.request.model.is_empty() {
+            call.request.model = self.server.usual_model().await?;
+        }
+        let site = &self.server.site;
+        site.call(call, |call| Ok(request(&call.request, &call.provider)), Decoder::new).await
+    }
+}
+
+impl Provider for OpenAiResponses {
+    fn api(&self) -> &'static str {
+        API
+    }
+
+    /// An empty name leaves the choice to the server, see [`OpenAi::model`].
+    fn default_model(&self) -> Option<Text> {
+        self.server.default_model()
+    }
+
+    fn endpoint(&self) -> String {
+        self.server.endpoint()
+    }
+
+    /// A key that was named for this server is not carried to another one.
+    fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
+        Ok(Arc::new(Self { server: self.server.moved(endpoint)? }))
+    }
+
+    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
+        Box::pin(self.clone().run(call))
+    }
+
+    fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
+        self.server.list_models()
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
+        self.server.embed(request)
+    }
+}

@@ -1,0 +1,395 @@
+//! From a request of ours to the bytes of `POST /models/{model}:generateContent`.
+
+use std::borrow::Cow;
+
+use ergane_core::{
+    ImageSource, Message, ModelRequest, OutputSchema, Part, ReasoningEffort, ToolChoice, ToolSpec,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::schema::Dialect;
+use super::{API, PART, SIGNATURE, schema};
+use crate::wire::HttpRequest;
+use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
+
+/// What stands for the signature of a call that another model made: the newest models refuse a call without any.
+const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// What a user is made to say when a history begins with the model, which is refused here.
+const BEGINNING: &str = "Continue.";
+
+/// What stands for a switch that this API does not have.
+const ONE_BY_ONE: &str = "Call at most one function at a time.";
+
+/// The request of one call. `provider` is the registered name: it tells which parts of the history are its own.
+pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
+    let model = &*request.model;
+    let turns = turns(request, provider, API, IdRule::Printable);
+    let mut contents = Vec::with_capacity(turns.len());
+    for turn in &turns {
+        push_turn(turn, model, &mut contents);
+    }
+    if contents.first().is_some_and(|content| content.role == MODEL) {
+        contents.insert(0, Content { role: USER, parts: vec![WirePart::text(BEGINNING)] });
+    }
+    let body = Body {
+        system_instruction: system(request),
+        contents,
+        tools: tools(&request.tools, Dialect::of(model)),
+        tool_config: tool_config(request),
+        generation_config: generation_config(request),
+    };
+    let method = if request.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    HttpRequest::post(format!("/{}:{method}", resource(model)), &body).accept_events(request.stream)
+}
+
+/// A model's name as a path: a tuned model says itself what it is.
+pub(super) fn resource(model: &str) -> Cow<'_, str> {
+    if model.contains('/') { Cow::Borrowed(model) } else { Cow::Owned(format!("models/{model}")) }
+}
+
+const USER: &str = "user";
+const MODEL: &str = "model";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_instruction: Option<System<'a>>,
+    contents: Vec<Content<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_config: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation_config: Option<GenerationConfig<'a>>,
+}
+
+#[derive(Serialize)]
+struct System<'a> {
+    parts: Vec<WirePart<'a>>,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    role: &'static str,
+    parts: Vec<WirePart<'a>>,
+}
+
+#[derive(Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GenerationConfig<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop_sequences: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_mime_type: Option<&'static str>,
+    /// For models that take JSON Schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_json_schema: Option<&'a Value>,
+    /// For their elders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_schema: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_config: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct WirePart<'a> {
+    #[serde(flatten)]
+    what: What<'a>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    thought: bool,
+    #[serde(rename = "thoughtSignature", skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum What<'a> {
+    Text(Cow<'a, str>),
+    InlineData(InlineData<'a>),
+    FileData(FileData<'a>),
+    FunctionCall(FunctionCall<'a>),
+    FunctionResponse(FunctionResponse<'a>),
+    #[serde(untagged)]
+    AsItCame(&'a Value),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InlineData<'a> {
+    mime_type: &'a str,
+    data: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FileData<'a> {
+    mime_type: &'a str,
+    file_uri: &'a str,
+}
+
+#[derive(Serialize)]
+struct FunctionCall<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    name: &'a str,
+    args: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct FunctionResponse<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    name: &'a str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Response<'a> {
+    Output(&'a str),
+    Error(&'a str),
+}
+
+impl<'a> WirePart<'a> {
+    fn new(what: What<'a>) -> Self {
+        Self { what, thought: false, signature: None }
+    }
+
+    fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::new(What::Text(text.into()))
+    }
+}
+
+fn system(request: &ModelRequest) -> Option<System<'_>> {
+    let one_by_one = request.parallel_tools == Some(false) && !request.tools.is_empty();
+    let texts = [request.system.as_deref(), one_by_one.then_some(ONE_BY_ONE)];
+    let parts: Vec<WirePart> =
+        texts.into_iter().flatten().filter(|text| !text.is_empty()).map(WirePart::text).collect();
+    (!parts.is_empty()).then_some(System { parts })
+}
+
+fn tool_config(request: &ModelRequest) -> Option<Value> {
+    if request.tools.is_empty() {
+        return None;
+    }
+    let config = match &request.tool_choice {
+        ToolChoice::Auto => return None,
+        ToolChoice::None => json!({"mode": "NONE"}),
+        ToolChoice::Required => json!({"mode": "ANY"}),
+        ToolChoice::Tool(name) => json!({"mode": "ANY", "allowedFunctionNames": [&**name]}),
+    };
+    Some(json!({"functionCallingConfig": config}))
+}
+
+fn generation_config(request: &ModelRequest) -> Option<GenerationConfig<'_>> {
+    let sampling = &request.sampling;
+    let mut config = GenerationConfig {
+        max_output_tokens: request.max_tokens,
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
+        top_k: sampling.top_k,
+        seed: sampling.seed,
+        stop_sequences: sampling.stop.iter().map(|text| &**text).collect(),
+        thinking_config: request.reasoning.and_then(|effort| thinking(effort, &request.model)),
+        ..GenerationConfig::default()
+    };
+    if let Some(OutputSchema { schema, .. }) = &request.output {
+        config.response_mime_type = Some("application/json");
+        match Dialect::of(&request.model) {
+            Dialect::JsonSchema => config.response_json_schema = Some(schema),
+            Dialect::OpenApi => config.response_schema = Some(schema::open_api(schema)),
+        }
+    }
+    (config != GenerationConfig::default()).then_some(config)
+}
+
+/// How much to think, in the words of the model's generation: none, a number of tokens (2.5), a level.
+fn thinking(effort: ReasoningEffort, model: &str) -> Option<Value> {
+    if Dialect::of(model) == Dialect::OpenApi {
+        return None;
+    }
+    let shown = effort != ReasoningEffort::Off;
+    // The large ones cannot do without.
+    let is_pro = model.contains("pro");
+    if model.contains("gemini-2") {
+        let budget = match effort {
+            ReasoningEffort::Off if is_pro => 128,
+            ReasoningEffort::Off => 0,
+            ReasoningEffort::Minimal => 512,
+            ReasoningEffort::Low => 2048,
+            ReasoningEffort::Medium => 8192,
+            ReasoningEffort::Tokens(tokens) => tokens,
+            _ => 24_576,
+        };
+        return Some(json!({"includeThoughts": shown, "thinkingBudget": budget}));
+    }
+    let level = match effort {
+        ReasoningEffort::Off | ReasoningEffort::Minimal | ReasoningEffort::Tokens(..=1024) if is_pro => "LOW",
+        ReasoningEffort::Off | ReasoningEffort::Minimal | ReasoningEffort::Tokens(..=1024) => "MINIMAL",
+        ReasoningEffort::Low | ReasoningEffort::Tokens(..=4096) => "LOW",
+        ReasoningEffort::Medium | ReasoningEffort::Tokens(..=16_384) => "MEDIUM",
+        _ => "HIGH",
+    };
+    Some(json!({"includeThoughts": shown, "thinkingLevel": level}))
+}
+
+fn push_turn<'a>(turn: &'a Turn<'a>, model: &str, contents: &mut Vec<Content<'a>>) {
+    match turn {
+        Turn::User(message) => {
+            let parts: Vec<WirePart> = message.parts.iter().filter_map(user_part).collect();
+            contents.push(Content { role: USER, parts });
+        }
+        Turn::Assistant { message, own: true, calls, .. } => push_model(own_parts(message, calls), contents),
+        Turn::Assistant { message, own: false, calls, .. } => {
+            push_model(foreign_parts(message, calls, needs_signatures(model)), contents);
+        }
+        Turn::Results(results) => {
+            contents.push(Content { role: USER, parts: results.iter().map(result).collect() });
+            // Nothing but results may stand in the turn that answers calls.
+            for result in results.iter().filter(|result| !result.images.is_empty()) {
+                let mut parts = vec![WirePart::text(format!("Images from the result of {}:", result.name))];
+                parts.extend(result.images.iter().filter_map(|part| user_part(part)));
+                contents.push(Content { role: USER, parts });
+            }
+        }
+    }
+}
+
+/// Two turns of the model in a row are one: calls may not follow a turn of the model.
+fn push_model<'a>(parts: Vec<WirePart<'a>>, contents: &mut Vec<Content<'a>>) {
+    match contents.last_mut() {
+        Some(last) if last.role == MODEL => last.parts.extend(parts),
+        // A turn without parts is refused.
+        _ if parts.is_empty() => {}
+        _ => contents.push(Content { role: MODEL, parts }),
+    }
+}
+
+fn user_part(part: &Part) -> Option<WirePart<'_>> {
+    match part {
+        Part::Text { text } => Some(WirePart::text(&**text)),
+        Part::Image { mime, source } => Some(image(mime, source)),
+        _ => None,
+    }
+}
+
+fn image<'a>(mime: &'a str, source: &'a ImageSource) -> WirePart<'a> {
+    WirePart::new(match source {
+        ImageSource::Base64(data) => What::InlineData(InlineData { mime_type: mime, data }),
+        ImageSource::Url(url) => What::FileData(FileData { mime_type: mime, file_uri: url }),
+    })
+}
+
+/// Every part as it came, with its signature: they are checked.
+fn own_parts<'a>(message: &'a Message, calls: &'a [WireCall<'a>]) -> Vec<WirePart<'a>> {
+    let mut calls = calls.iter();
+    let mut parts: Vec<WirePart> = Vec::with_capacity(message.parts.len());
+    for part in &message.parts {
+        match part {
+            Part::Text { text } | Part::Refusal { text } if !text.is_empty() => {
+                parts.push(WirePart::text(&**text));
+            }
+            Part::Image { mime, source } => parts.push(image(mime, source)),
+            Part::ToolCall(call) if call.complete => {
+                let Some(wire) = calls.next() else { continue };
+                let signature = call.extra.get(SIGNATURE).and_then(Value::as_str);
+                parts.push(WirePart { signature, ..call_part(wire) });
+            }
+            Part::Reasoning(reasoning) => parts.push(WirePart {
+                thought: true,
+                signature: reasoning.data.get(SIGNATURE).and_then(Value::as_str),
+                ..WirePart::text(&*reasoning.text)
+            }),
+            Part::Opaque(opaque) if *opaque.kind == *SIGNATURE => {
+                if let Some(previous) = parts.last_mut() {
+                    previous.signature = opaque.data.as_str();
+                }
+            }
+            Part::Opaque(opaque) if *opaque.kind == *PART => {
+                parts.push(WirePart::new(What::AsItCame(&opaque.data)));
+            }
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// Texts and calls; what another model thought stays at home.
+fn foreign_parts<'a>(message: &'a Message, calls: &'a [WireCall<'a>], sign: bool) -> Vec<WirePart<'a>> {
+    let mut parts: Vec<WirePart> = message
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Text { text } | Part::Refusal { text } if !text.is_empty() => Some(WirePart::text(&**text)),
+            Part::Image { mime, source } => Some(image(mime, source)),
+            _ => None,
+        })
+        .collect();
+    let mut signature = sign.then_some(NO_SIGNATURE);
+    parts.extend(calls.iter().map(|call| WirePart { signature: signature.take(), ..call_part(call) }));
+    parts
+}
+
+/// Whether the model refuses calls without a signature. Its elders do not know the sentinel.
+fn needs_signatures(model: &str) -> bool {
+    !["gemini-1", "gemini-2"].iter().any(|old| model.contains(old))
+}
+
+/// An id goes back only if one came; without, calls and results match by their order.
+fn call_part<'a>(call: &'a WireCall<'a>) -> WirePart<'a> {
+    WirePart::new(What::FunctionCall(FunctionCall {
+        id: call.given.then_some(&*call.id),
+        name: &call.name,
+        // Raw: the model's own bytes, with its own order of keys.
+        args: serde_json::from_str(object_text(call.call)).ok(),
+    }))
+}
+
+fn result<'a>(result: &'a WireResult<'a>) -> WirePart<'a> {
+    let text = result.bare_text();
+    WirePart::new(What::FunctionResponse(FunctionResponse {
+        id: result.given.then_some(&*result.id),
+        name: &result.name,
+        response: if result.is_error { Response::Error(text) } else { Response::Output(text) },
+    }))
+}
+
+fn tools(tools: &[ToolSpec], dialect: Dialect) -> Vec<Value> {
+    if tools.is_empty() {
+        return Vec::new();
+    }
+    let declarations: Vec<Value> = tools
+        .iter()
+        .map(|tool| {
+            let mut declaration = json!({"name": &*tool.name, "description": &*tool.description});
+            let (field, parameters) = match dialect {
+                Dialect::JsonSchema => ("parametersJsonSchema", Value::clone(&tool.parameters)),
+                Dialect::OpenApi => ("parameters", schema::open_api(&tool.parameters)),
+            };
+            if let Value::Object(declaration) = &mut declaration
+                && !schema::is_empty_object(&parameters)
+            {
+                declaration.insert(field.to_owned(), parameters);
+            }
+            declaration
+        })
+        .collect();
+    vec![json!({"functionDeclarations": declarations})]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! From a request of ours to the bytes of `POST /responses`.
+
+use ergane_core::{ImageSource, ModelRequest, OutputSchema, Part, ReasoningEffort, ToolChoice, ToolSpec};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{API, items};
+use crate::wire::history::{IdRule, Turn, WireResult, turns};
+use crate::wire::{HttpRequest, schema};
+
+/// The request of one call. `provider` is the registered name: it tells which parts of the history are its own.
+pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
+    let turns = turns(request, provider, API, IdRule::Printable);
+    let mut input = Vec::with_capacity(turns.len());
+    for turn in &turns {
+        match turn {
+            Turn::User(message) => {
+                input.push(json!({"role": "user", "content": message.parts.iter().filter_map(content).collect::<Vec<_>>()}));
+            }
+            Turn::Assistant { message, calls, own: true, .. } => input.extend(items::own(message, calls)),
+            Turn::Assistant { text, calls, own: false, .. } => input.extend(items::foreign(text, calls)),
+            Turn::Results(results) => input.extend(results.iter().map(output)),
+        }
+    }
+    let has_tools = !request.tools.is_empty();
+    let body = Body {
+        model: &request.model,
+        stream: request.stream,
+        // The history lives here, and nothing of it is left at the server.
+        store: false,
+        include: if takes_encrypted_reasoning(&request.model) {
+            &["reasoning.encrypted_content"]
+        } else {
+            &[]
+        },
+        instructions: request.system.as_deref().filter(|system| !system.is_empty()),
+        max_output_tokens: request.max_tokens,
+        temperature: request.sampling.temperature,
+        top_p: request.sampling.top_p,
+        reasoning: request.reasoning.map(reasoning),
+        text: request.output.as_ref().map(structure),
+        tools: request.tools.iter().map(tool).collect(),
+        tool_choice: has_tools.then(|| tool_choice(&request.tool_choice)).flatten(),
+        parallel_tool_calls: request.parallel_tools.filter(|_| has_tools),
+        input,
+    };
+    HttpRequest::post("/responses", &body).accept_events(request.stream)
+}
+
+fn structure(output: &OutputSchema) -> Value {
+    let schema = if output.strict { schema::strict(&output.schema) } else { Value::clone(&output.schema) };
+    let format =
+        json!({"type": "json_schema", "name": &*output.name, "strict": output.strict, "schema": schema});
+    json!({"format": format})
+}
+
+/// Whether the model's reasoning may be asked for in encrypted form. Those that never reason refuse even the question.
+pub fn takes_encrypted_reasoning(model: &str) -> bool {
+    !["gpt-3", "gpt-4", "chatgpt-4"].iter().any(|old| model.starts_with(old))
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    stream: bool,
+    store: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    include: &'a [&'a str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instructions: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    /// Last, because it grows.
+    input: Vec<Value>,
+}
+
+/// The strict mode is the default of this API and refuses most schemas of tools, so it is turned off.
+fn tool(tool: &ToolSpec) -> Value {
+    json!({
+        "type": "function", "name": &*tool.name, "description": &*tool.description, "parameters": &*tool.parameters,
+        "strict": false,
+    })
+}
+
+fn tool_choice(choice: &ToolChoice) -> Option<Value> {
+    match choice {
+        ToolChoice::Auto => None,
+        ToolChoice::None => Some("none".into()),
+        ToolChoice::Required => Some("required".into()),
+        ToolChoice::Tool(name) => Some(json!({"type": "function", "name": &**name})),
+    }
+}
+
+fn reasoning(effort: ReasoningEffort) -> Value {
+    let word = match effort {
+        ReasoningEffort::Off => return json!({"effort": "none"}),
+        ReasoningEffort::Minimal => "minimal",
+        ReasoningEffort::Low | ReasoningEffort::Tokens(..=2048) => "low",
+        ReasoningEffort::Medium | ReasoningEffort::Tokens(..=8192) => "medium",
+        ReasoningEffort::XHigh => "xhigh",
+        ReasoningEffort::Max => "max",
+        _ => "high",
+    };
+    json!({"effort": word, "summary": "auto"})
+}
+
+fn content(part: &Part) -> Option<Value> {
+    match part {
+        Part::Text { text } => Some(json!({"type": "input_text", "text": &**text})),
+        Part::Image { mime, source } => {
+            let url = match source {
+                ImageSource::Url(url) => url.to_string(),
+                ImageSource::Base64(data) => format!("data:{mime};base64,{data}"),
+            };
+            Some(json!({"type": "input_image", "image_url": url, "detail": "auto"}))
+        }
+        _ => None,
+    }
+}
+
+fn output(result: &WireResult<'_>) -> Value {
+    let output = if result.images.is_empty() {
+        Value::from(&*result.text)
+    } else {
+        let text = (!result.text.is_empty()).then(|| json!({"type": "input_text", "text": &*result.text}));
+        text.into_iter().chain(result.images.iter().filter_map(|part| content(part))).collect()
+    };
+    json!({"type": "function_call_output", "call_id": &*result.id, "output": output})
+}
+
+#[cfg(test)]
+mod tests;
