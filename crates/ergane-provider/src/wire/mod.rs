@@ -10,6 +10,7 @@ mod assembly;
 mod body;
 pub mod check;
 mod classify;
+pub mod dialect;
 mod frame;
 pub mod gemini;
 mod hints;

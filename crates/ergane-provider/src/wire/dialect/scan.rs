@@ -1,0 +1,448 @@
+//! Finds the blocks of calls in a text, one character at a time.
+//!
+//! Why so small steps: what a piece of the text shows, and which calls it completes, then depends on the text alone and
+//! never on where a network happened to cut it. Text is held back only while it may still become a block.
+
+use std::sync::Arc;
+
+use ergane_core::ToolSpec;
+
+use super::balance::{Balance, Step};
+use super::block::{Block, Kind, Verdict, is_name};
+use super::{Found, MAX_BLOCK, MAX_CALLS, parse};
+
+/// What opens a block wherever it stands.
+const OPENERS: [(&str, Kind); 5] = [
+    ("<tool_call>", Kind::Tag),
+    ("[TOOL_REQUEST]", Kind::Request),
+    ("[TOOL_CALLS]", Kind::Mistral),
+    ("<｜tool▁calls▁begin｜>", Kind::DeepSeek),
+    ("<|tool_call_start|>", Kind::Python),
+];
+
+const THINK: &str = "<think>";
+const THOUGHT: &str = "</think>";
+
+/// What may stand before a bare object.
+const PYTHON_TAG: &str = "<|python_tag|>";
+
+/// The longest line that may open a fence.
+const MAX_FENCE: usize = 100;
+
+/// The most white space that is held back before a block.
+const MAX_SPACE: usize = 4096;
+
+/// Scans one text.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    tools: Arc<[ToolSpec]>,
+    state: State,
+    /// What is shown and was not taken yet.
+    out: String,
+    /// White space that is shown only if no block follows.
+    space: String,
+    /// What may become an opener.
+    candidate: String,
+    /// Whether anything was shown.
+    begun: bool,
+    /// Whether the line has anything but white space already.
+    in_line: bool,
+    /// Whether the last thing was a block: white space behind it is not shown unless text follows.
+    behind_block: bool,
+    calls: Vec<Found>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing has come yet, so a bare object may.
+    Start,
+    Text,
+    /// A line that may open a fence.
+    FenceLine,
+    /// A fence around something that is no call, and the line in it that may close it.
+    Fence {
+        marks: String,
+        line: String,
+    },
+    /// Thoughts, and the end of what came of them.
+    Think {
+        tail: String,
+    },
+    Block(Box<Block>),
+    Bare(Box<Bare>),
+}
+
+/// What may be a call that is the whole answer.
+#[derive(Debug)]
+struct Bare {
+    /// Everything from the beginning.
+    raw: String,
+    /// Where the object or the list begins in it.
+    from: usize,
+    /// Where it ends.
+    to: Option<usize>,
+    balance: Balance,
+    fenced: bool,
+}
+
+impl Scanner {
+    pub(super) fn new(tools: Arc<[ToolSpec]>) -> Self {
+        Self {
+            tools,
+            state: State::Start,
+            out: String::new(),
+            space: String::new(),
+            candidate: String::new(),
+            begun: false,
+            in_line: false,
+            behind_block: false,
+            calls: Vec::new(),
+        }
+    }
+
+    /// Takes a piece of the text.
+    pub(super) fn feed(&mut self, text: &str) {
+        for c in text.chars() {
+            self.take(c);
+        }
+    }
+
+    /// What is to be shown by now.
+    pub(super) fn shown(&mut self) -> String {
+        std::mem::take(&mut self.out)
+    }
+
+    /// The calls so far.
+    pub(super) fn calls(&self) -> &[Found] {
+        &self.calls
+    }
+
+    /// The text is over; `cut` when it may have been cut short.
+    pub(super) fn finish(&mut self, cut: bool) {
+        match std::mem::replace(&mut self.state, State::Text) {
+            State::Block(block) => self.unclosed(*block, cut),
+            State::Bare(bare) => self.bare_ends(*bare),
+            _ => {}
+        }
+        // Giving back may have opened another.
+        if let State::Block(block) = std::mem::replace(&mut self.state, State::Text) {
+            self.unclosed(*block, cut);
+        }
+        let candidate = std::mem::take(&mut self.candidate);
+        if !candidate.is_empty() || !self.behind_block {
+            self.emit_space();
+        }
+        self.out.push_str(&candidate);
+    }
+
+    fn take(&mut self, c: char) {
+        match &mut self.state {
+            State::Start => self.start(c),
+            State::Text => self.text(c),
+            State::FenceLine => self.fence_line(c),
+            State::Fence { marks, line } => {
+                let closes = c == '\n' && line.trim().starts_with(&**marks) && is_marks(line.trim());
+                match c {
+                    '\n' => line.clear(),
+                    _ if line.len() < MAX_FENCE => line.push(c),
+                    _ => {}
+                }
+                if closes {
+                    self.state = State::Text;
+                }
+                self.emit(c);
+            }
+            State::Think { tail } => {
+                tail.push(c);
+                let ends = tail.ends_with(THOUGHT);
+                if tail.len() > 2 * THOUGHT.len() {
+                    let from = tail.ceil_char_boundary(tail.len() - THOUGHT.len());
+                    tail.drain(..from);
+                }
+                if ends {
+                    self.state = State::Text;
+                }
+                self.emit(c);
+            }
+            State::Block(block) => {
+                let verdict = block.feed(c);
+                if verdict != Verdict::More {
+                    self.block_ends(verdict);
+                }
+            }
+            State::Bare(bare) => {
+                if !bare.feed(c, &self.tools)
+                    && let State::Bare(bare) = std::mem::replace(&mut self.state, State::Text)
+                {
+                    self.again(&bare.raw);
+                }
+            }
+        }
+    }
+
+    /// Text that was held back and is none of what it might have been. The answer has begun: it is no bare call.
+    fn again(&mut self, text: &str) {
+        self.begun = true;
+        for c in text.chars() {
+            self.take(c);
+        }
+    }
+
+    fn emit(&mut self, c: char) {
+        self.emit_space();
+        self.in_line = c != '\n' && (self.in_line || !c.is_whitespace());
+        self.behind_block = false;
+        self.begun = true;
+        self.out.push(c);
+    }
+
+    fn emit_space(&mut self) {
+        if let Some((_, last)) = self.space.rsplit_once('\n') {
+            self.in_line = !last.trim().is_empty();
+        }
+        self.out.push_str(&std::mem::take(&mut self.space));
+    }
+
+    fn at_line_start(&self) -> bool {
+        !self.in_line || self.space.contains('\n')
+    }
+
+    fn start(&mut self, c: char) {
+        if c.is_whitespace() {
+            return self.text(c);
+        }
+        self.state = State::Text;
+        match c {
+            '{' | '[' | '`' => {
+                let bare = Bare::new(std::mem::take(&mut self.space));
+                self.state = State::Bare(Box::new(bare));
+                self.take(c);
+            }
+            _ => self.text(c),
+        }
+    }
+
+    fn text(&mut self, c: char) {
+        if self.candidate.is_empty() && c.is_whitespace() {
+            self.space.push(c);
+            if self.space.len() > MAX_SPACE {
+                self.emit_space();
+            }
+            return;
+        }
+        self.candidate.push(c);
+        while !self.candidate.is_empty() && !self.may_open() {
+            let first = self.candidate.remove(0);
+            if first.is_whitespace() {
+                self.space.push(first);
+            } else {
+                self.emit(first);
+            }
+        }
+        self.open();
+    }
+
+    fn may_open(&self) -> bool {
+        let candidate = &*self.candidate;
+        let fence = matches!(candidate, "`" | "``" | "```" | "~" | "~~" | "~~~") && self.at_line_start();
+        fence
+            || [THINK, PYTHON_TAG].iter().any(|opener| opener.starts_with(candidate))
+            || OPENERS.iter().any(|(opener, _)| opener.starts_with(candidate))
+    }
+
+    fn open(&mut self) {
+        let candidate = &*self.candidate;
+        if matches!(candidate, "```" | "~~~") {
+            self.state = State::FenceLine;
+        } else if candidate == THINK {
+            self.emit_candidate();
+            self.state = State::Think { tail: String::new() };
+        } else if candidate == PYTHON_TAG {
+            // Only at the very beginning; elsewhere it is text like any other.
+            if !self.begun && self.calls.is_empty() {
+                let raw = std::mem::take(&mut self.space) + &std::mem::take(&mut self.candidate);
+                self.state = State::Bare(Box::new(Bare::new(raw)));
+            } else {
+                self.emit_candidate();
+            }
+        } else if let Some((opener, kind)) = OPENERS.iter().find(|(opener, _)| *opener == candidate) {
+            self.candidate.clear();
+            self.begin(kind.clone(), (*opener).to_owned());
+        }
+    }
+
+    fn emit_candidate(&mut self) {
+        for c in std::mem::take(&mut self.candidate).chars() {
+            self.emit(c);
+        }
+    }
+
+    fn begin(&mut self, kind: Kind, opener: String) {
+        if self.calls.len() >= MAX_CALLS {
+            self.state = State::Text;
+            for c in opener.chars() {
+                self.emit(c);
+            }
+            return;
+        }
+        self.state = State::Block(Box::new(Block::new(kind, opener)));
+    }
+
+    fn fence_line(&mut self, c: char) {
+        self.candidate.push(c);
+        let mark = self.candidate.chars().next().unwrap_or_default();
+        let info = self.candidate.trim_start_matches(mark);
+        if c == '\n' && info.trim() == "tool_call" {
+            let line = std::mem::take(&mut self.candidate);
+            let marks: String = line.chars().take_while(|c| *c == mark).collect();
+            self.begin(Kind::Fence { marks }, line);
+        } else if c == '\n' {
+            let marks = self.candidate.chars().take_while(|c| *c == mark).collect();
+            self.emit_candidate();
+            self.state = State::Fence { marks, line: String::new() };
+        } else if self.candidate.len() > MAX_FENCE || (mark == '`' && info.contains('`')) {
+            // Too long to be one, or code within a line.
+            self.state = State::Text;
+            self.emit_candidate();
+        }
+    }
+
+    fn block_ends(&mut self, verdict: Verdict) {
+        let State::Block(block) = std::mem::replace(&mut self.state, State::Text) else { return };
+        let payload = block.raw.get(..block.payload).unwrap_or_default();
+        match verdict {
+            Verdict::More => self.state = State::Block(block),
+            Verdict::None => {
+                // Its opener is text; what follows may hold another.
+                for c in block.opener.chars() {
+                    self.emit(c);
+                }
+                self.again(&block.raw);
+            }
+            Verdict::Whole => {
+                let calls = parse::calls(&block.kind, payload, &self.tools);
+                self.found(calls);
+                self.again(block.raw.get(block.end..).unwrap_or_default());
+            }
+            Verdict::Broken => {
+                let inside = payload.strip_suffix(block.kind.closer().unwrap_or_default()).unwrap_or(payload);
+                self.found(vec![parse::unreadable(inside, true)]);
+                self.again(block.raw.get(block.end..).unwrap_or_default());
+            }
+        }
+    }
+
+    fn found(&mut self, calls: Vec<Found>) {
+        self.space.clear();
+        self.behind_block = true;
+        let room = MAX_CALLS.saturating_sub(self.calls.len());
+        self.calls.extend(calls.into_iter().take(room));
+    }
+
+    /// A block that nothing closed.
+    fn unclosed(&mut self, block: Block, cut: bool) {
+        let payload = block.raw.get(..block.payload).unwrap_or_default();
+        if block.is_whole() {
+            let calls = parse::calls(&block.kind, payload, &self.tools);
+            self.found(
+                calls.into_iter().map(|call| Found { complete: call.complete && !cut, ..call }).collect(),
+            );
+            self.again(block.raw.get(block.end..).unwrap_or_default());
+        } else if block.is_certain() || cut {
+            self.found(vec![parse::unreadable(&block.raw, !cut)]);
+        } else {
+            for c in block.opener.chars() {
+                self.emit(c);
+            }
+            self.again(&block.raw);
+        }
+    }
+
+    fn bare_ends(&mut self, bare: Bare) {
+        let text = bare.to.and_then(|to| bare.raw.get(bare.from..to));
+        match text.and_then(|text| parse::bare(text, &self.tools)) {
+            Some(calls) => self.found(calls),
+            None => self.again(&bare.raw),
+        }
+    }
+}
+
+fn is_marks(line: &str) -> bool {
+    !line.is_empty() && (line.chars().all(|c| c == '`') || line.chars().all(|c| c == '~'))
+}
+
+impl Bare {
+    fn new(raw: String) -> Self {
+        Self { from: raw.len(), raw, to: None, balance: Balance::json(), fenced: false }
+    }
+
+    /// Takes a character. False says that it is no call.
+    fn feed(&mut self, c: char, tools: &[ToolSpec]) -> bool {
+        self.raw.push(c);
+        if self.raw.len() > MAX_BLOCK {
+            return false;
+        }
+        if self.to.is_some() {
+            // Nothing may follow but the fence around it.
+            return c.is_whitespace() || (self.fenced && c == '`');
+        }
+        let inside = self.raw.get(self.from..).unwrap_or_default();
+        let first = inside.trim_start().chars().next();
+        match first {
+            None => return true,
+            Some('`') if !self.fenced => {
+                if c == '\n' {
+                    self.fenced = true;
+                    self.from = self.raw.len();
+                }
+                let line = inside.trim();
+                return line.len() < "```json".len() + 2
+                    && ("```json".starts_with(line) || c == '\n' && line == "```");
+            }
+            Some('{') => {}
+            Some('[') => {
+                if inside.trim_start() == "[" {
+                    self.balance = Balance::python();
+                }
+            }
+            Some(_) => return false,
+        }
+        if inside.trim_start().len() == c.len_utf8() {
+            self.from = self.raw.len() - c.len_utf8();
+        }
+        match self.balance.feed(c) {
+            Step::Closed => self.to = Some(self.raw.len()),
+            Step::Inside => {}
+            Step::Outside | Step::Broken => return false,
+        }
+        // So that other JSON and lists are shown as they come.
+        self.raw.len() - self.from > 80 || self.looks_like_a_call(tools)
+    }
+
+    fn looks_like_a_call(&self, tools: &[ToolSpec]) -> bool {
+        let inside = self.raw.get(self.from..).unwrap_or_default();
+        if let Some(list) = inside.strip_prefix('[') {
+            let list = list.trim_start();
+            let name: String = list.chars().take_while(|c| is_name(*c)).collect();
+            let rest = list.get(name.len()..).unwrap_or_default();
+            return match rest.trim_start().chars().next() {
+                None => tools.iter().any(|tool| tool.name.starts_with(&name)),
+                Some('(') => tools.iter().any(|tool| *tool.name == *name),
+                Some(_) => false,
+            };
+        }
+        let object = inside.strip_prefix('{').unwrap_or_default().trim_start();
+        const KEYS: [&str; 9] =
+            ["name", "tool", "function", "arguments", "parameters", "args", "input", "type", "id"];
+        match object.strip_prefix('"') {
+            None => object.is_empty(),
+            Some(rest) => match rest.split_once('"') {
+                None => KEYS.iter().any(|key| key.starts_with(rest)),
+                Some((key, _)) => KEYS.contains(&key),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
