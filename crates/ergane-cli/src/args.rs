@@ -161,6 +161,24 @@ pub(crate) enum SessionsCommand {
     Export(NameArg),
     /// Remove a session and its log, unless a running process owns it
     Delete(NameArg),
+    /// Make another session of one's history, up to now or up to a point of it
+    Fork {
+        /// The session
+        session: String,
+        /// The name of the new one
+        new: String,
+        /// Up to this event, or to the checkpoint of that name
+        #[arg(long, value_name = "SEQ")]
+        at: Option<String>,
+    },
+    /// Go on from an earlier point; nothing is erased
+    Rewind {
+        /// The session
+        session: String,
+        /// The event, or the name of a checkpoint
+        #[arg(long, value_name = "SEQ|LABEL")]
+        to: String,
+    },
     /// Let a session run again that failed too often in a running process, or whose log was mended
     QuarantineLift(NameArg),
 }
@@ -298,7 +316,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_not_in_the_parser() {
-        for line in ["sessions fork a b", "sessions rewind a --to 1", "run x --mode react", "run x --key k"] {
+        for line in ["sessions fork a", "sessions rewind a", "run x --mode react", "run x --key k"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

@@ -80,6 +80,10 @@ impl Failure {
         Self::new(kind, exit, problem.message.clone())
     }
 
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        Self::new("busy", FAILED, message)
+    }
+
     /// The session is another process's, which cannot be reached or does not answer.
     pub(crate) fn owned(session: &SessionName, pid: u32, why: &str) -> Self {
         Self::new("busy", FAILED, format!("session {session} is owned by the running process {pid}, {why}"))

@@ -30,6 +30,9 @@ use crate::settings;
 use crate::signals::Signals;
 use crate::workshop::{Place, Workshop};
 
+#[cfg(unix)]
+pub(crate) use self::sessions::point;
+
 /// Does what the command line says; its exit status.
 pub(crate) async fn run(cli: Cli) -> u8 {
     let Cli { global, command } = cli;

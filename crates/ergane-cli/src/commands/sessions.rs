@@ -1,5 +1,10 @@
 //! `sessions`: what is stored. Only looks, but for `delete`, and starts nothing.
 
+mod history;
+
+#[cfg(unix)]
+pub(crate) use self::history::point;
+
 use std::sync::Arc;
 
 use ergane::core::{Conversation, Envelope, Event, Message, Part, Seq, SessionName, Settings, Usage};
@@ -27,6 +32,12 @@ pub(crate) async fn run(
     let command = match command {
         Some(SessionsCommand::QuarantineLift(arg)) => {
             return super::inventory::print(lift(arg.session, place), json, notes).await;
+        }
+        Some(SessionsCommand::Fork { session, new, at }) => {
+            return super::inventory::print(history::fork(session, new, at, place), json, notes).await;
+        }
+        Some(SessionsCommand::Rewind { session, to }) => {
+            return super::inventory::print(history::rewind(session, to, place), json, notes).await;
         }
         command => command,
     };
@@ -64,7 +75,10 @@ fn run_blocking(
         SessionsCommand::Events(arg) => events(&Found::open(place, &arg.session)?, json, stdout),
         SessionsCommand::Export(arg) => export(&Found::open(place, &arg.session)?, json, stdout),
         SessionsCommand::Delete(arg) => delete(&Found::open(place, &arg.session)?, json, stdout),
-        SessionsCommand::QuarantineLift(_) => Err(Failure::internal("a quarantine is lifted elsewhere")),
+        // Those were done above.
+        SessionsCommand::Fork { .. }
+        | SessionsCommand::Rewind { .. }
+        | SessionsCommand::QuarantineLift(_) => Ok(()),
     }
 }
 
@@ -332,6 +346,9 @@ fn short(event: &Event) -> (String, String) {
         Event::ApprovalDecided { call, decision, by } => {
             format!("call {call}: {} by {by}", decision.as_str())
         }
+        Event::Checkpointed { label } => label.to_string(),
+        Event::Rewound { to } => format!("to {to}"),
+        Event::Forked { parent, at } => format!("of {parent} at {at}"),
         Event::InterruptRequested { by, reason } => format!("by {by}: {reason}"),
         Event::Recovered { cause } => cause.to_string(),
         Event::TurnEnded { finish, error, .. } => match error {

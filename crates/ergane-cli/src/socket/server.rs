@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::wire::{self, Answer, Ask, Problem, Process};
 use super::{place, snapshot, turn};
+use crate::commands::point;
 
 /// So many are answered at once; more wait in the system's queue of connections. Turns are waited for here too.
 const AT_ONCE: usize = 64;
@@ -129,19 +130,24 @@ impl Served {
         match ask {
             Ask::Approve { session: name, call, arguments, decision } => {
                 session(name).approve(call, decision).arguments(arguments).await.map_err(problem)?;
-                Ok(Answer::Done { done: "decided" })
+                Ok(Answer::Done { done: "decided".to_owned() })
             }
             Ask::Interrupt { session: name, reason } => {
                 let done = session(name).interrupt(reason).await.map_err(problem)?;
-                Ok(Answer::Done { done: if done { "interrupted" } else { "idle" } })
+                Ok(Answer::Done { done: if done { "interrupted" } else { "idle" }.to_owned() })
             }
             Ask::Steer { session: name, text } => {
                 let steered = session(name).steer(text.to_string()).await.map_err(problem)?;
-                Ok(Answer::Done { done: if steered == Steered::Entered { "entered" } else { "turn_over" } })
+                let done = if steered == Steered::Entered { "entered" } else { "turn_over" };
+                Ok(Answer::Done { done: done.to_owned() })
             }
             Ask::Lift { session: name } => {
                 session(name).start().await.map_err(problem)?;
-                Ok(Answer::Done { done: "lifted" })
+                Ok(Answer::Done { done: "lifted".to_owned() })
+            }
+            Ask::Rewind { session: name, to } => {
+                let seq = session(name).rewind(point(&to)).await.map_err(problem)?;
+                Ok(Answer::Done { done: seq.to_string() })
             }
             Ask::Send { .. } => Err(Problem::new("internal", "a turn is answered elsewhere")),
             Ask::Tree => {

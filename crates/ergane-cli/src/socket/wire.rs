@@ -25,6 +25,8 @@ pub(crate) enum Ask {
     Interrupt { session: SessionName, reason: Text },
     /// A word into the open turn.
     Steer { session: SessionName, text: Text },
+    /// To go on from an earlier point: a position, or the name of a checkpoint.
+    Rewind { session: SessionName, to: Text },
     /// A quarantine is to be lifted.
     Lift { session: SessionName },
     /// A turn. Answered by [`Answer::Accepted`], then by an [`Answer::Event`] for each event, then by [`Answer::Ended`].
@@ -44,7 +46,7 @@ pub(crate) enum Answer {
     Tree(Box<Process>),
     /// It was done; what came of it in a word.
     Done {
-        done: &'static str,
+        done: String,
     },
     /// The turn is accepted: it will be run, whoever dies.
     Accepted {
@@ -237,7 +239,10 @@ mod tests {
             assert_eq!(parse_request(&request(ask.clone())), Ok(ask));
         }
         let heard = |said: Result<Answer, Problem>| parse_heard(&answer(&said)).unwrap();
-        assert_eq!(heard(Ok(Answer::Done { done: "entered" })), Heard::Done { done: "entered".into() });
+        assert_eq!(
+            heard(Ok(Answer::Done { done: "entered".into() })),
+            Heard::Done { done: "entered".into() }
+        );
         assert_eq!(heard(Ok(Answer::Accepted { accepted: true })), Heard::Accepted { accepted: true });
         let ended = Answer::Ended { report: Value::Null, exit: 5, waiting: Some("w".into()) };
         assert!(matches!(heard(Ok(ended)), Heard::Ended { exit: 5, .. }));

@@ -49,7 +49,7 @@ fn usage_errors_go_to_stderr_alone() {
         &["run", "hi", "--json", "--stream-json"],
         &["run", "hi", "--mode", "react"],
         &["run", "hi", "--permissions", "everything"],
-        &["sessions", "fork", "a", "b"],
+        &["sessions", "fork", "a"],
     ] {
         let output = home.run(args).expect(2);
         assert_eq!(output.stdout, "", "{args:?}");

@@ -9,6 +9,7 @@ mod chat;
 mod config;
 mod crashes;
 mod harness;
+mod history;
 mod inventory;
 mod json;
 mod keys;
