@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// Each example, and the line without which it would have shown nothing.
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 11] = [
     ("hello", "- dependencies: ergane"),
     ("supervised_session", "the stream: alice answers: Well, here I am again."),
     ("embed_in_your_tree", "the office closed, and bob went with it: Stored"),
