@@ -68,7 +68,7 @@ async fn live(
         .start()
         .await?;
     let alice = system.session("alice").allow(["transfer"]).start();
-    let talk = async { Ok::<_, SessionError>(alice.await?.send_message("Pay the rent.").key("rent").await?) };
+    let talk = async { alice.await?.send_message("Pay the rent.").key("rent").await };
     let result = tokio::select! {
         biased;
         () = world.stopped() => None, // the process is dead
