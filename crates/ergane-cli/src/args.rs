@@ -192,7 +192,7 @@ pub(crate) struct NameArg {
 /// What all commands that run a turn share. What is not given keeps what the session has stored.
 #[derive(Debug, Default, Args)]
 pub(crate) struct TurnFlags {
-    /// ollama, openai, openai_responses, anthropic, gemini, scripted or one of the configuration [default: the session's; else the configured one, a reachable local Ollama, the first of ANTHROPIC_API_KEY and OPENAI_API_KEY that is set, scripted]
+    /// ollama, openai, openai_responses, anthropic, gemini, scripted or one of the configuration [default: the session's; else the configured one, a reachable local Ollama, the first of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY that is set, scripted]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub(crate) provider: Option<String>,
     /// The model at the provider

@@ -9,7 +9,9 @@ use ergane::core::{SettingsPatch, Text};
 use ergane::provider::{Endpoint, Provider, Providers};
 use ergane::tool_support::nearest;
 
-pub(crate) use self::kind::{ANTHROPIC, BUILTIN, Kind, Named, OLLAMA, OPENAI, SCRIPTED, all, local_ollama};
+pub(crate) use self::kind::{
+    ANTHROPIC, BUILTIN, GEMINI, Kind, Named, OLLAMA, OPENAI, SCRIPTED, all, local_ollama,
+};
 use crate::args::TurnFlags;
 use crate::config::Config;
 use crate::outcome::Failure;
@@ -19,7 +21,7 @@ use crate::screen::Notes;
 const PROBE: Duration = Duration::from_millis(300);
 
 /// Asked for in this order when nobody says who answers and no Ollama does.
-const WITH_KEYS: [&str; 2] = [ANTHROPIC, OPENAI];
+const WITH_KEYS: [&str; 3] = [ANTHROPIC, OPENAI, GEMINI];
 
 /// Adds provider and model to `patch`. `stored` is the provider of the session, when that exists already: it is kept
 /// unless another one is named.

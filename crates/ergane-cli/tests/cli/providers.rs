@@ -244,7 +244,8 @@ fn a_key_of_anthropic_in_the_environment_makes_that_the_default() {
         command.envs(keys.iter().map(|key| (*key, "sk-some")));
         finish(command).expect(3).json()
     };
-    assert_eq!(run(&["OPENAI_API_KEY"])["provider"], "openai");
+    assert_eq!(run(&["GEMINI_API_KEY"])["provider"], "gemini");
+    assert_eq!(run(&["GEMINI_API_KEY", "OPENAI_API_KEY"])["provider"], "openai");
     let object = run(&["OPENAI_API_KEY", "ANTHROPIC_API_KEY"]);
     assert_eq!((&object["provider"], &object["error"]["kind"]), (&json!("anthropic"), &json!("transport")));
 }
