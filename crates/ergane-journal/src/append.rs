@@ -9,8 +9,9 @@ use crate::row::Row;
 /// The most bytes that one event may have as JSON, 16 MiB. What makes events must cut or refuse before.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
 
-/// From so many bytes on, about, an append is encoded on a thread of its own.
-const LARGE: usize = 64 << 10;
+/// From so many bytes on, about, an append is encoded on a thread of its own. What is smaller takes a few milliseconds
+/// at most, and keeps its place among the appends of other sessions.
+const LARGE: usize = 4 << 20;
 
 /// Events of one session to be written together: all or none. It is a compare-and-swap on `(epoch, expected)`.
 #[derive(Debug, Clone)]
