@@ -61,7 +61,7 @@ impl Anthropic {
         Self { site: Site::new(server, API, needs_key) }
     }
 
-    site_settings!();
+    site_settings!(site);
 
     /// The model to use when a request names none.
     pub fn model(mut self, model: impl Into<Text>) -> Self {

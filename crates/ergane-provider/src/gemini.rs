@@ -6,6 +6,7 @@ use ergane_core::{ModelReply, ProviderError, Text};
 
 use crate::http::{KeyHeader, KeySource, PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
+use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall, invalid};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
 use crate::wire::gemini::{self as wire, API, Decoder};
@@ -59,7 +60,7 @@ impl Gemini {
         Self { site: Site::new(server, API, is_google) }
     }
 
-    site_settings!();
+    site_settings!(site);
 
     /// The model to use when a request names none.
     pub fn model(mut self, model: impl Into<Text>) -> Self {
@@ -110,6 +111,10 @@ impl Provider for Gemini {
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
         Ok(Arc::new(Self { site: self.site.moved(endpoint, |url| Self::new(url).site)? }))
+    }
+
+    fn limits(&self) -> Limits {
+        self.site.server.limits
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {

@@ -56,7 +56,7 @@ impl Ollama {
         Self { site: Site::new(server, API, false), num_ctx: NUM_CTX }
     }
 
-    site_settings!();
+    site_settings!(site);
 
     /// The model to use when a request names none.
     pub fn model(mut self, model: impl Into<Text>) -> Self {

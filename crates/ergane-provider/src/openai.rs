@@ -98,7 +98,7 @@ impl OpenAi {
         self
     }
 
-    site_settings!();
+    site_settings!(site);
 
     /// The model to use when a request names none. Without, and elsewhere than at OpenAI, the server is asked once which
     /// one it has; with several, one must be named.

@@ -1,13 +1,14 @@
 //! OpenAI by its Responses API, and those who speak it too.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ergane_core::{ModelReply, ProviderError, Text};
 
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::openai::OpenAi;
+use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
+use crate::site::site_settings;
 use crate::wire::responses::{API, Decoder, request};
 
 /// OpenAI by its Responses API, or any server that speaks it: reasoning models keep what they thought from one call to
@@ -34,15 +35,7 @@ impl OpenAiResponses {
         Self { server: OpenAi::new(base_url) }
     }
 
-    /// The environment variable that holds the key. It must be set when a call is made.
-    pub fn api_key_env(self, variable: impl Into<Text>) -> Self {
-        Self { server: self.server.api_key_env(variable) }
-    }
-
-    /// The file that holds the key and nothing else.
-    pub fn api_key_file(self, path: impl Into<PathBuf>) -> Self {
-        Self { server: self.server.api_key_file(path) }
-    }
+    site_settings!(server.site);
 
     /// The model to use when a request names none, see [`OpenAi::model`].
     pub fn model(self, model: impl Into<Text>) -> Self {
@@ -77,12 +70,20 @@ impl Provider for OpenAiResponses {
         Ok(Arc::new(Self { server: self.server.moved(endpoint)? }))
     }
 
+    fn limits(&self) -> Limits {
+        self.server.limits()
+    }
+
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
         Box::pin(self.clone().run(call))
     }
 
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
         self.server.list_models()
+    }
+
+    fn model_info(&self, model: Text) -> BoxFuture<'static, Result<ModelInfo, ProviderError>> {
+        self.server.model_info(model)
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {

@@ -141,22 +141,23 @@ pub(crate) fn named_for_embedding(model: &str) -> Result<(), ProviderError> {
     Ok(())
 }
 
-/// The settings that every provider over HTTP has, for its `impl` block. It must have a field `site`.
+/// The settings that every provider over HTTP has, for its `impl` block: `$at` is the field that
+/// holds its [`Site`].
 macro_rules! site_settings {
-    () => {
+    ($($at:ident).+) => {
         /// The environment variable that holds the key. It must be set when a call is made.
         pub fn api_key_env(mut self, variable: impl Into<ergane_core::Text>) -> Self {
-            self.site.server.key = crate::http::KeySource::Env(variable.into());
+            self.$($at).+.server.key = crate::http::KeySource::Env(variable.into());
             self
         }
 
         /// The file that holds the key and nothing else.
         pub fn api_key_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
-            self.site.server.key = crate::http::KeySource::File(path.into());
+            self.$($at).+.server.key = crate::http::KeySource::File(path.into());
             self
         }
 
-        crate::port::limit_setters!();
+        crate::port::limit_setters!($($at).+);
     };
 }
 

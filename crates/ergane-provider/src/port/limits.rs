@@ -42,52 +42,52 @@ impl Limits {
     };
 }
 
-/// The builder methods of every provider that is a server: its field `site` is where that is.
+/// The builder methods of every provider that is a server: `$at` is the field where that is.
 macro_rules! limit_setters {
-    () => {
+    ($($at:ident).+) => {
         /// So many calls run at the same time, 64; further ones wait in a queue that is fair between sessions.
         pub fn max_in_flight(mut self, calls: usize) -> Self {
-            self.site.server.limits.max_in_flight = calls;
+            self.$($at).+.server.limits.max_in_flight = calls;
             self
         }
 
         /// So many calls may wait, 65,536; further ones are refused. Of one session at most 1,024 do.
         pub fn max_waiting(mut self, calls: usize) -> Self {
-            self.site.server.limits.max_waiting = calls;
+            self.$($at).+.server.limits.max_waiting = calls;
             self
         }
 
         /// At most so many calls are made in a minute. Default: as many as the server bears, by what it says of its
         /// limits in its answers.
         pub fn requests_per_minute(mut self, requests: u64) -> Self {
-            self.site.server.limits.requests_per_minute = Some(requests);
+            self.$($at).+.server.limits.requests_per_minute = Some(requests);
             self
         }
 
         /// At most so many tokens go in and out in a minute. Default: as many as the server bears, by what it says of
         /// its limits in its answers.
         pub fn tokens_per_minute(mut self, tokens: u64) -> Self {
-            self.site.server.limits.tokens_per_minute = Some(tokens);
+            self.$($at).+.server.limits.tokens_per_minute = Some(tokens);
             self
         }
 
         /// When calls are held back because the server does not work: after 5 failures in a row by default, for 1 s at
         /// first and 30 s at most. `None` is never.
         pub fn breaker(mut self, policy: impl Into<Option<$crate::BreakerPolicy>>) -> Self {
-            self.site.server.limits.breaker = policy.into();
+            self.$($at).+.server.limits.breaker = policy.into();
             self
         }
 
         /// How long a connection may take to be made, 10 s.
         pub fn connect_timeout(mut self, limit: std::time::Duration) -> Self {
-            self.site.server.set_connect_timeout(limit);
+            self.$($at).+.server.set_connect_timeout(limit);
             self
         }
 
         /// How long the server may take before it begins to answer. Default: as long as it may be silent in between (a
         /// setting of the session, 120 s), and five times that for an answer that comes in one piece.
         pub fn first_byte_timeout(mut self, limit: std::time::Duration) -> Self {
-            self.site.server.patience.first_byte = Some(limit);
+            self.$($at).+.server.patience.first_byte = Some(limit);
             self
         }
     };
