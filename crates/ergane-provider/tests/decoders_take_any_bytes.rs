@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
 
-use ergane_provider::wire::{anthropic, check, ollama, openai};
+use ergane_provider::wire::{anthropic, check, gemini, ollama, openai, responses};
 use proptest::prelude::*;
 
 const OPENAI: &str = concat!(
@@ -31,6 +31,31 @@ const ANTHROPIC: &str = concat!(
     "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":1}\n\n",
     "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"output_tokens\":2}}\n\n",
     "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+);
+
+const GEMINI: &str = concat!(
+    "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"hm\",\"thought\":true},{\"text\":\"h\\u00e9\"}]}}],\"responseId\":\"r\"}\r\n\r\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"id\":\"a\",\"name\":\"get\",\"args\":{\"x\":1}},\"thoughtSignature\":\"c2ln\"}]}}]}\r\n\r\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":5}}\r\n\r\n",
+);
+
+const RESPONSES: &str = concat!(
+    "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"}}\n\n",
+    "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[]}}\n\n",
+    "event: response.reasoning_summary_text.delta\ndata: {\"type\":\"response.reasoning_summary_text.delta\",\"output_index\":0,\"item_id\":\"rs_1\",\"delta\":\"hm\"}\n\n",
+    "event: response.output_item.done\ndata: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[{\"type\":\"summary_text\",\"text\":\"hm\"}],\"encrypted_content\":\"gAAA\"}}\n\n",
+    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"output_index\":1,\"item_id\":\"msg_1\",\"delta\":\"h\\u00e9\"}\n\n",
+    "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"output_index\":2,\"item\":{\"type\":\"function_call\",\"id\":\"fc_1\",\"call_id\":\"a\",\"name\":\"get\",\"arguments\":\"\"}}\n\n",
+    "event: response.function_call_arguments.delta\ndata: {\"type\":\"response.function_call_arguments.delta\",\"output_index\":2,\"item_id\":\"fc_1\",\"delta\":\"{\\\"x\\\":1}\"}\n\n",
+    "event: response.output_item.done\ndata: {\"type\":\"response.output_item.done\",\"output_index\":2,\"item\":{\"type\":\"function_call\",\"id\":\"fc_1\",\"call_id\":\"a\",\"name\":\"get\",\"arguments\":\"{\\\"x\\\":1}\"}}\n\n",
+    "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"status\":\"completed\",\"output\":[],\"usage\":{\"input_tokens\":9,\"output_tokens\":5}}}\n\n",
+);
+
+/// What a model without calls of its own says.
+const SAID: &str = concat!(
+    "Let me look, h\u{e9}.\n\n<tool_call>\n{\"name\": \"get\", \"arguments\": {\"x\": \"}\"}}\n</tool_call>\n",
+    "And `code`, ```\nfenced\n``` \u{1f989}\n~~~tool_call\n{\"name\": \"get\", \"arguments\": {}}\n~~~\n",
+    "[TOOL_CALLS] [{\"name\": \"get\", \"arguments\": {}}] <think>no</think>",
 );
 
 /// An answer, spoilt in a few places: bytes changed, cut out, doubled, put in.
@@ -70,6 +95,24 @@ proptest! {
         prop_assert_eq!(check::decoder(openai::Decoder::new, &bytes), Ok(()));
         prop_assert_eq!(check::decoder(ollama::Decoder::new, &bytes), Ok(()));
         prop_assert_eq!(check::decoder(anthropic::Decoder::new, &bytes), Ok(()));
+        prop_assert_eq!(check::decoder(gemini::Decoder::new, &bytes), Ok(()));
+        prop_assert_eq!(check::decoder(responses::Decoder::new, &bytes), Ok(()));
+        prop_assert_eq!(check::dialect(&bytes), Ok(()));
+    }
+
+    #[test]
+    fn a_spoilt_answer_of_gemini_ends_once(bytes in spoilt(GEMINI)) {
+        prop_assert_eq!(check::decoder(gemini::Decoder::new, &bytes), Ok(()));
+    }
+
+    #[test]
+    fn a_spoilt_answer_of_responses_ends_once(bytes in spoilt(RESPONSES)) {
+        prop_assert_eq!(check::decoder(responses::Decoder::new, &bytes), Ok(()));
+    }
+
+    #[test]
+    fn spoilt_blocks_of_calls_in_a_text_are_read_alike_however_it_falls(bytes in spoilt(SAID)) {
+        prop_assert_eq!(check::dialect(&bytes), Ok(()));
     }
 
     #[test]
@@ -108,4 +151,6 @@ fn the_answers_themselves_are_whole_so_that_spoiling_them_means_something() {
     assert!(finishes(openai::Decoder::new, OPENAI));
     assert!(finishes(ollama::Decoder::new, OLLAMA));
     assert!(finishes(anthropic::Decoder::new, ANTHROPIC));
+    assert!(finishes(gemini::Decoder::new, GEMINI));
+    assert!(finishes(responses::Decoder::new, RESPONSES));
 }
