@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::*;
 use ergane_core::{CallId, Message, ModelRequest, Part, Role, ToolResult, ToolSpec, TurnId};
-use ergane_provider::{Delta, DeltaSink, Ollama, OpenAi, Provider, ProviderCall};
+use ergane_provider::{Anthropic, Delta, DeltaSink, Ollama, OpenAi, OpenAiResponses, Provider, ProviderCall};
 use ergane_testkit::{Cassette, Recorder, Replay};
 use serde_json::{Value, json};
 
@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 enum Api {
     OpenAi,
     Ollama,
+    Anthropic,
+    Responses,
 }
 
 /// What is said.
@@ -58,6 +60,8 @@ fn cases() -> Vec<Case> {
         cases.extend(talks.iter().map(|talk| Case { server, api, model, talk: *talk }));
     };
     add("llama", "smol", Api::OpenAi, &[Whole, Stream, WrongKey, Overflow]);
+    add("llama", "smol", Api::Anthropic, &[Whole, Stream, WrongKey, Overflow]);
+    add("llama", "smol", Api::Responses, &[Whole, Stream, WrongKey, Overflow]);
     add("aimock", "mock", Api::OpenAi, &[Stream, Tool, Tools, NoModel]);
     add("aimock", "mock", Api::Ollama, &[Whole, Stream, Tool, Tools, NoModel]);
     cases
@@ -76,6 +80,8 @@ impl Case {
         match self.api {
             Api::OpenAi => Box::new(OpenAi::new(url).api_key_file(key)),
             Api::Ollama => Box::new(Ollama::new(url).api_key_file(key)),
+            Api::Anthropic => Box::new(Anthropic::new(url).api_key_file(key)),
+            Api::Responses => Box::new(OpenAiResponses::new(url).api_key_file(key)),
         }
     }
 
@@ -228,14 +234,15 @@ fn every_file_beside_the_cassettes_is_a_case_and_holds_no_key() {
     }
 }
 
-/// Records every case whose server is named: `RECORD_LLAMA=URL RECORD_LLAMA_SOURCE=…`, and so on. By hand, by
-/// `tests/cassettes/record.sh`.
+/// Records every case whose server is named: `RECORD_LLAMA=URL RECORD_LLAMA_SOURCE=…`, and so on; with `RECORD_ONLY=llama-r`
+/// only those whose names begin so. By hand, by `tests/cassettes/record.sh`.
 #[tokio::test]
 #[ignore = "needs the real servers, which tests/cassettes/record.sh starts"]
 async fn record() {
     let variable = |name: String| std::env::var(&name).ok();
     let mut recorded = 0;
-    for case in cases() {
+    let only = variable("RECORD_ONLY".to_owned()).unwrap_or_default();
+    for case in cases().into_iter().filter(|case| case.name().starts_with(&only)) {
         let server = case.server.to_uppercase();
         let Some(url) = variable(format!("RECORD_{server}")) else { continue };
         let source = variable(format!("RECORD_{server}_SOURCE")).expect("what is recorded, with its version");

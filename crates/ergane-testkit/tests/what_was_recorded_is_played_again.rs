@@ -81,11 +81,11 @@ async fn a_recording_keeps_no_key_also_where_the_server_echoes_it_in_two_pieces(
             gate.open();
         });
         outcome.result.unwrap();
-        assert!(server.requests()[0].header("authorization").unwrap().contains(KEY), "the server got it");
+        assert!(server.requests()[0].header(dialect.key_header).unwrap().contains(KEY), "the server got it");
         let lines = recorder.finish().await.unwrap().to_lines();
         assert!(!lines.contains("planted") && !lines.contains(first) && !lines.contains(rest), "{lines}");
         assert!(lines.contains("your key is [redacted]"), "{lines}");
-        assert!(!lines.to_lowercase().contains("authorization"), "{lines}");
+        assert!(!lines.to_lowercase().contains(dialect.key_header), "{lines}");
     }
 }
 
@@ -96,20 +96,20 @@ async fn a_request_that_was_not_recorded_is_refused_with_what_differs() {
         let (mut cassette, _) = record(&dialect, whole).await;
         let body = &mut cassette.exchanges[0].request.body;
         let ergane_testkit::cassette::Body::Json(json) = body else { panic!("{body:?}") };
-        json["messages"][0]["content"] = "something else".into();
+        *json.pointer_mut(dialect.asked).expect(dialect.api) = "something else".into();
         let (outcome, finish) = replay(&dialect, &cassette).await;
         let error = outcome.result.unwrap_err();
         assert_eq!((error.kind, error.retryable), (ErrorKind::InvalidRequest, false), "{error}");
         let finish = finish.unwrap_err().to_string();
         for text in [error.message.to_string(), finish.clone()] {
             assert!(
-                text.contains("/messages/0/content: recorded \"something else\", asked \"hi\""),
+                text.contains(&format!("{}: recorded \"something else\", asked \"hi\"", dialect.asked)),
                 "{text}"
             );
         }
         assert!(finish.contains("was recorded, and not asked"), "{finish}");
 
-        let ignore = vec!["/messages/0/content".to_owned()];
+        let ignore = vec![dialect.asked.to_owned()];
         let options = ReplayOptions { pace: Pace::AsRecorded, ignore };
         let replay = Replay::start_with(cassette, options).await.unwrap();
         assert!(

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use ergane_core::{Message, ModelReply, ModelRequest, ProviderError};
 use ergane_otp::{Intensity, Namespace, Supervisor};
-use ergane_provider::{Call, CallEvent, Delta, Ollama, OpenAi, Providers, ProvidersBuilder};
+use ergane_provider::{
+    Anthropic, Call, CallEvent, Delta, Gemini, Ollama, OpenAi, OpenAiResponses, Providers, ProvidersBuilder,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -32,6 +34,10 @@ pub struct Dialect {
     pub api: &'static str,
     /// Registers the provider at a URL as `p`, with the file of its key.
     pub register: fn(ProvidersBuilder, &str, &Path) -> ProvidersBuilder,
+    /// Where the text of the question stands in a request.
+    pub asked: &'static str,
+    /// The header with the key.
+    pub key_header: &'static str,
     /// The content type of a stream, as a header.
     pub stream: &'static str,
     /// How an event begins, without an end.
@@ -52,7 +58,7 @@ pub struct Dialect {
 
 /// Every provider that there is.
 pub fn dialects() -> Vec<Dialect> {
-    vec![openai(), ollama()]
+    vec![openai(), ollama(), anthropic(), gemini(), responses()]
 }
 
 fn sse(value: &serde_json::Value) -> String {
@@ -69,6 +75,8 @@ fn openai() -> Dialect {
     Dialect {
         api: "openai",
         register: |builder, url, key| builder.register("p", OpenAi::new(url).api_key_file(key)),
+        asked: "/messages/0/content",
+        key_header: "authorization",
         stream: "content-type: text/event-stream",
         opening: "data: {\"choices\":[{\"delta\":{\"content\":\"",
         text: |text| sse(&json!({"choices": [{"delta": {"content": text}}]})),
@@ -92,6 +100,8 @@ fn ollama() -> Dialect {
     Dialect {
         api: "ollama",
         register: |builder, url, key| builder.register("p", Ollama::new(url).api_key_file(key)),
+        asked: "/messages/0/content",
+        key_header: "authorization",
         stream: "content-type: application/x-ndjson",
         opening: "{\"message\":{\"content\":\"",
         text: |text| {
@@ -102,6 +112,82 @@ fn ollama() -> Dialect {
         overloaded_event: format!("{overloaded}\n"),
         overloaded,
         two_calls_with_one_id: line(calls) + &line(done),
+    }
+}
+
+fn anthropic() -> Dialect {
+    let error =
+        |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}});
+    let overloaded = error("overloaded_error", &format!("Overloaded ({KEY})"));
+    let stop = |reason: &str| {
+        sse(&json!({"type": "message_delta", "delta": {"stop_reason": reason}}))
+            + &sse(&json!({"type": "message_stop"}))
+    };
+    let call = |index: u32, name: &str| {
+        let block = json!({"type": "tool_use", "id": "call_1", "name": name, "input": {}});
+        sse(&json!({"type": "content_block_start", "index": index, "content_block": block}))
+            + &sse(&json!({"type": "content_block_stop", "index": index}))
+    };
+    Dialect {
+        api: "anthropic",
+        register: |builder, url, key| builder.register("p", Anthropic::new(url).api_key_file(key)),
+        asked: "/messages/0/content/0/text",
+        key_header: "x-api-key",
+        stream: "content-type: text/event-stream",
+        opening: "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"text\":\"",
+        text: |text| {
+            let delta = json!({"type": "text_delta", "text": text});
+            sse(&json!({"type": "content_block_delta", "index": 0, "delta": delta}))
+        },
+        end: stop("end_turn"),
+        rate_limited: error("rate_limit_error", "slow down").to_string(),
+        overloaded: overloaded.to_string(),
+        overloaded_event: format!("event: error\n{}", sse(&overloaded)),
+        two_calls_with_one_id: call(0, "look") + &call(1, "listen") + &stop("tool_use"),
+    }
+}
+
+fn gemini() -> Dialect {
+    let error = |code: u16, status: &str, message: &str| json!({"error": {"code": code, "status": status, "message": message}});
+    let overloaded = error(503, "UNAVAILABLE", &format!("The model is overloaded ({KEY})"));
+    let call = |name: &str| json!({"functionCall": {"id": "call_1", "name": name, "args": {}}});
+    let calls = json!({"parts": [call("look"), call("listen")], "role": "model"});
+    Dialect {
+        api: "gemini",
+        register: |builder, url, key| builder.register("p", Gemini::new(url).api_key_file(key)),
+        asked: "/contents/0/parts/0/text",
+        key_header: "x-goog-api-key",
+        stream: "content-type: text/event-stream",
+        opening: "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"",
+        text: |text| sse(&json!({"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}}]})),
+        end: sse(&json!({"candidates": [{"finishReason": "STOP"}]})),
+        rate_limited: error(429, "RESOURCE_EXHAUSTED", "slow down").to_string(),
+        overloaded: overloaded.to_string(),
+        overloaded_event: sse(&overloaded),
+        two_calls_with_one_id: sse(&json!({"candidates": [{"content": calls, "finishReason": "STOP"}]})),
+    }
+}
+
+fn responses() -> Dialect {
+    let overloaded = json!({"error": {"message": format!("Overloaded ({KEY})"), "type": "overloaded_error"}});
+    let end = sse(&json!({"type": "response.completed", "response": {"status": "completed", "output": []}}));
+    let call = |index: u32, name: &str| {
+        let item = json!({"type": "function_call", "call_id": "call_1", "name": name, "arguments": "{}"});
+        sse(&json!({"type": "response.output_item.done", "output_index": index, "item": item}))
+    };
+    Dialect {
+        api: "openai_responses",
+        register: |builder, url, key| builder.register("p", OpenAiResponses::new(url).api_key_file(key)),
+        asked: "/input/0/content/0/text",
+        key_header: "authorization",
+        stream: "content-type: text/event-stream",
+        opening: "data: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"delta\":\"",
+        text: |text| sse(&json!({"type": "response.output_text.delta", "output_index": 0, "delta": text})),
+        rate_limited: r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#.into(),
+        overloaded_event: format!("event: error\n{}", sse(&overloaded)),
+        overloaded: overloaded.to_string(),
+        two_calls_with_one_id: call(0, "look") + &call(1, "listen") + &end,
+        end,
     }
 }
 
