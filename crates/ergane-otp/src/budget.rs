@@ -15,6 +15,13 @@ pub struct Intensity {
     pub within: Duration,
 }
 
+impl Intensity {
+    /// Admits a restart now, as [`RestartWindow::admit`].
+    pub(crate) fn admit(&self, window: &mut RestartWindow) -> Option<usize> {
+        window.admit(Instant::now(), self.max_restarts, self.within)
+    }
+}
+
 impl Default for Intensity {
     /// 3 restarts within 5 s.
     fn default() -> Self {

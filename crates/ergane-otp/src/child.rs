@@ -82,6 +82,8 @@ struct Control {
     news: News,
     /// The child may be started again as soon as it is gone, without asking its supervisor once more.
     again: bool,
+    /// Its task has reported that it is gone, and starts nothing any more.
+    over: bool,
     started_at: Option<SystemTime>,
 }
 
@@ -174,29 +176,36 @@ impl ChildHandle {
         }
     }
 
-    /// After [`ChildHandle::down`]: hands its state over, and sets the clock for what is left of it. `again` grants the
-    /// restart beforehand, which saves the way to the supervisor and back.
-    pub(crate) fn died(&self, state: Torn, again: bool) {
+    /// After [`ChildHandle::down`]: hands its state over, and sets the clock for what is left of it. `grants` is asked whether
+    /// it may be started again beforehand, which saves the way to the supervisor and back; it is not asked, so nothing is
+    /// counted, of a child that was ordered to end, or whose report of its end is on its way. Says whether it was granted.
+    pub(crate) fn died(&self, state: Torn, grants: impl FnOnce() -> bool) -> bool {
         let mut control = lock(&self.control);
         control.news.died = true;
         control.news.torn = state;
-        // Not if it was ordered to end.
-        control.again = again && control.news.order.is_none();
+        // Under the lock: once its task sees that it died, it must see this too.
+        let granted = !control.over && control.news.order.is_none() && grants();
+        control.again = granted;
         drop(control);
         self.wake.notify_one();
+        granted
     }
 
-    /// The child is not to be started again as soon as it is gone.
-    pub(crate) fn revoke(&self) {
-        lock(&self.control).again = false;
+    /// A child that is stuck is not to be started again when it is gone. False if it is gone and being started already.
+    pub(crate) fn revoke(&self) -> bool {
+        let mut control = lock(&self.control);
+        control.again = false;
+        self.settled.is_set()
     }
 
     /// If a child that is gone is to be started again at once: what is left of it, to be dropped before that. From here on it
     /// is one to wait for again, also if it had been given up as stuck. An order comes either before, and calls the start
-    /// off, or after, and ends the new incarnation.
-    pub(crate) fn goes_again(&self) -> Option<Torn> {
+    /// off, or after, and ends the new incarnation. Not under a supervisor that is `ending`, which may not have come to
+    /// this child yet. If `None`, its task is over, and its end is to be reported.
+    pub(crate) fn goes_again(&self, ending: bool) -> Option<Torn> {
         let mut control = lock(&self.control);
-        if !std::mem::take(&mut control.again) {
+        if !std::mem::take(&mut control.again) || ending {
+            control.over = true;
             return None;
         }
         self.settled.unset();
@@ -257,6 +266,10 @@ impl Flag {
         self.sets.notify_waiters();
     }
 
+    fn is_set(&self) -> bool {
+        self.set.load(Ordering::SeqCst)
+    }
+
     fn unset(&self) {
         self.set.store(false, Ordering::SeqCst);
     }
@@ -264,7 +277,7 @@ impl Flag {
     pub(crate) async fn wait(&self) {
         loop {
             let sets = self.sets.notified();
-            if self.set.load(Ordering::SeqCst) {
+            if self.is_set() {
                 return;
             }
             sets.await;

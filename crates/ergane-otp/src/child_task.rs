@@ -60,7 +60,7 @@ impl<M: Message + From<ChildReport>> Launch<M> {
                         reply.keep(Ok(up.cell.clone()));
                     }
                     let (claim, fallback) = self.reap(up).await;
-                    if let Some(torn) = self.handle.goes_again() {
+                    if let Some(torn) = self.handle.goes_again(!is_alive(&self.supervisor)) {
                         drop_torn(&self.key.id, torn);
                         self.claim = Some(claim);
                         continue;

@@ -103,25 +103,31 @@ impl State {
         if !matches!(record.phase, Phase::Stuck(_)) {
             record.phase = Phase::Down;
         }
+        record.handle.down(pid, reason.clone());
+        let may = !record.ending && record.spec.restart.wants_restart(&reason);
+        let restarts = record.restarts + 1;
+        let (options, window, shared, name) =
+            (&self.options, &mut record.window, &mut self.shared, &self.name);
         // What needs no wait is decided here, and carried out by the child's task when the remains are cleared away.
-        record.again = !record.ending
-            && record.spec.restart.wants_restart(&reason)
-            && match self.options.shared {
-                Some(intensity) => {
-                    self.shared.admit(Instant::now(), intensity.max_restarts, intensity.within).is_some()
-                }
-                None => {
-                    let budget = self.options.budget;
-                    record.window.admit_first(Instant::now(), budget.max_restarts, budget.within)
-                }
-            };
-        record.handle.down(pid, reason);
+        record.again = record.handle.died(torn, || {
+            let granted = may
+                && match options.shared {
+                    Some(intensity) => intensity.admit(shared).is_some(),
+                    None => {
+                        let budget = options.budget;
+                        window.admit_first(Instant::now(), budget.max_restarts, budget.within)
+                    }
+                };
+            if granted {
+                // Told here, so that the start comes after it.
+                events::restart(name, id, restarts);
+            }
+            granted
+        });
         if record.again {
             self.starting += 1;
-            record.restarts += 1;
-            events::restart(&self.name, id, record.restarts);
+            record.restarts = restarts;
         }
-        record.handle.died(torn, record.again);
     }
 
     /// Orders all children to end, and returns those to wait for.
@@ -226,9 +232,8 @@ impl State {
             return;
         };
         match &record.phase {
-            Phase::Stuck(reason) => {
+            Phase::Stuck(reason) if record.handle.revoke() => {
                 record.ending = true;
-                record.handle.revoke();
                 if let Some(reply) = reply {
                     answer(reply, Err(ChildError::Stuck { reason: reason.clone() }));
                 }
@@ -237,7 +242,8 @@ impl State {
                 record.enders.extend(reply);
                 self.forget(myself, id, None);
             }
-            Phase::Starting | Phase::Live | Phase::Down => {
+            // One that was stuck is gone, and being started again.
+            Phase::Starting | Phase::Live | Phase::Down | Phase::Stuck(_) => {
                 record.ending = true;
                 record.handle.order(record.spec.shutdown);
                 record.enders.extend(reply);
@@ -265,8 +271,11 @@ impl State {
                 self.start_is_over();
                 let Some(record) = self.record(&key) else { return };
                 record.again = false;
-                for (_, reply) in record.queued.drain(..) {
-                    reply.keep(Err(StartError::AlreadyStarted(cell.clone())));
+                // One that came up only to be ended is nobody's answer: they have their turn when it is gone.
+                if !record.ending {
+                    for (_, reply) in record.queued.drain(..) {
+                        reply.keep(Err(StartError::AlreadyStarted(cell.clone())));
+                    }
                 }
                 record.phase = Phase::Live;
                 match early {
@@ -333,7 +342,7 @@ impl State {
         let now = Instant::now();
         if let Some(intensity) = shared {
             record.restarts += 1;
-            return match self.shared.admit(now, intensity.max_restarts, intensity.within) {
+            return match intensity.admit(&mut self.shared) {
                 Some(_) => self.restart(myself, key, claim),
                 None => self.give_up(myself, key, claim, &reason),
             };

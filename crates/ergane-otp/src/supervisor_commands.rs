@@ -78,8 +78,10 @@ impl State {
         match &child.phase {
             Phase::Starting | Phase::Live | Phase::Ending => {
                 child.phase = Phase::Ending;
+                // One that was stuck may be gone, and being started again.
+                let stuck = child.stuck.clone().filter(|_| child.handle.revoke());
                 child.handle.order(child.spec.shutdown);
-                match child.stuck.clone() {
+                match stuck {
                     Some(reason) => answer(reply, Err(ChildError::Stuck { reason })),
                     None => child.enders.push(reply),
                 }

@@ -28,25 +28,26 @@ impl State {
     }
 
     fn down(&mut self, id: &str, pid: ActorId, reason: ExitReason, torn: Torn) {
-        let again = self.may_go_again(id, &reason);
         let Some(child) = self.children.iter_mut().find(|child| &*child.key.id == id) else { return };
-        child.handle.down(pid, reason);
-        if again {
-            child.phase = Phase::Starting;
-            child.restarts += 1;
-            events::restart(&self.name, id, child.restarts);
-        }
-        child.handle.died(torn, again);
-    }
-
-    /// Whether its task may start it again by itself as soon as it is gone: one that no other child is concerned in.
-    fn may_go_again(&mut self, id: &str, reason: &ExitReason) -> bool {
-        let Some(child) = self.children.iter().find(|child| &*child.key.id == id) else { return false };
-        self.strategy == Strategy::OneForOne
+        child.handle.down(pid, reason.clone());
+        // Its task may start it again by itself as soon as it is gone: one that no other child is concerned in.
+        let may = self.strategy == Strategy::OneForOne
             && matches!(child.phase, Phase::Live)
             && !self.giving_up
-            && child.spec.restart.wants_restart(reason)
-            && self.admit().is_some()
+            && child.spec.restart.wants_restart(&reason);
+        let restarts = child.restarts + 1;
+        let granted = child.handle.died(torn, || {
+            let granted = may && self.intensity.admit(&mut self.window).is_some();
+            if granted {
+                // Told here, so that the start comes after it.
+                events::restart(&self.name, id, restarts);
+            }
+            granted
+        });
+        if granted {
+            child.phase = Phase::Starting;
+            child.restarts = restarts;
+        }
     }
 
     /// Whether an end may be told of a child whose start was not.

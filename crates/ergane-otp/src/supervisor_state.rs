@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ractor::{ActorCell, ActorRef};
-use tokio::time::Instant;
 
 use crate::budget::{Intensity, RestartWindow};
 use crate::child::{ChildKey, ChildOwner, Early, EndReply, StartReply, start_reply};
@@ -29,12 +28,12 @@ pub(crate) struct State {
     namespace: Namespace,
     pub(crate) name: Arc<str>,
     pub(crate) strategy: Strategy,
-    intensity: Intensity,
+    pub(crate) intensity: Intensity,
     pub(crate) life: Arc<Life>,
     pub(crate) children: Vec<Child>,
     pub(crate) by_pid: PidMap<Arc<str>>,
     pub(crate) early: Early,
-    window: RestartWindow,
+    pub(crate) window: RestartWindow,
     epochs: u64,
     pub(crate) round: Option<Round>,
     pub(crate) deferred: VecDeque<Deferred>,
@@ -211,7 +210,7 @@ impl State {
         if !child.spec.restart.wants_restart(&reason) {
             return self.rest(index, claim, reason);
         }
-        if self.admit().is_none() {
+        if self.intensity.admit(&mut self.window).is_none() {
             return self.give_up(myself, index, reason);
         }
         let Some(child) = self.children.get_mut(index) else { return };
@@ -227,11 +226,6 @@ impl State {
             child.phase = Phase::Held(claim);
             self.restart_from(myself, index);
         }
-    }
-
-    /// Counts a restart, if there may be one more.
-    pub(crate) fn admit(&mut self) -> Option<usize> {
-        self.window.admit(Instant::now(), self.intensity.max_restarts, self.intensity.within)
     }
 
     fn give_up(&mut self, myself: &ActorRef<SupervisorMsg>, index: usize, reason: ExitReason) {

@@ -304,6 +304,33 @@ async fn a_start_of_an_id_that_is_being_ended_waits_until_it_is_gone() {
 }
 
 #[tokio::test]
+async fn a_start_after_a_terminate_is_not_told_of_the_child_that_came_up_to_be_ended() {
+    let (namespace, world) = (namespace(), World::new());
+    let (root, pool) = pool(&namespace, options(generous())).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let first = tokio::spawn({
+        let (pool, spec) = (pool.clone(), gated(&world, "a", &gate));
+        async move { pool.start_child(spec, LONG).await }
+    });
+    eventually(|| namespace.status("a") == Some(EntryStatus::Starting)).await;
+    let mut ended = Box::pin(pool.terminate_child("a", LONG));
+    let mut second = Box::pin(pool.start_child(world.child("a"), LONG));
+    tokio::select! {
+        biased;
+        outcome = &mut ended => panic!("{outcome:?}"),
+        outcome = &mut second => panic!("{outcome:?}"),
+        () = std::future::ready(()) => {}
+    }
+    // The order and the permit are there at once, and the start wins.
+    gate.add_permits(1);
+    let former = soon(first).await.unwrap().unwrap();
+    soon(ended).await.unwrap();
+    assert_ne!(soon(second).await.unwrap(), former);
+    assert_eq!((world.count("start a"), world.count("stop a"), world.overlaps()), (2, 1, 0));
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_temporary_child_is_forgotten_and_its_name_free_only_after_its_scope_is_drained() {
     let (namespace, world) = (namespace(), World::new());
     let (root, pool) = pool(&namespace, options(generous())).await;

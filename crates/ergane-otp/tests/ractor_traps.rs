@@ -508,3 +508,13 @@ async fn t16_one_lock_of_the_process_serialises_link_and_unlink() {
         assert!(body.contains("TREE_MUTATION_LOCK.lock()"), "{function} does not take it");
     }
 }
+
+/// Both would undo what the rules rest on: an abort leaves nothing to be restarted, and a chain of spans overflows the stack.
+#[test]
+fn no_profile_aborts_at_a_panic_and_ractor_is_pinned_without_its_default_features() {
+    let workspace = include_str!("../../../Cargo.toml").replace(' ', "");
+    assert!(!workspace.contains("panic=\"abort\""));
+    let ractor = workspace.lines().find(|line| line.starts_with("ractor=")).unwrap();
+    assert!(ractor.contains("version=\"=0.16.5\"") && ractor.contains("default-features=false"), "{ractor}");
+    assert!(!ractor.contains("message_span_propogation"), "{ractor}");
+}

@@ -20,6 +20,7 @@ async fn the_tree_shows_every_actor_with_its_status_and_restarts() {
     find(&namespace, "y").await.kill();
     eventually(|| matches!(namespace.status("y"), Some(EntryStatus::Quarantined { .. }))).await;
     let b = find(&namespace, "b").await;
+    let killed = std::time::SystemTime::now();
     b.kill();
     let b = successor(&namespace, "b", &b).await;
 
@@ -35,7 +36,7 @@ async fn the_tree_shows_every_actor_with_its_status_and_restarts() {
     let inner = &tree.children[1].children;
     assert_eq!((inner.len(), &*inner[0].id, inner[0].restarts), (1, "b", 1));
     assert_eq!((inner[0].pid, &inner[0].status), (Some(b.get_id()), &EntryStatus::Live));
-    assert!(inner[0].started_at.is_some());
+    assert!(inner[0].started_at.is_some_and(|started| started >= killed), "of the present incarnation");
     let pool = &tree.children[2].children;
     assert_eq!(pool.iter().map(|node| &*node.id).collect::<Vec<_>>(), ["x", "y"]);
     assert!(matches!(&pool[1].status, EntryStatus::Quarantined { reason } if reason.contains("killed")));
