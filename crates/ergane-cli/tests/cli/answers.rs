@@ -34,7 +34,15 @@ fn send_answers_from_the_files_of_the_folder_and_says_who_served() {
     }
     assert!(!output.stdout.contains("anyhow"), "{output:?}");
     assert!(output.stdout.ends_with('\n') && !output.stdout.ends_with("\n\n"), "{output:?}");
-    for told in ["scripted", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "Ollama", "tool glob", "tool read"] {
+    for told in [
+        "scripted",
+        "ANTHROPIC_API_KEY",
+        "OPENAI_API_KEY",
+        "GEMINI_API_KEY",
+        "Ollama",
+        "tool glob",
+        "tool read",
+    ] {
         assert!(output.stderr.contains(told), "{told}: {output:?}");
     }
     assert!(!output.stdout.contains("tool "), "{output:?}");

@@ -28,9 +28,11 @@ pub(super) fn config(home: &Result<Home, Failure>) -> Finding {
             Some(file) => Finding::ok("config", file.display().to_string()),
             None => Finding::new("config", Status::Unused, "no file, so the defaults hold"),
         },
-        Err(failure) => {
-            Finding::problem("config", failure, "correct that line, or name another file by --config")
-        }
+        Err(failure) => Finding::problem(
+            "config",
+            failure,
+            "mend what it says of that file, or name another one by --config or ERGANE_CONFIG",
+        ),
     }
 }
 
@@ -204,7 +206,8 @@ pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
         let why = "no model was found, so a small built-in conversation answers";
         findings.push(
             Finding::new("provider scripted", Status::Warning, why).fix(
-                "start Ollama, export ANTHROPIC_API_KEY=… or OPENAI_API_KEY=…, or configure a provider (docs/configuration.md)",
+                "start Ollama, export ANTHROPIC_API_KEY=…, OPENAI_API_KEY=… or GEMINI_API_KEY=…, or configure a provider \
+                 (docs/configuration.md)",
             ),
         );
     }
