@@ -17,6 +17,15 @@ use crate::store::{Journal, Opened, Position, Sent};
 use crate::summary::{SessionSummary, Tally};
 
 /// Keeps events in memory for as long as it lives. Dropped with the last journal port that holds it.
+///
+/// ```
+/// use ergane_journal::{Journal, Memory};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert!(Memory::new().open_turns()?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Memory {
     sessions: RwLock<BTreeMap<SessionName, Arc<Mutex<Stored>>>>,

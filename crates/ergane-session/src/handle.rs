@@ -196,6 +196,27 @@ impl Session {
     /// A snapshot, then what happens: from now on, or from after the position `cursor`. Facts come once each, over
     /// restarts too; deltas may be lost by a slow reader, who is told how many.
     ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let mut events = alice.subscribe(None).await?;
+    /// assert_eq!(events.snapshot().status.activity, Activity::Idle);
+    /// alice.send_message("hello").await?;
+    /// while let Some(event) = events.next().await {
+    ///     if let SessionEvent::Done { .. } = event? {
+    ///         break;
+    ///     }
+    /// }
+    /// // Later, from where that one stood: nothing is missed in between.
+    /// let again = alice.subscribe(Some(events.cursor())).await?;
+    /// assert_eq!(again.snapshot().status.turns, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`messages`](Self::messages).
     pub async fn subscribe(&self, cursor: Option<Seq>) -> Result<Subscription, SessionError> {
@@ -216,6 +237,21 @@ impl Session {
     /// and what was rewound can still be forked; the settings and what was spent stay as they are. A round of tools that
     /// was not finished at that point is closed with results that say so.
     ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// alice.send_message("hello").await?;
+    /// alice.checkpoint("greeted").await?;
+    /// alice.send_message("forget this").await?;
+    /// alice.rewind("greeted").await?;
+    /// assert_eq!(alice.messages().await?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`messages`](Self::messages); [`SessionError::TurnOpen`] while a turn is open (one that was interrupted is
     /// waited for), [`SessionError::NoSuchPoint`].
@@ -234,6 +270,22 @@ impl Session {
     /// checkpoint. This one is only read, so it may run, also in another process. The fork goes its own way: it runs
     /// nothing of its parent's, a turn that was open at that point is interrupted, and the keys of its sends are its own.
     ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// use ergane::core::Point;
+    ///
+    /// alice.send_message("hello").await?;
+    /// let bob = alice.fork("bob", Point::Now).await?;
+    /// bob.send_message("and now without her").await?;
+    /// assert_eq!((alice.messages().await?.len(), bob.messages().await?.len()), (2, 4));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NoSuchPoint`], [`SessionError::Exists`], [`SessionError::BadName`],
     /// [`SessionError::Journal`].
@@ -247,6 +299,23 @@ impl Session {
 
     /// Puts a word into the open turn: the model sees it with its next request, after the answer or the tools under way.
     /// Awaited, it tells whether it [entered](crate::Steered::Entered); with no turn open nothing happens.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let turn = alice.send_message("What is the answer?").accepted().await?;
+    /// assert_eq!(alice.steer("I mean: to everything.").await?, Steered::Entered);
+    ///
+    /// alice.interrupt("never mind").await?;
+    /// alice.turn(turn).await?;
+    /// assert_eq!(alice.steer("Are you still there?").await?, Steered::TurnOver);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn steer(&self, input: impl Into<Input>) -> Steer {
         let id = SendId(Uuid::now_v7().to_string().into());
         Steer::new(self.clone(), id, input.into().0)
@@ -254,6 +323,21 @@ impl Session {
 
     /// Ends the open turn: returns when that wish is durable; running tools are told, then killed, and the turn ends
     /// `interrupted` with a valid history. `false` when no turn is open.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let turn = alice.send_message("What is the answer?").accepted().await?;
+    /// assert!(alice.interrupt("never mind").await?);
+    /// assert_eq!(alice.turn(turn).await?.finish_reason, FinishReason::Interrupted);
+    /// assert!(!alice.interrupt("and again").await?, "no turn is open");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`messages`](Self::messages); [`SessionError::Parked`] when the wish cannot be made durable now. The turn is
@@ -328,6 +412,19 @@ impl Session {
 
     /// Watches the incarnation alive now: tells once when it ends, restart or not. A session that no process runs is
     /// `NoProc` at once.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let monitor = alice.monitor();
+    /// alice.stop().await?;
+    /// assert_eq!(monitor.await.reason, ExitReason::Normal);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn monitor(&self) -> Monitor {
         self.context.namespace().monitor(&self.process_name())
     }

@@ -19,6 +19,18 @@ use uuid::Uuid;
 use crate::system::System;
 
 /// One question. Awaited, it is the result of its turn; dropped before that, the turn is given up.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).tools(Tools::all()).start().await?;
+/// let answer = system.run("What does this project depend on?").tools(["read", "glob"]).await?;
+/// assert_eq!(answer.finish_reason, FinishReason::Stop);
+/// assert!(system.sessions().await?.is_empty(), "nothing is kept");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is asked until it is awaited or streamed"]
 pub struct OneShot {

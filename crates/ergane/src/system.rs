@@ -315,6 +315,18 @@ impl System {
     }
 
     /// The session of that name, if there is one: live, or stored and brought back by the first thing asked of it.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// assert!(system.whereis("alice").await.is_some());
+    /// assert!(system.whereis("nobody").await.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn whereis(&self, name: &str) -> Option<Session> {
         let name = SessionName::new(name).ok()?;
         for durability in [Durability::Strict, Durability::Off] {
@@ -331,6 +343,18 @@ impl System {
 
     /// Every stored session, by name; those of [`Durability::Off`] are not stored. The live ones are asked whether
     /// their log is damaged; one that does not answer within 2 s is listed as the journal has it.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let listed = system.sessions().await?;
+    /// assert_eq!((listed[0].name.as_str(), listed[0].status), ("alice", "idle"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SystemError::Journal`] when the journal cannot be read.
@@ -351,6 +375,17 @@ impl System {
     }
 
     /// The supervision tree as data.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// println!("{:#?}", system.tree().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SystemError::Call`] when it does not answer within 5 s.

@@ -39,6 +39,17 @@ use crate::store::{Journal, Opened, Position, Sent};
 use crate::summary::SessionSummary;
 
 /// Keeps events in an SQLite file.
+///
+/// ```
+/// use ergane_journal::{Journal, Sqlite};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// let journal = Sqlite::open(folder.path().join("new/ergane.db"))?; // made, with its folder
+/// assert!(journal.list(None, 10)?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Sqlite {
     disk: Disk,
@@ -48,6 +59,19 @@ pub struct Sqlite {
 }
 
 /// How a journal's file is opened.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ergane_journal::Sqlite;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let options = Sqlite::options().busy_timeout(Duration::from_secs(1)).max_bytes(1 << 30);
+/// let journal = options.open(folder.path().join("ergane.db"))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SqliteOptions {
     busy_timeout: Duration,
