@@ -20,7 +20,7 @@ const EXAMPLES: [(&str, &str); 11] = [
     ("permissions", "200: 200 dollars went back to ann"),
     ("stream_to_terminal", "It has 4 words, and I counted them one by one."),
     ("many_sessions", "10000 of them are live actors"),
-    ("test_your_agent", "steps: never paid twice"),
+    ("test_your_agent", "after a crash at each of "),
 ];
 
 /// Only a hang meets it.

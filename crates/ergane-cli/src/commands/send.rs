@@ -70,6 +70,11 @@ async fn send(
             return Ok(report);
         }
         job.screen.notes.say(&format!("process {pid} has ended; going on here"));
+        // A process that dies closes its socket first and lets its locks go a moment later.
+        let until = tokio::time::Instant::now() + DYING;
+        while holder(place, name).await? == Some(pid) && tokio::time::Instant::now() < until {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
     let workshop = job.workshop(place).await?;
     let answer = answer(args, key.as_deref(), name, job, &workshop, turn).await;
@@ -77,15 +82,24 @@ async fn send(
     answer.map(|result| Report::of_turn(&result))
 }
 
-/// The living process that owns the session, if there is one.
+/// How long a process may take to end after its socket has.
+#[cfg(unix)]
+const DYING: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The living process that owns the session, if there is one that can be asked.
 #[cfg(unix)]
 async fn owner(place: &Place, name: &SessionName) -> Result<Option<u32>, Failure> {
-    let Place::File(journal) = place else { return Ok(None) };
-    let (place, journal, name) = (place.clone(), journal.clone(), name.clone());
+    match place {
+        Place::File(journal) if crate::socket::client::is_anybody_there(journal) => holder(place, name).await,
+        _ => Ok(None),
+    }
+}
+
+/// The living process that holds the session's lock.
+#[cfg(unix)]
+async fn holder(place: &Place, name: &SessionName) -> Result<Option<u32>, Failure> {
+    let (place, name) = (place.clone(), name.clone());
     let look = move || {
-        if !crate::socket::client::is_anybody_there(&journal) {
-            return Ok(None);
-        }
         let Some(store) = place.look()? else { return Ok(None) };
         Ok(ergane::journal::Journal::summary(&store, &name)?.and_then(|summary| summary.owner_pid))
     };
