@@ -67,6 +67,11 @@
 //! # }
 //! ```
 //!
+//! # Tools for models without native calls
+//!
+//! A model that has no native calls is told of its tools in words, and what it writes becomes calls ([`ToolCalls`],
+//! [`wire::dialect`]). Whoever uses a provider sees no difference.
+//!
 //! # Keys
 //!
 //! A key is named, never given: an environment variable or a file, read at the time of the call. It is a
@@ -87,6 +92,7 @@ mod provider;
 pub mod retry;
 mod scripted;
 mod site;
+mod tool_calls;
 pub mod wire;
 
 pub use anthropic::Anthropic;
@@ -103,4 +109,5 @@ pub use port::{
 pub use price::{LongPrice, Price, Pricing};
 pub use provider::{BoxFuture, Delta, DeltaSink, Endpoint, Provider, ProviderCall};
 pub use scripted::{Scripted, ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
+pub use tool_calls::ToolCalls;
 pub use wire::openai::{Compat, CompatServer, compat_servers};

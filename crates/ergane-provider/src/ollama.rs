@@ -11,6 +11,7 @@ use crate::port::Limits;
 use crate::price::Pricing;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
+use crate::tool_calls::{NativeCalls, ToolCalls};
 use crate::wire::ollama::{self as wire, API, Decoder};
 
 const LOCAL: &str = "http://localhost:11434";
@@ -20,6 +21,9 @@ const PATHS: PathRules = PathRules { strip: &["/api/chat", "/api", "/v1"], defau
 /// The context window that models are loaded with when nobody says otherwise, in tokens: room for tools and files, and
 /// still within the memory of a small machine. The server's own default is 4096 on most.
 const NUM_CTX: u32 = 16_384;
+
+/// How long the server may take to say what a model can do: it looks it up in a file.
+const SHOWING: Duration = Duration::from_secs(5);
 
 /// Ollama, by its native API.
 ///
@@ -40,6 +44,8 @@ const NUM_CTX: u32 = 16_384;
 pub struct Ollama {
     site: Site,
     num_ctx: u32,
+    tool_calls: ToolCalls,
+    native: NativeCalls,
 }
 
 impl Default for Ollama {
@@ -53,7 +59,12 @@ impl Ollama {
     /// The server at `base_url`. That it is no URL is told by every call.
     pub fn new(base_url: impl AsRef<str>) -> Self {
         let server = Server::new(base_url.as_ref(), &PATHS, KeySource::None);
-        Self { site: Site::new(server, API, false), num_ctx: NUM_CTX }
+        Self {
+            site: Site::new(server, API, false),
+            num_ctx: NUM_CTX,
+            tool_calls: ToolCalls::Auto,
+            native: NativeCalls::default(),
+        }
     }
 
     site_settings!(site);
@@ -70,6 +81,13 @@ impl Ollama {
         self
     }
 
+    /// How models are told of tools, [`ToolCalls::Auto`]: the server is asked once for each model whether it has native
+    /// calls.
+    pub fn tool_calls(mut self, how: ToolCalls) -> Self {
+        self.tool_calls = how;
+        self
+    }
+
     /// Whether a server that speaks this API answers within `limit`.
     pub async fn probe(&self, limit: Duration) -> bool {
         self.list(limit).await.is_ok()
@@ -83,8 +101,22 @@ impl Ollama {
         if call.request.model.is_empty() {
             call.request.model = self.site.usual_model(|| self.ask_for_a_model()).await?;
         }
-        let num_ctx = self.num_ctx;
-        self.site.call(call, |call| wire::request(&call.request, &call.provider, num_ctx), Decoder::new).await
+        if !call.request.tools.is_empty() && self.native.known(self.tool_calls, &call.request.model).is_none()
+        {
+            self.ask_for_native_calls(&call.request.model).await;
+        }
+        let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, self.num_ctx);
+        self.native.call(self.tool_calls, &self.site, call, request, Decoder::new).await
+    }
+
+    /// Remembers what the server says of a model's native calls. Where it does not say, they are tried, and a refusal is
+    /// remembered; so an error here is none of the call's.
+    async fn ask_for_native_calls(&self, model: &Text) {
+        let read = |shown: &serde_json::Value| wire::model_info(shown, model);
+        match self.site.json(wire::show_request(model), SHOWING, read).await {
+            Ok(info) => self.native.learn(model, info.tools.unwrap_or(true)),
+            Err(error) => tracing::debug!(%model, %error, "whether the model has native calls is not known"),
+        }
     }
 
     async fn ask_for_a_model(&self) -> Result<Text, ProviderError> {
@@ -118,7 +150,9 @@ impl Provider for Ollama {
         let mut site = self.site.moved(endpoint, |url| Self::new(url).site)?;
         // A model is a name that every Ollama may know.
         site.model = self.site.model.clone();
-        Ok(Arc::new(Self { site, num_ctx: self.num_ctx }))
+        // What was learned of it is known of this server's only.
+        let native = if endpoint.base_url.is_some() { NativeCalls::default() } else { self.native.clone() };
+        Ok(Arc::new(Self { site, native, ..self.clone() }))
     }
 
     /// On this machine it costs nothing, but for the models that are hosted elsewhere under its name.

@@ -10,6 +10,7 @@ use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, only_model, site_settings};
+use crate::tool_calls::{NativeCalls, ToolCalls};
 use crate::wire::openai::{self as wire, API, Compat, CompatServer, Decoder};
 
 /// OpenAI's own base URL.
@@ -47,6 +48,7 @@ pub struct OpenAi {
     flags: Arc<Compat>,
     /// Whether the flags are the user's own, and not those of the address.
     own_flags: bool,
+    native: NativeCalls,
 }
 
 impl Default for OpenAi {
@@ -73,7 +75,12 @@ impl OpenAi {
         }
         let needs_key = known.is_some_and(|server| !server.key_env.is_empty());
         let flags = known.map_or_else(Compat::default, |server| (server.flags)());
-        Self { site: Site::new(server, API, needs_key), flags: Arc::new(flags), own_flags: false }
+        Self {
+            site: Site::new(server, API, needs_key),
+            flags: Arc::new(flags),
+            own_flags: false,
+            native: NativeCalls::default(),
+        }
     }
 
     /// A server that is known by name, at its usual address and with its usual variable for the key: `groq`,
@@ -98,6 +105,12 @@ impl OpenAi {
         self
     }
 
+    /// How models are told of tools, [`ToolCalls::Auto`]: the flag [`Compat::tool_calls`] alone, over whichever flags hold.
+    pub fn tool_calls(mut self, how: ToolCalls) -> Self {
+        Arc::make_mut(&mut self.flags).tool_calls = how;
+        self
+    }
+
     site_settings!(site);
 
     /// The model to use when a request names none. Without, and elsewhere than at OpenAI, the server is asked once which
@@ -112,7 +125,8 @@ impl OpenAi {
             call.request.model = self.usual_model().await?;
         }
         let flags = self.flags.clone();
-        self.site.call(call, |call| wire::request(&call.request, &call.provider, &flags), Decoder::new).await
+        let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, &flags);
+        self.native.call(flags.tool_calls, &self.site, call, request, Decoder::new).await
     }
 
     /// The model to use when a request names none.
@@ -123,12 +137,17 @@ impl OpenAi {
     /// This server, or the one at `endpoint`.
     pub(crate) fn moved(&self, endpoint: &Endpoint) -> Result<Self, ProviderError> {
         let at = |url: &str| Self::new(url);
-        let flags = match &endpoint.base_url {
-            Some(url) if !self.own_flags => at(url).flags,
-            _ => self.flags.clone(),
-        };
+        let mut flags = self.flags.clone();
+        let mut native = self.native.clone();
+        if let Some(url) = &endpoint.base_url {
+            native = NativeCalls::default();
+            if !self.own_flags {
+                flags = at(url).flags;
+                Arc::make_mut(&mut flags).tool_calls = self.flags.tool_calls;
+            }
+        }
         let site = self.site.moved(endpoint, |url| at(url).site)?;
-        Ok(Self { site, flags, own_flags: self.own_flags })
+        Ok(Self { site, flags, own_flags: self.own_flags, native })
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use common::*;
 use ergane_core::{CallId, Message, ModelRequest, Part, Role, ToolResult, ToolSpec, TurnId};
-use ergane_provider::{Anthropic, Delta, DeltaSink, Ollama, OpenAi, OpenAiResponses, Provider, ProviderCall};
+use ergane_provider::{
+    Anthropic, Delta, DeltaSink, Ollama, OpenAi, OpenAiResponses, Provider, ProviderCall, ToolCalls,
+};
 use ergane_testkit::{Cassette, Recorder, Replay};
 use serde_json::{Value, json};
 
@@ -79,7 +81,8 @@ impl Case {
     fn provider(&self, url: &str, key: &Path) -> Box<dyn Provider> {
         match self.api {
             Api::OpenAi => Box::new(OpenAi::new(url).api_key_file(key)),
-            Api::Ollama => Box::new(Ollama::new(url).api_key_file(key)),
+            // A cassette holds the calls, and not what is asked of the model before them.
+            Api::Ollama => Box::new(Ollama::new(url).api_key_file(key).tool_calls(ToolCalls::Native)),
             Api::Anthropic => Box::new(Anthropic::new(url).api_key_file(key)),
             Api::Responses => Box::new(OpenAiResponses::new(url).api_key_file(key)),
         }

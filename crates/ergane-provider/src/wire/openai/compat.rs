@@ -7,6 +7,8 @@ use ergane_core::Text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::tool_calls::ToolCalls;
+
 /// What a server that speaks Chat Completions takes, and how.
 ///
 /// As JSON it is an object of what differs from a server of the table, which `like` names (`compatible` by default):
@@ -48,6 +50,8 @@ pub struct Compat {
     pub result_name: bool,
     /// Which ids of calls it takes.
     pub tool_ids: ToolIds,
+    /// How models are told of tools.
+    pub tool_calls: ToolCalls,
     /// Whether something of the assistant must stand between results and a user's message.
     pub assistant_after_results: bool,
     /// Which images it takes.
@@ -267,6 +271,7 @@ impl Default for Compat {
             reasoning_replay: ReasoningReplay::Always,
             result_name: false,
             tool_ids: ToolIds::Any,
+            tool_calls: ToolCalls::Auto,
             assistant_after_results: false,
             images: ImageStyle::Any,
             top_k: true,
@@ -402,6 +407,7 @@ plain! {
     reasoning_replay: ReasoningReplay,
     result_name: bool,
     tool_ids: ToolIds,
+    tool_calls: ToolCalls,
     assistant_after_results: bool,
     images: ImageStyle,
     top_k: bool,
@@ -431,9 +437,12 @@ mod tests {
             let whole = serde_json::to_value(&flags).unwrap();
             assert_eq!(serde_json::from_value::<Compat>(whole).unwrap(), flags, "and as JSON it comes back");
         }
-        let own: Compat =
-            serde_json::from_str(r#"{"like":"mistral","tool_ids":"any","seed_field":"s"}"#).unwrap();
+        let own: Compat = serde_json::from_str(
+            r#"{"like":"mistral","tool_ids":"any","seed_field":"s","tool_calls":"text"}"#,
+        )
+        .unwrap();
         assert_eq!((own.tool_ids, &*own.seed_field, own.result_name), (ToolIds::Any, "s", true));
+        assert_eq!(own.tool_calls, ToolCalls::Text);
         let told = |json: &str| serde_json::from_str::<Compat>(json).unwrap_err().to_string();
         assert!(told(r#"{"like":"grok"}"#).contains("groq"));
         assert!(told(r#"{"paralel_flag":true}"#).contains("parallel_flag"));
