@@ -14,7 +14,10 @@ use serde_json::json;
 #[tokio::test]
 async fn an_openai_server_lists_its_models_and_makes_vectors() {
     let server = TestServer::start(|request| match request.path() {
-        "/v1/models" => vec![answer("200 OK", &[JSON], r#"{"data":[{"id":"m","max_model_len":4096}]}"#)],
+        "/v1/models" => {
+            let body = r#"{"data":[{"id":"m","max_model_len":4096},{"id":"n"}]}"#;
+            vec![answer("200 OK", &[JSON], body)]
+        }
         "/v1/embeddings" => {
             let body = r#"{"data":[{"index":0,"embedding":[0.5,1.5]}],"usage":{"prompt_tokens":2}}"#;
             vec![answer("200 OK", &[JSON], body)]
@@ -39,6 +42,20 @@ async fn an_openai_server_lists_its_models_and_makes_vectors() {
     }
     let asked = server.next_request().await;
     assert_eq!((asked.path(), &asked.json()["input"]), ("/v1/embeddings", &json!(["text"])));
+}
+
+#[tokio::test]
+async fn a_server_with_one_model_answers_by_any_name() {
+    let server = TestServer::start(|request| match request.path() {
+        "/v1/models" => vec![answer("200 OK", &[JSON], r#"{"data":[{"id":"m.gguf"}]}"#)],
+        "/props" => {
+            vec![answer("200 OK", &[JSON], r#"{"default_generation_settings":{"n_ctx":2048}}"#)]
+        }
+        _ => vec![answer("404 Not Found", &[JSON], "{}")],
+    })
+    .await;
+    let info = OpenAi::new(&server.url).model_info("local".into()).await.unwrap();
+    assert_eq!((&*info.id, info.context_window), ("local", Some(2048)));
 }
 
 #[tokio::test]
