@@ -395,14 +395,20 @@ impl System {
 
     /// Lets model calls under way come to their end for a moment ([`SystemBuilder::drain`]), then ends the tree from the
     /// last child to the first. No fact is written: open turns stay open and are gone on with
-    /// at the next start.
+    /// at the next start. Then nothing of it uses the journal any more: once the system and its sessions are dropped too,
+    /// the next one that opens the journal owns it at once.
     ///
     /// # Errors
     /// [`SystemError::Call`] when it has not ended within `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), SystemError> {
         let begin = Instant::now();
         drain(&self.0.context, self.0.drain.min(deadline / 2)).await;
-        Ok(self.0.root.shutdown(deadline.saturating_sub(begin.elapsed())).await?)
+        let left = || deadline.saturating_sub(begin.elapsed());
+        self.0.root.shutdown(left()).await?;
+        if !self.0.context.journal(Durability::Strict).at_rest(left()).await {
+            tracing::info!("the journal is still read from; it is let go when that ends");
+        }
+        Ok(())
     }
 
     /// What every session of this system shares, for programs that work with the lower crates.

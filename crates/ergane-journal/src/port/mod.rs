@@ -219,6 +219,13 @@ impl JournalPort {
         self.read("find a send", move |store| store.sent(&session, &send)).await
     }
 
+    /// Waits until no read is under way, not even one that was given up; `false` when one still is at the `deadline`. A read
+    /// holds the store, and so the sessions that this process owns by it.
+    pub async fn at_rest(&self, deadline: Duration) -> bool {
+        let all = u32::try_from(READERS).unwrap_or(u32::MAX);
+        tokio::time::timeout(deadline, self.shared.readers.acquire_many(all)).await.is_ok()
+    }
+
     /// Runs `read` off the runtime's workers, a few at a time. One that is given up runs on and keeps its place, so that
     /// a stuck disk does not gather readers without bound.
     async fn read<T, F>(&self, what: &'static str, read: F) -> Result<T, JournalError>
@@ -233,8 +240,11 @@ impl JournalPort {
         let answer = async {
             let place = self.shared.readers.clone().acquire_owned().await;
             let task = tokio::task::spawn_blocking(move || {
-                let _place = place;
-                read(store.as_ref())
+                let answer = read(store.as_ref());
+                // First the store, then the place: whoever gets the place may rely on it.
+                drop(store);
+                drop(place);
+                answer
             });
             // An error means that the read panicked or the runtime shuts down.
             task.await.unwrap_or(Err(JournalError::Away))

@@ -256,8 +256,10 @@ impl Writer {
             let batch = self.gather(first);
             let store = self.store.clone();
             let commit = tokio::task::spawn_blocking(move || {
-                let _pass = pass;
                 batch.run(store.as_ref());
+                // First the store, then the pass: whoever shuts the gate may rely on it.
+                drop(store);
+                drop(pass);
             });
             if let Err(error) = commit.await {
                 tracing::error!(%error, "a commit of the journal panicked");

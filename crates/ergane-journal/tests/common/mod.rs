@@ -79,7 +79,7 @@ pub(crate) async fn supervised(port: &JournalPort, system: &str) -> (Namespace, 
     (namespace, root)
 }
 
-/// A store that waits inside every commit until the test lets it go on. The test is told when it has arrived there.
+/// A store that waits inside every commit, and while it lists its open turns, until the test lets it go on. The test is told when it has arrived there.
 #[derive(Debug)]
 pub(crate) struct Gated<J> {
     pub(crate) inner: J,
@@ -177,6 +177,9 @@ impl<J: Journal> Journal for Gated<J> {
     }
 
     fn open_turns(&self) -> Result<Vec<SessionName>, JournalError> {
+        if self.arrived.send(0).is_ok() {
+            self.go.lock().unwrap().recv().unwrap_or_default();
+        }
         self.inner.open_turns()
     }
 
