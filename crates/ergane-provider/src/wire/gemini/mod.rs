@@ -2,7 +2,7 @@
 //!
 //! What is peculiar to it: a reply is a list of parts whose order matters, because signatures of the model's reasoning
 //! sit on parts of any kind and must go back on the very same ones. That of a thought or a call is kept with it; any
-//! other in an [`Opaque`](ergane_core::Opaque) right behind the part that it signs.
+//! other in an [`Opaque`] right behind the part that it signs.
 
 mod chunk;
 mod decode;
