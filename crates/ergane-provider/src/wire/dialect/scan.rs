@@ -120,12 +120,11 @@ impl Scanner {
     /// The text is over; `cut` when it may have been cut short.
     pub(super) fn finish(&mut self, cut: bool) {
         match std::mem::replace(&mut self.state, State::Text) {
-            State::Block(block) => self.unclosed(*block, cut),
             State::Bare(bare) => self.bare_ends(*bare),
-            _ => {}
+            other => self.state = other,
         }
-        // Giving back may have opened another.
-        if let State::Block(block) = std::mem::replace(&mut self.state, State::Text) {
+        // Giving one back may open another, always with less text than it had.
+        while let State::Block(block) = std::mem::replace(&mut self.state, State::Text) {
             self.unclosed(*block, cut);
         }
         let candidate = std::mem::take(&mut self.candidate);

@@ -274,6 +274,13 @@ fn blocks_calls_and_nesting_have_limits() {
 }
 
 #[test]
+fn openers_that_open_nothing_are_all_given_back_at_the_end() {
+    for times in 1..6 {
+        is_text(&"[TOOL_CALLS]a".repeat(times));
+    }
+}
+
+#[test]
 fn text_is_held_back_only_while_it_may_become_a_block() {
     let mut scanner = Scanner::new(tools());
     let mut shown_after = |text: &str| {
@@ -309,6 +316,7 @@ fn texts() -> impl Strategy<Value = String> {
         "[TOOL_REQUEST]",
         "[END_TOOL_REQUEST]",
         "[TOOL_CALLS]",
+        "[TOOL_CALLS]a[TOOL_CALLS]a[TOOL_CALLS]a",
         "[ARGS]",
         "<｜tool▁calls▁begin｜>",
         "<｜tool▁call▁begin｜>",
