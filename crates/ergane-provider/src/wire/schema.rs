@@ -1,9 +1,15 @@
 //! JSON Schemas, made fit for providers that hold a model to them.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// How deep schemas are changed; what is deeper stays as it is.
 const DEPTH: usize = 64;
+
+/// How deep a schema is resolved, references counted; what is deeper may be anything.
+const RESOLVED_DEPTH: usize = 16;
+
+/// How many schemas one schema is resolved to; what is beyond may be anything.
+const RESOLVED_NODES: usize = 10_000;
 
 /// The schema with every object closed: strict providers insist on `additionalProperties: false`.
 pub(crate) fn closed(schema: &Value) -> Value {
@@ -32,6 +38,68 @@ pub(crate) fn strict(schema: &Value) -> Value {
         object.insert("required".to_owned(), Value::Array(all));
     });
     schema
+}
+
+/// The schema with what is referred to in the place of each reference, for servers that follow none. A schema within
+/// itself is cut to `{}`, which allows anything, and so are the short forms `true` and `false`. Words with schemas in
+/// them that no such server reads (`$defs`, `allOf`, `patternProperties`) are left out.
+///
+/// The number of schemas is bounded and not their depth alone: a few that refer to each other would grow with every
+/// level by as many times as they are.
+pub(crate) fn resolve(schema: &Value) -> Value {
+    Resolver { root: schema, above: Vec::new(), left: RESOLVED_NODES }.schema(schema)
+}
+
+struct Resolver<'a> {
+    root: &'a Value,
+    /// The schemas that the present one is within.
+    above: Vec<&'a Value>,
+    left: usize,
+}
+
+impl<'a> Resolver<'a> {
+    fn schema(&mut self, schema: &'a Value) -> Value {
+        let Value::Object(words) = schema else { return json!({}) };
+        let is_within_itself = self.above.iter().any(|above| std::ptr::eq(*above, schema));
+        if is_within_itself || self.above.len() >= RESOLVED_DEPTH || self.left == 0 {
+            return json!({});
+        }
+        self.left -= 1;
+        self.above.push(schema);
+        let resolved = match words.get("$ref").and_then(Value::as_str) {
+            Some(target) => {
+                let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
+                let mut resolved = found.map_or_else(|| json!({}), |found| self.schema(found));
+                if let (Value::Object(resolved), Some(own)) = (&mut resolved, words.get("description")) {
+                    resolved.insert("description".to_owned(), own.clone());
+                }
+                resolved
+            }
+            None => {
+                let words =
+                    words.iter().filter_map(|(word, value)| Some((word.clone(), self.word(word, value)?)));
+                Value::Object(words.collect())
+            }
+        };
+        self.above.pop();
+        resolved
+    }
+
+    fn word(&mut self, word: &str, value: &'a Value) -> Option<Value> {
+        match (word, value) {
+            ("items", value) => Some(self.schema(value)),
+            ("properties", Value::Object(properties)) => {
+                let properties = properties.iter().map(|(name, value)| (name.clone(), self.schema(value)));
+                Some(Value::Object(properties.collect::<Map<_, _>>()))
+            }
+            ("anyOf" | "oneOf", Value::Array(choices)) => {
+                Some(choices.iter().map(|choice| self.schema(choice)).collect())
+            }
+            ("type" | "enum" | "const" | "required", value) => Some(value.clone()),
+            (_, Value::Object(_) | Value::Array(_)) => None,
+            (_, value) => Some(value.clone()),
+        }
+    }
 }
 
 fn make_nullable(property: &mut Value) {
@@ -115,6 +183,50 @@ mod tests {
             "$defs": {"F": {"type": "object", "properties": {}, "required": [], "additionalProperties": false}}});
         assert_eq!(strict(&schema), expected);
         assert_eq!(strict(&expected), expected, "and doing it again changes nothing");
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_many_times_stays_small() {
+        let itself = |times| {
+            let properties: Map<_, _> = (0..times).map(|n| (format!("p{n}"), json!({"$ref": "#"}))).collect();
+            json!({"type": "object", "properties": properties})
+        };
+        assert_eq!(resolve(&itself(1)), json!({"type": "object", "properties": {"p0": {}}}));
+        assert!(resolve(&itself(7)).to_string().len() < 200);
+    }
+
+    #[test]
+    fn schemas_that_all_refer_to_each_other_end_at_the_bound() {
+        let of = |n: usize| json!({"$ref": format!("#/$defs/{n}")});
+        let all: Map<_, _> = (0..12).map(|n| (n.to_string(), of(n))).collect();
+        let each = json!({"type": "object", "properties": all});
+        let defs: Map<_, _> = (0..12).map(|n| (n.to_string(), each.clone())).collect();
+        let resolved = resolve(&json!({"$ref": "#/$defs/0", "$defs": defs}));
+        assert!(resolved.to_string().len() < 100 * RESOLVED_NODES);
+        assert_eq!(resolved["properties"]["1"]["type"], "object");
+    }
+
+    #[test]
+    fn what_is_referred_to_stands_in_the_place_of_the_reference() {
+        let schema = json!({
+            "title": "t", "$defs": {"A": {"enum": ["x"], "description": "theirs"}, "Loop": {"$ref": "#/$defs/Loop"}},
+            "properties": {
+                "a": {"$ref": "#/$defs/A", "description": "mine"},
+                "b": {"items": {"anyOf": [{"$ref": "#/$defs/A"}, true]}},
+                "c": {"$ref": "#/$defs/Loop"},
+                "$ref": {"$ref": "https://elsewhere"},
+            },
+        });
+        let expected = json!({
+            "title": "t",
+            "properties": {
+                "a": {"enum": ["x"], "description": "mine"},
+                "b": {"items": {"anyOf": [{"enum": ["x"], "description": "theirs"}, {}]}},
+                "c": {},
+                "$ref": {},
+            },
+        });
+        assert_eq!(resolve(&schema), expected);
     }
 
     #[test]

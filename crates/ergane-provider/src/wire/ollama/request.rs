@@ -13,9 +13,7 @@ use serde_json::{Map, Value, json};
 use super::API;
 use crate::wire::HttpRequest;
 use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
-
-/// How deep references within a tool's schema are followed.
-const SCHEMA_DEPTH: usize = 16;
+use crate::wire::schema::resolve;
 
 /// The request of one call. `num_ctx` is the context window to load the model with: the server's own default depends on
 /// its graphics memory and is too small for tools on most machines.
@@ -227,7 +225,7 @@ fn push_results<'a>(
 }
 
 fn tool(tool: &ToolSpec) -> Value {
-    let mut parameters = plain_schema(&tool.parameters, &tool.parameters, SCHEMA_DEPTH);
+    let mut parameters = plain(&resolve(&tool.parameters));
     if let Value::Object(schema) = &mut parameters {
         schema.entry("type").or_insert_with(|| json!("object"));
         schema.entry("properties").or_insert_with(|| json!({}));
@@ -238,45 +236,33 @@ fn tool(tool: &ToolSpec) -> Value {
     })
 }
 
-/// The schema in the words this server reads, with references resolved. It would drop all others in silence, and fail on
-/// the short forms `true` and `false`.
-fn plain_schema(schema: &Value, root: &Value, depth: usize) -> Value {
+/// A resolved schema in the words this server reads; it would drop all others in silence.
+fn plain(schema: &Value) -> Value {
     let Value::Object(schema) = schema else { return json!({}) };
-    if depth == 0 {
-        return json!({});
-    }
-    if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-        let found = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
-        let mut plain = found.map_or_else(|| json!({}), |found| plain_schema(found, root, depth - 1));
-        if let (Value::Object(plain), Some(description)) = (&mut plain, schema.get("description")) {
-            plain.insert("description".to_owned(), description.clone());
-        }
-        return plain;
-    }
-    let mut plain = Map::new();
+    let mut words = Map::new();
     for (key, value) in schema {
         let value = match (key.as_str(), value) {
             ("type" | "description" | "enum" | "required", value) => value.clone(),
             ("const", value) => {
-                plain.insert("enum".to_owned(), json!([value]));
+                words.insert("enum".to_owned(), json!([value]));
                 continue;
             }
-            ("items", value) => plain_schema(value, root, depth - 1),
+            ("items", value) => plain(value),
             ("properties", Value::Object(properties)) => properties
                 .iter()
-                .map(|(name, property)| (name.clone(), plain_schema(property, root, depth - 1)))
+                .map(|(name, property)| (name.clone(), plain(property)))
                 .collect::<Map<_, _>>()
                 .into(),
             ("anyOf" | "oneOf", Value::Array(choices)) => {
-                let choices = choices.iter().map(|choice| plain_schema(choice, root, depth - 1)).collect();
-                plain.insert("anyOf".to_owned(), Value::Array(choices));
+                let choices = choices.iter().map(plain).collect();
+                words.insert("anyOf".to_owned(), Value::Array(choices));
                 continue;
             }
             _ => continue,
         };
-        plain.insert(key.clone(), value);
+        words.insert(key.clone(), value);
     }
-    Value::Object(plain)
+    Value::Object(words)
 }
 
 #[cfg(test)]
