@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, MicroUsd, ModelReply, Part, ProviderError, Text};
+use ergane_core::{ErrorKind, MicroUsd, ModelReply, ModelRequest, Part, ProviderError, Text, ToolSpec};
 use ergane_otp::Promise;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -113,11 +113,9 @@ impl Lane {
         self.waiting.load(Ordering::SeqCst) <= 1
     }
 
-    /// Lets a call run, or says why not.
-    pub(super) fn admit(self: &Arc<Self>, call: &ProviderCall) -> Result<Running, Block> {
-        let mut gate = self.gate();
-        let tokens = if gate.counts_tokens() { estimate(call) } else { 0 };
-        let permit = gate.admit(tokens, Instant::now())?;
+    /// Lets a call of so many tokens run, or says why not.
+    pub(super) fn admit(self: &Arc<Self>, tokens: u64) -> Result<Running, Block> {
+        let permit = self.gate().admit(tokens, Instant::now())?;
         Ok(Running { lane: self.clone(), permit: Some(permit) })
     }
 
@@ -193,10 +191,10 @@ impl Lane {
 }
 
 /// What a call will take, in tokens: a quarter of its bytes, and what it may answer. Only used where a limit of tokens is
-/// known, and put right when the call is over.
-fn estimate(call: &ProviderCall) -> u64 {
+/// known, and put right when the call is over. It walks the whole history, so it is made once, by whoever asks, and under
+/// no lock.
+pub(super) fn estimate(request: &ModelRequest) -> u64 {
     const BYTES_PER_TOKEN: usize = 4;
-    let request = &call.request;
     let size = |part: &Part| match part {
         Part::Text { text } | Part::Refusal { text } => text.len(),
         Part::Reasoning(reasoning) => reasoning.text.len(),
@@ -206,8 +204,10 @@ fn estimate(call: &ProviderCall) -> u64 {
     };
     let said: usize = request.messages.iter().flat_map(|message| &message.parts).map(size).sum();
     let system = request.system.as_ref().map_or(0, |system| system.len());
+    let tool = |tool: &ToolSpec| tool.name.len() + tool.description.len() + tool.parameters.to_string().len();
+    let tools: usize = request.tools.iter().map(tool).sum();
     let answer = u64::from(request.max_tokens.unwrap_or_default());
-    ((said + system) / BYTES_PER_TOKEN) as u64 + answer + 1
+    ((said + system + tools) / BYTES_PER_TOKEN) as u64 + answer + 1
 }
 
 impl fmt::Debug for Lane {
@@ -223,6 +223,8 @@ impl fmt::Debug for Lane {
 /// A call on its way, with all that must be told or given back when it is lost.
 pub(super) struct Ticket {
     pub(super) call: ProviderCall,
+    /// What it will take, as far as can be told.
+    pub(super) tokens: u64,
     /// Who asks: whoever waits takes turns with the others.
     pub(super) asker: Text,
     /// When it waits no longer.
@@ -293,5 +295,22 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_part_of_what_a_call_will_take() {
+        let mut request = ModelRequest::new("m", [].into_iter().collect());
+        let bare = estimate(&request);
+        let parameters = serde_json::json!({"type": "object"});
+        let length = "get".len() + "Gets it.".len() + parameters.to_string().len();
+        let tool =
+            ToolSpec { name: "get".into(), description: "Gets it.".into(), parameters: parameters.into() };
+        request.tools = vec![tool; 4].into();
+        assert_eq!(estimate(&request), bare + length as u64);
     }
 }

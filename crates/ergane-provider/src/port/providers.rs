@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::call::{Call, CallEvent, CallHandle, Line};
 use super::door::{Door, Supervisors};
 use super::gate::WaitReason;
-use super::lane::{Lane, Ticket};
+use super::lane::{Lane, Ticket, estimate};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::price::Price;
 use crate::provider::{DeltaSink, Endpoint, Provider, ProviderCall, invalid};
@@ -160,11 +160,12 @@ impl Providers {
             }
         };
         let Call { provider, request, idle_timeout, asker, max_wait, endpoint: _ } = call;
+        let tokens = estimate(&request);
         let call = ProviderCall { provider, request, idle_timeout, deltas: DeltaSink::none() };
         // One that is beyond the clock's end is none.
         let until = max_wait.and_then(|wait| Instant::now().checked_add(wait));
         let promise = line.promise();
-        let ticket = Box::new(Ticket { call, asker, until, line: line.clone(), promise, waiting });
+        let ticket = Box::new(Ticket { call, tokens, asker, until, line: line.clone(), promise, waiting });
         Door::enter(&lane, &self.0.supervisors, ticket);
         CallHandle { line, lane: Some(lane) }
     }

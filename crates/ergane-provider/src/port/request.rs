@@ -17,7 +17,7 @@ use crate::provider::{DeltaSink, ProviderCall};
 
 /// Starts the actor of an admitted call, without waiting.
 pub(super) fn start(requests: &DynamicSupervisorRef, ticket: Ticket, running: Running) {
-    let Ticket { call, line, promise, waiting, asker: _, until: _ } = ticket;
+    let Ticket { call, line, promise, waiting, tokens: _, asker: _, until: _ } = ticket;
     line.admit();
     drop(waiting);
     let job = Job { call, line, promise, running };
