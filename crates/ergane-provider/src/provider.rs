@@ -15,7 +15,7 @@ use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
 use crate::price::Pricing;
-use crate::wire::{Head, Quota};
+use crate::wire::Head;
 
 /// A future on the heap that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -143,7 +143,7 @@ pub enum Delta {
 #[derive(Clone)]
 pub struct DeltaSink {
     deltas: Arc<dyn Fn(Delta) + Send + Sync>,
-    heard: Option<Arc<dyn Fn(bool, Quota) + Send + Sync>>,
+    heard: Option<Arc<dyn Fn(&Head) + Send + Sync>>,
 }
 
 impl DeltaSink {
@@ -152,8 +152,8 @@ impl DeltaSink {
         Self { deltas: Arc::new(sink), heard: None }
     }
 
-    /// Also tells `heard`, once the head of an answer is there, whether the server works, and what it says of its limits.
-    pub(crate) fn and_hear(self, heard: impl Fn(bool, Quota) + Send + Sync + 'static) -> Self {
+    /// Also hands to `heard` the head of an answer, once it is there.
+    pub(crate) fn and_hear(self, heard: impl Fn(&Head) + Send + Sync + 'static) -> Self {
         Self { heard: Some(Arc::new(heard)), ..self }
     }
 
@@ -170,7 +170,7 @@ impl DeltaSink {
     /// The head of an answer is there.
     pub(crate) fn heard(&self, head: &Head) {
         if let Some(heard) = &self.heard {
-            heard(head.is_success(), Quota::of(head));
+            heard(head);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::gate::{gate, gate_of};
 use common::*;
 use ergane_core::{ErrorKind, ProviderError};
-use ergane_provider::{Call, CallEvent, Limits, OpenAi, Providers, WaitReason};
+use ergane_provider::{BreakerPolicy, Call, CallEvent, Limits, OpenAi, Providers, WaitReason};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -195,6 +195,48 @@ async fn a_probe_that_is_cancelled_leaves_its_place_to_the_next() {
     probe.cancelled().await;
     calls.next().await.answer();
     next.done().await.unwrap();
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_fails_before_anything_is_sent_says_nothing_of_the_server() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    for _ in 0..5 {
+        let mut call = tree.call("g", "x");
+        calls.next().await.fail(broken());
+        call.done().await.unwrap_err();
+    }
+    let (mut first, mut next) = (tree.call("g", "first"), tree.call("g", "next"));
+    let probe = calls.next().await;
+    assert_eq!(probe.text, "first");
+    probe.fail(ProviderError::new(ErrorKind::Auth, "there is no key"));
+    first.done().await.unwrap_err();
+    let probe = calls.next().await;
+    let open = WaitReason::CircuitOpen { last: "it is broken".into() };
+    assert_eq!(tree.providers.status()[0].reason, Some(open), "the next is only the next probe");
+    probe.answer();
+    next.done().await.unwrap();
+    assert_eq!(tree.providers.status()[0].reason, None);
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_a_call_is_one_that_works() {
+    let server = TestServer::start(|request| {
+        let status = request.json()["messages"][0]["content"].as_str().unwrap().to_owned();
+        vec![send(head(&status, &["Content-Type: application/json"])), send("{}")]
+    })
+    .await;
+    let policy = BreakerPolicy { failures: 2, open_for: MINUTE, at_most: MINUTE };
+    let provider = OpenAi::new(&server.url).breaker(policy);
+    let tree = Tree::start(Providers::builder().register("o", provider)).await;
+    for status in ["500 Oh", "401 No", "500 Oh"] {
+        tree.call("o", status).done().await.unwrap_err();
+        assert_eq!(tree.providers.status()[0].reason, None, "no two failures in a row");
+    }
+    tree.call("o", "500 Oh").done().await.unwrap_err();
+    let reason = tree.providers.status()[0].reason.clone();
+    assert!(matches!(reason, Some(WaitReason::CircuitOpen { .. })), "{reason:?}");
     tree.shutdown().await;
 }
 

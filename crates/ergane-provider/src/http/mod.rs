@@ -145,11 +145,11 @@ impl Server {
             Ok(Err(error)) => return Err(self.not_sent(&error, &info)),
             Err(_) => return Err(silent(&info, patience)),
         };
+        let head = head_of(&response);
+        deltas.heard(&head);
         if response.status().is_redirection() {
             return Err(redirected(&response, &info));
         }
-        let head = head_of(&response);
-        deltas.heard(&head);
         let decoder = decoder(info.clone(), head);
         receive(
             Bounded { body: Answer { response, info: &info }, left: MAX_ANSWER, info: &info },

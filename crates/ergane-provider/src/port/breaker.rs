@@ -53,7 +53,7 @@ pub(super) enum Outcome {
     Answered,
     /// The server does not work.
     Failed,
-    /// It was given up before anything could be said.
+    /// It was given up before anything could be said of the server.
     Abandoned,
 }
 
@@ -96,8 +96,9 @@ impl Breaker {
     }
 }
 
-/// What an error says of its server. One that refuses, for whatever reason, works.
-pub(super) fn outcome_of(error: &ProviderError) -> Outcome {
+/// What an error says of its server. One that refuses, for whatever reason, works; but it must have `answered`: an error
+/// that was made before anything was sent, for want of a key or an address, says nothing of it.
+pub(super) fn outcome_of(error: &ProviderError, answered: bool) -> Outcome {
     match error.kind {
         ErrorKind::Server
         | ErrorKind::Overloaded
@@ -106,7 +107,8 @@ pub(super) fn outcome_of(error: &ProviderError) -> Outcome {
         | ErrorKind::StreamCut
         | ErrorKind::Protocol
         | ErrorKind::Internal => Outcome::Failed,
-        _ => Outcome::Answered,
+        _ if answered => Outcome::Answered,
+        _ => Outcome::Abandoned,
     }
 }
 
@@ -172,7 +174,10 @@ mod tests {
             (ErrorKind::Protocol, Outcome::Failed),
             (ErrorKind::Server, Outcome::Failed),
         ] {
-            assert_eq!(outcome_of(&ProviderError::new(kind, "m")), expected, "{kind:?}");
+            let error = ProviderError::new(kind, "m");
+            assert_eq!(outcome_of(&error, true), expected, "{kind:?}");
+            let unheard = if expected == Outcome::Answered { Outcome::Abandoned } else { expected };
+            assert_eq!(outcome_of(&error, false), unheard, "{kind:?}");
         }
     }
 

@@ -234,11 +234,12 @@ impl Gate {
         }
     }
 
-    /// An admitted call is over; `None` when it was given up.
+    /// An admitted call is over; `None` when it was given up. `answered` says whether the server was heard.
     pub(super) fn ended(
         &mut self,
         permit: Permit,
         result: Option<&Result<ModelReply, ProviderError>>,
+        answered: bool,
         now: Instant,
     ) {
         self.running = self.running.saturating_sub(1);
@@ -252,7 +253,7 @@ impl Gate {
                 }
             }
             Some(Err(error)) => {
-                let outcome = outcome_of(error);
+                let outcome = outcome_of(error, answered);
                 if outcome == Outcome::Failed {
                     self.last_failure = error.message.clone();
                 }
@@ -303,7 +304,7 @@ mod tests {
         let mut gate = Gate::new(Limits { max_in_flight: 1, ..Limits::default() }, now);
         let permit = gate.admit(1, now).unwrap();
         assert_eq!(gate.admit(1, now), Err(Block { reason: WaitReason::Busy { running: 1 }, until: None }));
-        gate.ended(permit, None, now);
+        gate.ended(permit, None, false, now);
         assert!(gate.admit(1, now).is_ok());
     }
 
@@ -317,7 +318,7 @@ mod tests {
         gate.admit(300, now).unwrap();
         assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
         // It took more than was thought: the tokens are what is waited for now.
-        gate.ended(first, Some(&answered(900)), now);
+        gate.ended(first, Some(&answered(900)), true, now);
         let block = gate.block(1, now).unwrap();
         assert_eq!(block.reason, WaitReason::Tokens);
         assert!(block.until.unwrap() > now + secs(59), "{block:?}");
@@ -346,11 +347,11 @@ mod tests {
         let now = Instant::now();
         let mut gate = Gate::new(Limits::default(), now);
         let permit = gate.admit(1, now).unwrap();
-        gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(3))), now);
+        gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(3))), true, now);
         assert_eq!(gate.block(1, now), Some(Block { reason: WaitReason::Asked, until: Some(now + secs(3)) }));
         assert_eq!(gate.block(1, now + secs(3)), None);
         let permit = gate.admit(1, now + secs(3)).unwrap();
-        gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(86_400))), now + secs(3));
+        gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(86_400))), true, now + secs(3));
         assert_eq!(gate.block(1, now + secs(3)).unwrap().until, Some(now + secs(63)));
     }
 
@@ -360,7 +361,7 @@ mod tests {
         let mut gate = Gate::new(Limits::default(), now);
         for _ in 0..5 {
             let permit = gate.admit(1, now).unwrap();
-            gate.ended(permit, Some(&failed(ErrorKind::Server, None)), now);
+            gate.ended(permit, Some(&failed(ErrorKind::Server, None)), true, now);
         }
         let open = WaitReason::CircuitOpen { last: "it is broken".into() };
         assert_eq!(reason(&gate, now), Some(open.clone()));
@@ -369,7 +370,7 @@ mod tests {
         assert_eq!(reason(&gate, later), Some(open), "one probe at a time");
         gate.heard(true, Quota::default(), later);
         assert_eq!(reason(&gate, later), None);
-        gate.ended(probe, Some(&answered(1)), later);
+        gate.ended(probe, Some(&answered(1)), true, later);
         assert_eq!(gate.running(), 0);
     }
 
@@ -380,7 +381,7 @@ mod tests {
         let running = gate.admit(1, now).unwrap();
         gate.drain();
         assert_eq!(reason(&gate, now), Some(WaitReason::Draining));
-        gate.ended(running, None, now);
+        gate.ended(running, None, false, now);
         assert_eq!((reason(&gate, now), gate.running()), (Some(WaitReason::Draining), 0));
     }
 }

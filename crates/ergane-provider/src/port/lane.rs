@@ -20,7 +20,7 @@ use super::door::Door;
 use super::gate::{Block, Gate, Permit, WaitReason};
 use crate::price::{Price, is_of};
 use crate::provider::{BoxFuture, Provider, ProviderCall};
-use crate::wire::Quota;
+use crate::wire::{Head, Quota};
 
 /// How many questions that are no calls (lists of models, vectors of texts) may be open at one provider.
 const ERRANDS: usize = 8;
@@ -120,8 +120,8 @@ impl Lane {
     }
 
     /// A server has begun to answer a call.
-    pub(super) fn heard(&self, works: bool, quota: Quota) {
-        self.gate().heard(works, quota, Instant::now());
+    pub(super) fn heard(&self, head: &Head) {
+        self.gate().heard(head.is_success(), Quota::of(head), Instant::now());
         self.tell_of_room();
     }
 
@@ -273,16 +273,17 @@ impl Running {
         &self.lane
     }
 
-    /// The call is over, with this result.
-    pub(super) fn finish(mut self, result: &Result<ModelReply, ProviderError>) {
-        self.end(Some(result));
+    /// The call is over, with this result. `answered` says whether the server was heard, and does not say of itself that
+    /// it fails.
+    pub(super) fn finish(mut self, result: &Result<ModelReply, ProviderError>, answered: bool) {
+        self.end(Some(result), answered);
     }
 
-    fn end(&mut self, result: Option<&Result<ModelReply, ProviderError>>) {
+    fn end(&mut self, result: Option<&Result<ModelReply, ProviderError>>, answered: bool) {
         let Some(permit) = self.permit.take() else { return };
         let left = {
             let mut gate = self.lane.gate();
-            gate.ended(permit, result, Instant::now());
+            gate.ended(permit, result, answered, Instant::now());
             gate.running()
         };
         if left == 0 {
@@ -294,7 +295,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.end(None);
+        self.end(None, false);
     }
 }
 

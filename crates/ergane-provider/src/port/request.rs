@@ -3,7 +3,7 @@
 //! The call itself runs in a task of the actor's scope: a kill ends the actor, the drained scope ends the task, and the
 //! task's promise tells the caller. While the call runs, the actor only waits for messages it never gets.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ergane_core::ModelReply;
@@ -95,10 +95,13 @@ impl Job {
         let Self { mut call, line, promise, running } = self;
         line.started(actor.0.clone());
         let (deltas, lane) = (line.clone(), running.lane().clone());
-        let heard = lane.clone();
+        let (heard, answered) = (lane.clone(), Arc::new(AtomicBool::new(false)));
+        let answers = answered.clone();
         let model = call.request.model.clone();
-        call.deltas = DeltaSink::new(move |delta| deltas.delta(delta))
-            .and_hear(move |works, quota| heard.heard(works, quota));
+        call.deltas = DeltaSink::new(move |delta| deltas.delta(delta)).and_hear(move |head| {
+            answers.store(head.status < 500, Ordering::Relaxed);
+            heard.heard(head);
+        });
         tokio::select! {
             biased;
             () = line.hung_up() => {}
@@ -107,7 +110,7 @@ impl Job {
                     lane.price(reply, &model);
                 }
                 // The place first: a caller that asks again at once finds room.
-                running.finish(&result);
+                running.finish(&result, answered.load(Ordering::Relaxed));
                 promise.keep(result);
             }
         }
