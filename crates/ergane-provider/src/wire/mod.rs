@@ -11,6 +11,7 @@ mod body;
 pub mod check;
 mod classify;
 pub mod dialect;
+mod effort;
 mod frame;
 pub mod gemini;
 mod hints;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::model::{Abilities, Thinking, abilities};
 use super::{API, VERSION};
 use crate::wire::HttpRequest;
+use crate::wire::effort::level;
 use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
 use crate::wire::schema;
 
@@ -279,7 +280,7 @@ fn budget(effort: ReasoningEffort) -> u32 {
 }
 
 fn effort(asked: ReasoningEffort, high: bool) -> &'static str {
-    match asked {
+    match level(asked) {
         ReasoningEffort::Off | ReasoningEffort::Minimal | ReasoningEffort::Low => "low",
         ReasoningEffort::Medium => "medium",
         ReasoningEffort::High => "high",
@@ -290,9 +291,6 @@ fn effort(asked: ReasoningEffort, high: bool) -> &'static str {
                 "high"
             }
         }
-        ReasoningEffort::Tokens(0..4096) => "low",
-        ReasoningEffort::Tokens(4096..12_288) => "medium",
-        ReasoningEffort::Tokens(_) => "high",
         _ => "max",
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::schema::Dialect;
 use super::{API, PART, SIGNATURE, schema};
 use crate::wire::HttpRequest;
+use crate::wire::effort::level;
 use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
 
 /// What stands for the signature of a call that another model made: the newest models refuse a call without any.
@@ -237,11 +238,11 @@ fn thinking(effort: ReasoningEffort, model: &str) -> Option<Value> {
         };
         return Some(json!({"includeThoughts": shown, "thinkingBudget": budget}));
     }
-    let level = match effort {
-        ReasoningEffort::Off | ReasoningEffort::Minimal | ReasoningEffort::Tokens(..=1024) if is_pro => "LOW",
-        ReasoningEffort::Off | ReasoningEffort::Minimal | ReasoningEffort::Tokens(..=1024) => "MINIMAL",
-        ReasoningEffort::Low | ReasoningEffort::Tokens(..=4096) => "LOW",
-        ReasoningEffort::Medium | ReasoningEffort::Tokens(..=16_384) => "MEDIUM",
+    let level = match level(effort) {
+        ReasoningEffort::Off | ReasoningEffort::Minimal if is_pro => "LOW",
+        ReasoningEffort::Off | ReasoningEffort::Minimal => "MINIMAL",
+        ReasoningEffort::Low => "LOW",
+        ReasoningEffort::Medium => "MEDIUM",
         _ => "HIGH",
     };
     Some(json!({"includeThoughts": shown, "thinkingLevel": level}))

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::API;
 use crate::wire::HttpRequest;
+use crate::wire::effort::level;
 use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
 use crate::wire::schema::resolve;
 
@@ -108,10 +109,9 @@ fn think(asked: ReasoningEffort, model: &str) -> Value {
     if !model.contains("gpt-oss") {
         return Value::from(asked != ReasoningEffort::Off);
     }
-    Value::from(match asked {
+    Value::from(match level(asked) {
         ReasoningEffort::Off | ReasoningEffort::Minimal | ReasoningEffort::Low => "low",
-        ReasoningEffort::Tokens(0..4096) => "low",
-        ReasoningEffort::Medium | ReasoningEffort::Tokens(4096..12_288) => "medium",
+        ReasoningEffort::Medium => "medium",
         _ => "high",
     })
 }

@@ -13,6 +13,7 @@ use super::API;
 use super::compat::{
     Compat, EffortStyle, ForcedTools, ImageStyle, MaxTokensField, ReasoningReplay, Structure, ToolIds,
 };
+use crate::wire::effort::word;
 use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
 use crate::wire::{HttpRequest, schema};
 
@@ -237,18 +238,6 @@ fn effort(asked: ReasoningEffort, style: EffortStyle) -> Option<(&'static str, V
             let told = json!({"enable_thinking": true, "reasoning_effort": word(asked)});
             Some(("chat_template_kwargs", told))
         }
-    }
-}
-
-fn word(asked: ReasoningEffort) -> &'static str {
-    match asked {
-        ReasoningEffort::Off => "none",
-        ReasoningEffort::Minimal => "minimal",
-        ReasoningEffort::Low | ReasoningEffort::Tokens(0..4096) => "low",
-        ReasoningEffort::Medium | ReasoningEffort::Tokens(4096..12_288) => "medium",
-        ReasoningEffort::High | ReasoningEffort::Tokens(_) => "high",
-        ReasoningEffort::XHigh => "xhigh",
-        _ => "max",
     }
 }
 

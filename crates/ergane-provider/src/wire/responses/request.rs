@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{API, items};
+use crate::wire::effort::word;
 use crate::wire::history::{IdRule, Turn, WireResult, turns};
 use crate::wire::{HttpRequest, schema};
 
@@ -106,15 +107,10 @@ fn tool_choice(choice: &ToolChoice) -> Option<Value> {
 }
 
 fn reasoning(effort: ReasoningEffort) -> Value {
-    let word = match effort {
-        ReasoningEffort::Off => return json!({"effort": "none"}),
-        ReasoningEffort::Minimal => "minimal",
-        ReasoningEffort::Low | ReasoningEffort::Tokens(..=2048) => "low",
-        ReasoningEffort::Medium | ReasoningEffort::Tokens(..=8192) => "medium",
-        ReasoningEffort::XHigh => "xhigh",
-        ReasoningEffort::Max => "max",
-        _ => "high",
-    };
+    let word = word(effort);
+    if effort == ReasoningEffort::Off {
+        return json!({"effort": word});
+    }
     json!({"effort": word, "summary": "auto"})
 }
 
