@@ -8,7 +8,7 @@ use crate::http::{KeyHeader, KeySource, PathRules, Server};
 use crate::models::ModelInfo;
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
-use crate::site::{LISTING, Site, only_model, site_settings};
+use crate::site::{Site, only_model, site_settings};
 use crate::wire::anthropic::{self as wire, API, Decoder};
 
 /// Anthropic's own base URL.
@@ -22,9 +22,6 @@ const KEY: &str = "ANTHROPIC_API_KEY";
 const KEY_HEADER: KeyHeader = KeyHeader::Named("x-api-key");
 
 const PATHS: PathRules = PathRules { strip: &["/v1/messages", "/v1/models", "/v1"], default: "" };
-
-/// A list of models that goes on longer is no list of models.
-const MOST_PAGES: usize = 20;
 
 /// Anthropic, or any server that speaks its Messages API: llama.cpp, Ollama, LiteLLM, DeepSeek, and so on.
 ///
@@ -52,10 +49,7 @@ impl Default for Anthropic {
 impl Anthropic {
     /// The server at `base_url`, which is given without `/v1`. That it is no URL is told by every call.
     pub fn new(base_url: impl AsRef<str>) -> Self {
-        let mut server = Server::new(base_url.as_ref(), &PATHS, KeySource::UsualEnv(KEY));
-        if server.base().is_ok_and(|base| !base.is_https() && !base.is_loopback()) {
-            server.key = KeySource::None;
-        }
+        let mut server = Server::new(base_url.as_ref(), &PATHS, KeySource::None).usual_key(KEY);
         server.key_header = KEY_HEADER;
         let needs_key = server.base().is_ok_and(|base| base.host() == "api.anthropic.com");
         Self { site: Site::new(server, API, needs_key) }
@@ -84,18 +78,7 @@ impl Anthropic {
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
-        let mut models = Vec::new();
-        let mut after: Option<String> = None;
-        for _ in 0..MOST_PAGES {
-            let page = wire::models_request(after.as_deref());
-            let (more, next) = self.site.json(page, LISTING, wire::models).await?;
-            models.extend(more);
-            match next {
-                Some(next) if after.as_ref() != Some(&next) => after = Some(next),
-                _ => break,
-            }
-        }
-        Ok(models)
+        self.site.pages(wire::models_request, wire::models).await
     }
 }
 

@@ -21,9 +21,6 @@ const KEY: &str = "GEMINI_API_KEY";
 
 const PATHS: PathRules = PathRules { strip: &["/models"], default: "/v1beta" };
 
-/// The most pages of models that are asked for: a thousand models each.
-const MOST_PAGES: usize = 20;
-
 /// Gemini by its native API, at Google or at a server that stands in for it.
 ///
 /// The key is read at each call from `GEMINI_API_KEY` or where the builder says, and goes in a header, never in the URL.
@@ -51,11 +48,8 @@ impl Default for Gemini {
 impl Gemini {
     /// The server at `base_url`. That it is no URL is told by every call. Without a path it gets `/v1beta`.
     pub fn new(base_url: impl AsRef<str>) -> Self {
-        let mut server = Server::new(base_url.as_ref(), &PATHS, KeySource::UsualEnv(KEY));
+        let mut server = Server::new(base_url.as_ref(), &PATHS, KeySource::None).usual_key(KEY);
         server.key_header = KeyHeader::Named("x-goog-api-key");
-        if server.base().is_ok_and(|base| !base.is_https() && !base.is_loopback()) {
-            server.key = KeySource::None;
-        }
         let is_google = server.base().is_ok_and(|base| base.host() == "generativelanguage.googleapis.com");
         Self { site: Site::new(server, API, is_google) }
     }
@@ -79,19 +73,8 @@ impl Gemini {
     }
 
     async fn list(self) -> Result<Vec<ModelInfo>, ProviderError> {
-        let mut models = Vec::new();
-        let mut page = None;
-        for _ in 0..MOST_PAGES {
-            let request = wire::models_request(page.as_deref());
-            let read = |list: &serde_json::Value| Ok((wire::models(list)?, wire::next_page(list)));
-            let (found, next) = self.site.json(request, LISTING, read).await?;
-            models.extend(found);
-            page = next;
-            if page.is_none() {
-                break;
-            }
-        }
-        Ok(models)
+        let read = |list: &serde_json::Value| Ok((wire::models(list)?, wire::next_page(list)));
+        self.site.pages(wire::models_request, read).await
     }
 }
 

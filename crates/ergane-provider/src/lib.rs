@@ -110,4 +110,4 @@ pub use price::{LongPrice, Price, Pricing};
 pub use provider::{BoxFuture, Delta, DeltaSink, Endpoint, Provider, ProviderCall};
 pub use scripted::{Scripted, ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
 pub use tool_calls::ToolCalls;
-pub use wire::openai::{Compat, CompatServer, compat_servers};
+pub use wire::openai::Compat;

@@ -61,19 +61,14 @@ impl Default for OpenAi {
 impl OpenAi {
     /// The server at `base_url`. That it is no URL is told by every call.
     pub fn new(base_url: impl AsRef<str>) -> Self {
-        let mut server = Server::new(base_url.as_ref(), &PATHS, KeySource::UsualEnv(KEY));
-        let (mut known, mut is_open) = (None, false);
-        if let Ok(base) = server.base() {
-            known = CompatServer::at(base.host(), base.is_loopback().then(|| base.port()).flatten());
-            is_open = !base.is_https() && !base.is_loopback();
-        }
+        let server = Server::new(base_url.as_ref(), &PATHS, KeySource::None);
+        let known = server.base().ok().and_then(|base| {
+            CompatServer::at(base.host(), base.is_loopback().then(|| base.port()).flatten())
+        });
         // The table's servers have keys of their own; OpenAI's goes to none of them.
-        match known.map(|server| server.key_env) {
-            Some(variable) if !variable.is_empty() => server.key = KeySource::UsualEnv(variable),
-            _ if is_open => server.key = KeySource::None,
-            _ => {}
-        }
-        let needs_key = known.is_some_and(|server| !server.key_env.is_empty());
+        let own_key = known.map(|server| server.key_env).filter(|variable| !variable.is_empty());
+        let needs_key = own_key.is_some();
+        let server = server.usual_key(own_key.unwrap_or(KEY));
         let flags = known.map_or_else(Compat::default, |server| (server.flags)());
         Self {
             site: Site::new(server, API, needs_key),
@@ -83,13 +78,21 @@ impl OpenAi {
         }
     }
 
-    /// A server that is known by name, at its usual address and with its usual variable for the key: `groq`,
-    /// `openrouter`, `llama.cpp`, and so on; see [`compat_servers`](crate::compat_servers).
+    /// A server that is known by name, at its usual address and with its usual variable for the key: `openai`,
+    /// `llama.cpp`, `vllm`, `lmstudio`, `groq`, `openrouter`, `together`, `deepseek` or `mistral`.
+    ///
+    /// ```
+    /// use ergane_provider::{OpenAi, Provider};
+    ///
+    /// assert_eq!(OpenAi::server("groq")?.endpoint(), "https://api.groq.com/openai/v1");
+    /// assert!(OpenAi::server("grok").unwrap_err().to_string().contains("groq, openrouter"));
+    /// # Ok::<(), ergane_provider::SetupError>(())
+    /// ```
     ///
     /// # Errors
-    /// [`SetupError::UnknownServer`].
+    /// [`SetupError::UnknownServer`], which names those that are known.
     pub fn server(name: &str) -> Result<Self, SetupError> {
-        let known = || wire::compat_servers().iter().filter(|server| !server.base_url.is_empty());
+        let known = || wire::SERVERS.iter().filter(|server| !server.base_url.is_empty());
         match known().find(|server| server.name == name) {
             Some(server) => Ok(Self::new(server.base_url)),
             None => Err(SetupError::UnknownServer {

@@ -16,6 +16,9 @@ use crate::wire::{CallInfo, Decoder, Head, HttpRequest, Redactor};
 /// How long a listing of models may take in all.
 pub(crate) const LISTING: Duration = Duration::from_secs(30);
 
+/// A list of models that goes on longer is no list of models.
+const MOST_PAGES: usize = 20;
+
 /// How long the vectors of texts may take in all.
 pub(crate) const EMBEDDING: Duration = Duration::from_secs(300);
 
@@ -74,6 +77,26 @@ impl Site {
         let info = self.info(self.api.into(), "".into(), redactor);
         let document = self.server.json(request, key, &info, limit).await?;
         read(&document).map_err(|what| crate::wire::protocol_error(&info, &what))
+    }
+
+    /// Asks for a list of models that comes in pages: `page` asks for the first one, or for the one that a word names,
+    /// and `read` makes of it its models and the word for the next.
+    pub(crate) async fn pages(
+        &self,
+        page: impl Fn(Option<&str>) -> HttpRequest,
+        read: impl Fn(&Value) -> Result<(Vec<ModelInfo>, Option<String>), String>,
+    ) -> Result<Vec<ModelInfo>, ProviderError> {
+        let (mut models, mut from) = (Vec::new(), None);
+        for _ in 0..MOST_PAGES {
+            let (more, next) = self.json(page(from.as_deref()), LISTING, &read).await?;
+            models.extend(more);
+            // A server that names the same page again would name it for ever.
+            if next.is_none() || next == from {
+                break;
+            }
+            from = next;
+        }
+        Ok(models)
     }
 
     /// The model to use when a request names none: the one that was set, else the one that `ask` finds, once.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use common::*;
 use ergane_core::ErrorKind;
-use ergane_provider::{EmbedRequest, Endpoint, Ollama, OpenAi, Provider, Providers, Scripted};
+use ergane_provider::{
+    Anthropic, EmbedRequest, Endpoint, Gemini, Ollama, OpenAi, Provider, Providers, Scripted,
+};
 use serde_json::json;
 
 #[tokio::test]
@@ -56,6 +58,18 @@ async fn a_server_with_one_model_answers_by_any_name() {
     .await;
     let info = OpenAi::new(&server.url).model_info("local".into()).await.unwrap();
     assert_eq!((&*info.id, info.context_window), ("local", Some(2048)));
+}
+
+#[tokio::test]
+async fn a_list_that_names_the_same_page_for_ever_is_left() {
+    let page = r#"{"models":[{"name":"models/m"}],"nextPageToken":"same",
+        "data":[{"id":"m"}],"has_more":true,"last_id":"same"}"#;
+    let server = TestServer::always(vec![answer("200 OK", &[JSON], page)]).await;
+    for provider in [&Gemini::new(&server.url) as &dyn Provider, &Anthropic::new(&server.url)] {
+        let before = server.requests();
+        assert_eq!(provider.list_models().await.unwrap().len(), 2);
+        assert_eq!(server.requests() - before, 2);
+    }
 }
 
 #[tokio::test]

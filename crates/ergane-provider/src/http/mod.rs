@@ -79,6 +79,14 @@ impl Server {
         }
     }
 
+    /// Its key is in that variable, unless another is named. It is never sent over plain HTTP to another machine: there
+    /// is none then.
+    pub(crate) fn usual_key(mut self, variable: &'static str) -> Self {
+        let is_open = self.base.as_ref().is_ok_and(|base| !base.is_https() && !base.is_loopback());
+        self.key = if is_open { KeySource::None } else { KeySource::UsualEnv(variable) };
+        self
+    }
+
     /// This one, with the bounds of `other`.
     pub(crate) fn bounded_as(mut self, other: &Self) -> Self {
         self.limits = other.limits;

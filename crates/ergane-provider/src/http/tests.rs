@@ -73,3 +73,17 @@ async fn an_answer_that_does_not_end_is_given_up_and_not_kept_in_memory() {
     assert_eq!(error.kind, ErrorKind::Protocol);
     assert!(error.message.contains("does not end"), "{error}");
 }
+
+#[test]
+fn a_usual_key_never_goes_to_another_machine_in_the_open() {
+    for (url, key) in [
+        ("https://gateway.example", KeySource::UsualEnv("KEY")),
+        ("http://localhost:4000", KeySource::UsualEnv("KEY")),
+        ("http://127.0.0.1", KeySource::UsualEnv("KEY")),
+        ("http://gateway.example", KeySource::None),
+        ("http://10.0.0.7:4000", KeySource::None),
+    ] {
+        let server = Server::new(url, &PathRules { strip: &[], default: "" }, KeySource::None);
+        assert_eq!(server.usual_key("KEY").key, key, "{url}");
+    }
+}

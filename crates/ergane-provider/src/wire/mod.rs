@@ -193,6 +193,18 @@ pub trait Decoder: Send {
     fn end(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>);
 }
 
+/// A text as a value within a query.
+pub(crate) fn query(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
 /// The JSON of an answer that is no reply of a model, such as a list of models.
 pub(crate) fn json_body(call: &CallInfo, head: &Head, body: &[u8]) -> Result<Value, ProviderError> {
     if !head.is_success() {

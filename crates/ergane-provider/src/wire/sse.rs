@@ -14,8 +14,16 @@ pub(crate) trait Format {
     /// The reply that is being put together.
     fn reply(&mut self) -> &mut Assembly;
 
-    /// An event, with its name (empty when it has none).
-    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>);
+    /// An event, with its name (empty when it has none). `Err` says what its data is not.
+    fn event(
+        &mut self,
+        name: &str,
+        data: &str,
+        events: &mut Vec<StreamEvent>,
+    ) -> Result<(), serde_json::Error>;
+
+    /// `[DONE]` has come. Only one format has such an end; elsewhere it is sent by servers that speak that format too.
+    fn done(&mut self, _: &mut Vec<StreamEvent>) {}
 
     /// An answer in one piece. `Err` says what the JSON is not.
     fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error>;
@@ -87,7 +95,8 @@ impl<F: Format> SseReply<F> {
             match item {
                 SseItem::Event { name, data } => match data.trim() {
                     "" => {}
-                    data => self.format.event(&name, data, events),
+                    "[DONE]" => self.format.done(events),
+                    data => self.event(&name, data, events),
                 },
                 SseItem::Residue(text) => {
                     if let Some(error) =
@@ -99,6 +108,16 @@ impl<F: Format> SseReply<F> {
                 }
             }
         }
+    }
+
+    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) {
+        let Err(error) = self.format.event(name, data, events) else { return };
+        let call = &self.format.reply().call;
+        let error = match name {
+            "error" => stream_error(call, &WireError::in_body(data.as_bytes())),
+            _ => protocol(call, &format!("an event is not what it should be ({error})")),
+        };
+        self.fail(error, events);
     }
 
     fn whole(&mut self, body: &[u8], broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
@@ -128,5 +147,70 @@ impl<F: Format> SseReply<F> {
         };
         let error = broken.unwrap_or_else(|| stream_cut(&reply.call, how));
         self.fail(error, events);
+    }
+}
+
+/// Makes a decoder of the [`SseReply`] that it holds and hides.
+macro_rules! forward_decoder {
+    ($decoder:ty) => {
+        impl crate::wire::Decoder for $decoder {
+            fn feed(&mut self, bytes: &[u8], events: &mut Vec<crate::wire::StreamEvent>) {
+                self.0.feed(bytes, events);
+            }
+
+            fn end(
+                &mut self,
+                broken: Option<ergane_core::ProviderError>,
+                events: &mut Vec<crate::wire::StreamEvent>,
+            ) {
+                self.0.end(broken, events);
+            }
+        }
+    };
+}
+
+pub(crate) use forward_decoder;
+
+#[cfg(test)]
+mod tests {
+    use ergane_core::ErrorKind;
+
+    use crate::wire::testing::{failure, run_every_way};
+    use crate::wire::{Head, anthropic, gemini, openai, responses};
+
+    /// What each format makes of the same stream.
+    fn failures(body: &str) -> [(ErrorKind, String); 4] {
+        let head = Head::new(200, "text/event-stream");
+        let told = |events: Vec<_>| {
+            let (error, _) = failure(&events);
+            (error.kind, error.message.to_string())
+        };
+        [
+            told(run_every_way(anthropic::Decoder::new, &head, body.as_bytes())),
+            told(run_every_way(gemini::Decoder::new, &head, body.as_bytes())),
+            told(run_every_way(openai::Decoder::new, &head, body.as_bytes())),
+            told(run_every_way(responses::Decoder::new, &head, body.as_bytes())),
+        ]
+    }
+
+    #[test]
+    fn an_event_that_is_an_error_says_its_words_in_every_format() {
+        for (kind, message) in failures("event: error\ndata: upstream is overloaded\n\n") {
+            assert_eq!(kind, ErrorKind::Overloaded, "{message}");
+            assert!(message.contains("upstream is overloaded"), "{message}");
+        }
+        for (kind, message) in failures("event: error\ndata: {\"error\":{\"message\":\"slow_down\"}}\n\n") {
+            assert_eq!(kind, ErrorKind::RateLimited, "{message}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_nonsense_and_done_alone_proves_nothing() {
+        for (kind, message) in failures("data: {nonsense\n\n") {
+            assert_eq!(kind, ErrorKind::Protocol, "{message}");
+        }
+        for (kind, message) in failures("data: [DONE]\n\n") {
+            assert_eq!(kind, ErrorKind::StreamCut, "{message}");
+        }
     }
 }

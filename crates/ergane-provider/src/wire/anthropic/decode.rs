@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use ergane_core::{ErrorKind, Opaque, Part, ProviderError, Reasoning, StopReason, Usage};
+use ergane_core::{ErrorKind, Opaque, Part, Reasoning, StopReason, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use super::API;
 use crate::wire::assembly::{Assembly, Slot};
 use crate::wire::classify::{WireError, protocol, stream_cut, stream_error_as};
 use crate::wire::loose;
-use crate::wire::sse::{Format, SseReply};
+use crate::wire::sse::{Format, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer, streamed or whole: what it is, is seen from the answer and not from what was asked for.
@@ -174,34 +174,20 @@ impl Decoder {
     }
 }
 
-impl crate::wire::Decoder for Decoder {
-    fn feed(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) {
-        self.0.feed(bytes, events);
-    }
-
-    fn end(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
-        self.0.end(broken, events);
-    }
-}
+forward_decoder!(Decoder);
 
 impl Format for State {
     fn reply(&mut self) -> &mut Assembly {
         &mut self.reply
     }
 
-    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) {
-        let event = match serde_json::from_str::<Event>(data) {
-            Ok(event) => event,
-            Err(_) if name == "error" => {
-                return self.failed(&WireError { message: data.to_owned(), ..WireError::default() }, events);
-            }
-            // Sent at the end by servers that speak other formats too.
-            Err(_) if data == "[DONE]" => return,
-            Err(error) => {
-                let what = format!("an event is not what it should be ({error})");
-                return self.reply.fail(protocol(&self.reply.call, &what), events);
-            }
-        };
+    fn event(
+        &mut self,
+        name: &str,
+        data: &str,
+        events: &mut Vec<StreamEvent>,
+    ) -> Result<(), serde_json::Error> {
+        let event = serde_json::from_str::<Event>(data)?;
         // The name of the event says the same as its type; some leave one of them out.
         let kind = event.kind.as_deref().unwrap_or(name);
         match kind {
@@ -229,6 +215,7 @@ impl Format for State {
             // Pings, and what later versions of the API send.
             _ => {}
         }
+        Ok(())
     }
 
     fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error> {

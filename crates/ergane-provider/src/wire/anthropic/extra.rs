@@ -4,21 +4,12 @@ use serde_json::Value;
 
 use super::VERSION;
 use crate::models::ModelInfo;
-use crate::wire::HttpRequest;
+use crate::wire::{HttpRequest, query};
 
 /// Asks for a page of the list: the first, or the one after a model.
 pub fn models_request(after: Option<&str>) -> HttpRequest {
-    let mut path = "/v1/models?limit=1000".to_owned();
-    if let Some(after) = after {
-        path.push_str("&after_id=");
-        for byte in after.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => path.push(byte.into()),
-                _ => path.push_str(&format!("%{byte:02X}")),
-            }
-        }
-    }
-    HttpRequest::get(path).header("anthropic-version", VERSION)
+    let after = after.map(|after| format!("&after_id={}", query(after))).unwrap_or_default();
+    HttpRequest::get(format!("/v1/models?limit=1000{after}")).header("anthropic-version", VERSION)
 }
 
 /// The models of a page, and after which of them the next page begins; `None` at the last one.

@@ -9,7 +9,7 @@ use super::{API, PART, SIGNATURE, opaque};
 use crate::wire::assembly::Assembly;
 use crate::wire::classify::{WireError, protocol, stream_error};
 use crate::wire::loose;
-use crate::wire::sse::{Format, SseReply};
+use crate::wire::sse::{Format, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer: a stream of events, one response, or a list of responses, which is what comes when nobody asks for
@@ -43,29 +43,20 @@ impl Decoder {
     }
 }
 
-impl crate::wire::Decoder for Decoder {
-    fn feed(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) {
-        self.0.feed(bytes, events);
-    }
-
-    fn end(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
-        self.0.end(broken, events);
-    }
-}
+forward_decoder!(Decoder);
 
 impl Format for State {
     fn reply(&mut self) -> &mut Assembly {
         &mut self.reply
     }
 
-    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) {
-        if data == "[DONE]" {
-            return;
-        }
-        if let Err(error) = self.response(data, name == "error", events) {
-            let what = format!("a chunk is not what it should be ({error})");
-            self.reply.fail(protocol(&self.reply.call, &what), events);
-        }
+    fn event(
+        &mut self,
+        name: &str,
+        data: &str,
+        events: &mut Vec<StreamEvent>,
+    ) -> Result<(), serde_json::Error> {
+        self.response(data, name == "error", events)
     }
 
     fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error> {

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::request::resource;
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
-use crate::wire::{HttpRequest, vectors};
+use crate::wire::{HttpRequest, query, vectors};
 
 /// How many models a page of the list is to have: the most there may be.
 const PAGE: u32 = 1000;
 
 /// Asks for the list of models, from the page that `token` names on.
 pub fn models_request(token: Option<&str>) -> HttpRequest {
-    let from = token.map(|token| format!("&pageToken={}", encoded(token))).unwrap_or_default();
+    let from = token.map(|token| format!("&pageToken={}", query(token))).unwrap_or_default();
     HttpRequest::get(format!("/models?pageSize={PAGE}{from}"))
 }
 
@@ -60,19 +60,6 @@ fn model(entry: &Value) -> Option<ModelInfo> {
         info.embedding = Some(methods.iter().any(|method| method == "embedContent"));
     }
     Some(info)
-}
-
-/// A token as part of a query.
-fn encoded(token: &str) -> String {
-    token
-        .bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 /// Asks for vectors.

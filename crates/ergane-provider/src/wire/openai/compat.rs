@@ -154,27 +154,22 @@ pub enum ImageStyle {
 }
 
 /// A server that the table knows.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct CompatServer {
+#[derive(Debug)]
+pub(crate) struct CompatServer {
     /// Its name, such as `groq`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Where it is.
-    pub base_url: &'static str,
+    pub(crate) base_url: &'static str,
     /// The environment variable that usually holds its key; empty where none is needed.
-    pub key_env: &'static str,
+    pub(crate) key_env: &'static str,
     /// Parts of the addresses that mean this server: ends of a host's name, or `:port` on this machine.
     addresses: &'static [&'static str],
     /// What it takes.
-    pub flags: fn() -> Compat,
+    pub(crate) flags: fn() -> Compat,
 }
 
 /// Every server that is known by name. The first is OpenAI itself, the last stands for all that are not known.
-pub fn compat_servers() -> &'static [CompatServer] {
-    SERVERS
-}
-
-const SERVERS: &[CompatServer] = &[
+pub(crate) const SERVERS: &[CompatServer] = &[
     CompatServer {
         name: "openai",
         base_url: "https://api.openai.com/v1",
@@ -243,7 +238,7 @@ const SERVERS: &[CompatServer] = &[
 
 impl CompatServer {
     /// The server of that name.
-    pub fn named(name: &str) -> Option<&'static Self> {
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
         SERVERS.iter().find(|server| server.name == name)
     }
 

@@ -8,7 +8,7 @@ use super::chunk::{CallDelta, Chunk, Delta};
 use crate::wire::assembly::{Assembly, Slot};
 use crate::wire::classify::{WireError, protocol, stream_cut, stream_error};
 use crate::wire::loose;
-use crate::wire::sse::{Format, SseReply};
+use crate::wire::sse::{Format, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer, streamed or whole: what it is, is seen from the answer and not from what was asked for.
@@ -29,43 +29,33 @@ impl Decoder {
     }
 }
 
-impl crate::wire::Decoder for Decoder {
-    fn feed(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) {
-        self.0.feed(bytes, events);
-    }
-
-    fn end(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
-        self.0.end(broken, events);
-    }
-}
+forward_decoder!(Decoder);
 
 impl Format for State {
     fn reply(&mut self) -> &mut Assembly {
         &mut self.reply
     }
 
-    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) {
-        match data {
-            "[DONE]" if self.finish.is_some() => self.finish(events),
-            "[DONE]" => {
-                let error = stream_cut(
-                    &self.reply.call,
-                    "the server said that it was done without saying why it stopped",
-                );
-                self.reply.fail(error, events);
-            }
-            _ => match serde_json::from_str::<Chunk>(data) {
-                Ok(chunk) => self.chunk(chunk, name == "error", data, events),
-                Err(_) if name == "error" => {
-                    let error = WireError { message: data.to_owned(), ..WireError::default() };
-                    self.reply.fail(stream_error(&self.reply.call, &error), events);
-                }
-                Err(error) => {
-                    let what = format!("a chunk is not what it should be ({error})");
-                    self.reply.fail(protocol(&self.reply.call, &what), events);
-                }
-            },
+    fn event(
+        &mut self,
+        name: &str,
+        data: &str,
+        events: &mut Vec<StreamEvent>,
+    ) -> Result<(), serde_json::Error> {
+        let chunk = serde_json::from_str::<Chunk>(data)?;
+        match error_of(&chunk, name == "error", data) {
+            Some(error) => self.reply.fail(stream_error(&self.reply.call, &error), events),
+            None => self.take(chunk, false, events),
         }
+        Ok(())
+    }
+
+    fn done(&mut self, events: &mut Vec<StreamEvent>) {
+        if self.finish.is_some() {
+            return self.finish(events);
+        }
+        let how = "the server said that it was done without saying why it stopped";
+        self.reply.fail(stream_cut(&self.reply.call, how), events);
     }
 
     fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error> {
@@ -99,14 +89,6 @@ impl Format for State {
 }
 
 impl State {
-    fn chunk(&mut self, chunk: Chunk, is_error: bool, data: &str, events: &mut Vec<StreamEvent>) {
-        if let Some(error) = error_of(&chunk, is_error, data) {
-            self.reply.fail(stream_error(&self.reply.call, &error), events);
-            return;
-        }
-        self.take(chunk, false, events);
-    }
-
     fn take(&mut self, chunk: Chunk, whole: bool, events: &mut Vec<StreamEvent>) {
         if self.reply.response_id.is_none() {
             self.reply.response_id = chunk.id.filter(|id| !id.is_empty());

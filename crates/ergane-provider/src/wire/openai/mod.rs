@@ -7,9 +7,9 @@ mod extra;
 mod request;
 
 pub use compat::{
-    Compat, CompatServer, EffortStyle, ForcedTools, ImageStyle, MaxTokensField, ReasoningReplay, Structure,
-    ToolIds, compat_servers,
+    Compat, EffortStyle, ForcedTools, ImageStyle, MaxTokensField, ReasoningReplay, Structure, ToolIds,
 };
+pub(crate) use compat::{CompatServer, SERVERS};
 pub use decode::Decoder;
 pub use extra::{embed_request, embeddings, models, models_request, props_request, window};
 pub use request::request;

@@ -9,7 +9,7 @@ use super::draft::{Draft, Unshown};
 use super::{API, items};
 use crate::wire::assembly::Assembly;
 use crate::wire::classify::{WireError, protocol, stream_error};
-use crate::wire::sse::{Format, SseReply};
+use crate::wire::sse::{Format, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer, streamed or whole: what it is, is seen from the answer and not from what was asked for.
@@ -30,40 +30,23 @@ impl Decoder {
     }
 }
 
-impl crate::wire::Decoder for Decoder {
-    fn feed(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) {
-        self.0.feed(bytes, events);
-    }
-
-    fn end(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
-        self.0.end(broken, events);
-    }
-}
+forward_decoder!(Decoder);
 
 impl Format for State {
     fn reply(&mut self) -> &mut Assembly {
         &mut self.reply
     }
 
-    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) {
-        // Not of OpenAI, but of some who speak its format: the last event has come before.
-        if data == "[DONE]" {
-            return;
-        }
-        match serde_json::from_str::<Value>(data) {
-            Ok(mut event) => {
-                let kind = event.get("type").and_then(Value::as_str).unwrap_or(name).to_owned();
-                self.typed_event(&kind, &mut event, events);
-            }
-            Err(_) if name == "error" => {
-                let error = WireError { message: data.to_owned(), ..WireError::default() };
-                self.fail(stream_error(&self.reply.call, &error), events);
-            }
-            Err(error) => {
-                let what = format!("an event is not what it should be ({error})");
-                self.fail(protocol(&self.reply.call, &what), events);
-            }
-        }
+    fn event(
+        &mut self,
+        name: &str,
+        data: &str,
+        events: &mut Vec<StreamEvent>,
+    ) -> Result<(), serde_json::Error> {
+        let mut event = serde_json::from_str::<Value>(data)?;
+        let kind = event.get("type").and_then(Value::as_str).unwrap_or(name).to_owned();
+        self.typed_event(&kind, &mut event, events);
+        Ok(())
     }
 
     fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error> {

@@ -1,4 +1,4 @@
-use ergane_core::{Message, ModelReply, ToolCall};
+use ergane_core::{Message, ModelReply, ProviderError, ToolCall};
 use serde_json::json;
 
 use super::*;
