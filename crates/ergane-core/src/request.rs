@@ -80,6 +80,15 @@ pub enum ReasoningEffort {
 
 /// How the next token is chosen, and what ends the answer. What is unset is left to the provider. Several reasoning
 /// models refuse any of it.
+///
+/// What a format has no word for is left out in silence:
+///
+/// | format | leaves out |
+/// |---|---|
+/// | Ollama, Gemini | nothing |
+/// | OpenAI Chat Completions | `top_k`, where the server is known to refuse it |
+/// | OpenAI Responses | `top_k`, `seed`, `stop` |
+/// | Anthropic | `seed`; and `temperature`, `top_p`, `top_k` while the model thinks, and for models that refuse them |
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sampling {
@@ -141,7 +150,8 @@ pub struct ModelRequest {
     pub tools: Arc<[ToolSpec]>,
     /// Whether and which of them must be called. The model decides by default.
     pub tool_choice: ToolChoice,
-    /// Whether the model may call several tools at once; `None`, the default, leaves it to the provider.
+    /// Whether the model may call several tools at once; `None`, the default, leaves it to the provider. Ollama has no word
+    /// for it and is not told; Gemini has none either and is asked in the system prompt.
     pub parallel_tools: Option<bool>,
     /// The structure of the answer. Free text by default.
     pub output: Option<OutputSchema>,

@@ -338,21 +338,21 @@ impl LoopState {
         };
         let unit = jitter(myself, id, attempt, flight.begun.elapsed());
         let decision = retry::after(failed, unit, &flight.step.retry);
-        if decision == Decision::GiveUp {
-            let error = flight.all_failed(error);
-            self.flight = None;
-            return self.report(id, Report::Failed { error });
-        }
         tracing::debug!(turn = %id.turn, attempt, ?decision, error = %error, "a model call failed");
         let reset = std::mem::take(&mut flight.shown);
         flight.attempt = attempt.saturating_add(1);
         let next = flight.attempt;
         let (report, delay) = match decision {
+            Decision::GiveUp => {
+                let error = flight.all_failed(error);
+                self.flight = None;
+                return self.report(id, Report::Failed { error });
+            }
             Decision::Again(delay) => {
                 flight.at_target = flight.at_target.saturating_add(1);
                 (Report::Retrying { attempt, delay, error }, delay)
             }
-            Decision::Fallback | Decision::GiveUp => {
+            Decision::Fallback => {
                 let from = flight.asked().map_or_else(|| "".into(), |target| target.provider.clone());
                 flight.failed.push((from.clone(), error.message.clone()));
                 (flight.target, flight.at_target) = (flight.target.saturating_add(1), 1);

@@ -81,8 +81,8 @@ impl Ollama {
         self
     }
 
-    /// How models are told of tools, [`ToolCalls::Auto`]: the server is asked once for each model whether it has native
-    /// calls.
+    /// How models are told of tools, [`ToolCalls::Auto`]: the server is asked whether a model has native calls, before each
+    /// call with tools until it has answered once.
     pub fn tool_calls(mut self, how: ToolCalls) -> Self {
         self.tool_calls = how;
         self

@@ -45,10 +45,9 @@ pub trait Provider: Send + Sync + Debug + 'static {
         Limits::default()
     }
 
-    /// Whose prices hold for `model`. By default those of the vendor whose server is at [`endpoint`](Self::endpoint), if
+    /// Whose prices hold for a model. By default those of the vendor whose server is at [`endpoint`](Self::endpoint), if
     /// it is a known one; else they are unknown.
-    fn pricing(&self, model: &str) -> Pricing {
-        let _ = model;
+    fn pricing(&self, _model: &str) -> Pricing {
         Pricing::at(&self.endpoint())
     }
 
@@ -143,8 +142,10 @@ pub enum Delta {
 #[derive(Clone)]
 pub struct DeltaSink {
     deltas: Arc<dyn Fn(Delta) + Send + Sync>,
-    heard: Option<Arc<dyn Fn(&Head) + Send + Sync>>,
+    heard: Option<Arc<Heard>>,
 }
+
+type Heard = dyn Fn(&Head) + Send + Sync;
 
 impl DeltaSink {
     /// Sends every delta to `sink`.

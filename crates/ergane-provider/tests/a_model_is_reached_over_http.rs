@@ -130,6 +130,36 @@ async fn a_server_that_falls_silent_is_a_timeout_before_and_after_its_head() {
 }
 
 #[tokio::test]
+async fn a_server_may_be_given_less_time_to_begin_than_to_go_on() {
+    let begins = Duration::from_millis(100);
+    let server = TestServer::always(vec![Act::Stall]).await;
+    let provider = OpenAi::new(&server.url).first_byte_timeout(begins);
+    let error = ask_patiently(&provider, request("hi"), 100 * DEADLINE).await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Timeout, true), "{error}");
+    assert!(error.message.contains("said nothing for 100ms"), "{error}");
+    server.connection_ended().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_takes_is_given_up_in_time() {
+    // Nobody accepts at this address. When its queue is full, a connection is neither made nor refused.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(connection) =
+        tokio::time::timeout(Duration::from_secs(1), tokio::net::TcpStream::connect(address)).await
+    {
+        queue.push(connection.unwrap());
+    }
+    let provider = OpenAi::new(format!("http://{address}")).connect_timeout(Duration::from_millis(100));
+    let error = ask_patiently(&provider, request("hi"), 100 * DEADLINE).await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Timeout, true), "{error}");
+    assert!(error.message.contains("did not accept a connection within 100ms"), "{error}");
+}
+
+#[tokio::test]
 async fn a_rate_limit_brings_its_hint() {
     let body = r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
     let server = TestServer::always(vec![answer(

@@ -55,6 +55,14 @@ pub struct LongPrice {
     pub cached: u64,
 }
 
+impl LongPrice {
+    /// With a prompt of more than `over` tokens, so many millionths of a dollar for a million tokens of prompt, of answer,
+    /// and of what came from the cache.
+    pub const fn per_million(over: u64, input: u64, output: u64, cached: u64) -> Self {
+        Self { over, input, output, cached }
+    }
+}
+
 impl Price {
     /// Nothing at all.
     pub const FREE: Self = Self::per_million(0, 0);
@@ -73,6 +81,12 @@ impl Price {
     /// Tokens that are written to the provider's cache cost this; those to be kept for an hour, that.
     pub const fn cache_write(mut self, short: u64, long: u64) -> Self {
         (self.cache_write, self.cache_write_long) = (Some(short), Some(long));
+        self
+    }
+
+    /// A call whose prompt is longer than usual costs something else.
+    pub const fn long(mut self, long: LongPrice) -> Self {
+        self.long = Some(long);
         self
     }
 
@@ -260,6 +274,9 @@ mod tests {
         assert_eq!(price.cost(&usage(200_000, 0, 0)).0, 250_000);
         assert_eq!(price.cost(&usage(200_001, 0, 0)).0, 500_003);
         assert_eq!(price.cost(&usage(200_001, 0, 1_000_000)).0, 500_003 + 15_000_000);
+        let own = Price::per_million(1_000_000, 0).long(LongPrice::per_million(10, 3_000_000, 0, 2_000_000));
+        assert_eq!(own.cost(&usage(10, 0, 0)).0, 10);
+        assert_eq!(own.cost(&usage(11, 1, 0)).0, 10 * 3 + 2);
     }
 
     proptest! {

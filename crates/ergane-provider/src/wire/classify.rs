@@ -81,9 +81,9 @@ impl WireError {
         }
         let text = String::from_utf8_lossy(body);
         let text = text.trim();
-        let message = match text.get(..1) {
+        let message = match text.chars().next() {
             None => "the answer had no body".to_owned(),
-            Some("<") => "the answer was a web page, not JSON".to_owned(),
+            Some('<') => "the answer was a web page, not JSON".to_owned(),
             Some(_) => cut(text, QUOTED_BODY).into_owned(),
         };
         Self { message, ..Self::default() }

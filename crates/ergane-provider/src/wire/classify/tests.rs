@@ -46,6 +46,7 @@ fn the_text_of_an_error_is_found_wherever_servers_put_it() {
         assert_eq!(WireError::in_json(&none), None, "{none}");
     }
     assert_eq!(WireError::in_body(b"plain text").message, "plain text");
+    assert_eq!(WireError::in_body("Überlastet".as_bytes()).message, "Überlastet");
     assert_eq!(WireError::in_body(b"").message, "the answer had no body");
     assert!(WireError::in_body(b" <html>").message.contains("web page"));
     let long = "é".repeat(1000);

@@ -11,7 +11,7 @@ mod items;
 mod request;
 
 pub use decode::Decoder;
-pub use request::{request, takes_encrypted_reasoning};
+pub use request::request;
 
 /// The name of the format, in [`Origin::api`](ergane_core::Origin).
 pub const API: &str = "openai_responses";

@@ -56,7 +56,7 @@ fn structure(output: &OutputSchema) -> Value {
 }
 
 /// Whether the model's reasoning may be asked for in encrypted form. Those that never reason refuse even the question.
-pub fn takes_encrypted_reasoning(model: &str) -> bool {
+fn takes_encrypted_reasoning(model: &str) -> bool {
     !["gpt-3", "gpt-4", "chatgpt-4"].iter().any(|old| model.starts_with(old))
 }
 
