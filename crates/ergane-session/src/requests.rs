@@ -44,18 +44,17 @@ impl State {
             }
             SessionMsg::Send(send, reply) => match self.accept(&send)? {
                 Err(error) => answer(reply, Err(error)),
-                Ok(()) => match (self.ended_turn_of(&send.id), self.steered_into(&send.id)) {
-                    (Some(turn), _) => self.answer_ended(turn, reply),
-                    (None, Some(turn)) => self.waiters.for_turn(turn, reply),
-                    (None, None) => self.waiters.for_result(send.id, reply),
+                Ok(()) => match self.turn_of(&send.id) {
+                    Some(turn) if self.is_durably_ended(turn) => self.answer_ended(turn, reply),
+                    Some(turn) => self.waiters.for_turn(turn, reply),
+                    None => self.waiters.for_result(send.id, reply),
                 },
             },
             SessionMsg::Accept(send, reply) => match self.accept(&send)? {
                 Err(error) => answer(reply, Err(error)),
-                Ok(()) => match (self.steered_into(&send.id), self.started_turn_of(&send.id)) {
-                    (Some(turn), _) => self.facts.when_durable(move || answer(reply, Ok(turn))),
-                    (None, Some(turn)) => answer(reply, Ok(turn)),
-                    (None, None) => self.waiters.for_start(send.id, reply),
+                Ok(()) => match self.turn_of(&send.id) {
+                    Some(turn) => self.facts.when_durable(move || answer(reply, Ok(turn))),
+                    None => self.waiters.for_start(send.id, reply),
                 },
             },
             SessionMsg::Await(turn, reply) => self.on_await(turn, reply),
@@ -198,15 +197,9 @@ impl State {
         }
     }
 
-    fn started_turn_of(&self, send: &SendId) -> Option<TurnId> {
-        let turn = self.facts.conversation().send(send)?.turn?;
-        (turn.0 <= self.facts.durable().0).then_some(turn)
-    }
-
-    /// The turn of that send, if its end is durable.
-    fn ended_turn_of(&self, send: &SendId) -> Option<TurnId> {
-        let turn = self.facts.conversation().send(send)?.turn?;
-        self.is_durably_ended(turn).then_some(turn)
+    /// The turn that answers that send, begun by it or not: there is one as soon as that is accepted.
+    fn turn_of(&self, send: &SendId) -> Option<TurnId> {
+        self.facts.conversation().send(send)?.turn
     }
 
     fn is_durably_ended(&self, turn: TurnId) -> bool {

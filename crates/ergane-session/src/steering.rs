@@ -1,6 +1,6 @@
 //! Taking a word into the open turn.
 
-use ergane_core::{Digest, Event, Next, SendId, TurnId};
+use ergane_core::{Digest, Event, Next, TurnId};
 use ractor::ActorProcessingErr;
 
 use crate::actor::{Phase, State};
@@ -66,11 +66,5 @@ impl State {
         let (id, input) = (send.id.clone(), send.input.clone());
         self.facts.record(Event::Steered { send: id, input, hash })?;
         Ok(())
-    }
-
-    /// The open turn that this send was put into.
-    pub(crate) fn steered_into(&self, send: &SendId) -> Option<TurnId> {
-        let turn = self.facts.conversation().turn().filter(|turn| turn.send != *send)?;
-        (self.facts.conversation().send(send)?.turn == Some(turn.id)).then_some(turn.id)
     }
 }

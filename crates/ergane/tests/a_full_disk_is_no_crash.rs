@@ -3,8 +3,11 @@
 
 mod common;
 
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
 use common::*;
 use ergane::core::{Envelope, SendId, Seq};
@@ -175,6 +178,66 @@ async fn no_result_is_told_before_the_end_of_its_turn_is_durable() {
     soon("the stop ends", stop).await.unwrap().unwrap();
     assert_eq!(result(second).await.finish_reason, FinishReason::Interrupted);
     assert_eq!(alice.turn(first).await.unwrap().text.as_ref(), "done");
+}
+
+/// Polls once. What is asked of a live session is in its mailbox after the first time.
+fn is_pending<F: Future>(asking: &mut Pin<Box<F>>) -> bool {
+    asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+}
+
+#[tokio::test]
+async fn a_word_put_in_is_asked_for_again_while_the_end_of_its_turn_is_not_durable_and_has_its_result() {
+    let store = Faulty::new();
+    let (model, mut questions) = model();
+    let system =
+        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let first = sending(&alice, "hello");
+    let asked = questions.next().await;
+    let steering = || alice.send_message("in French").key("k").when_busy(WhenBusy::Steer);
+    let turn = soon("accepted", steering().accepted()).await.unwrap();
+    asked.answer("hi");
+    let asked = questions.next().await;
+    store.set(FULL);
+    asked.answer("salut");
+    until("the end is not written", || async { store.failures() >= 1 }).await;
+    let mut again = Box::pin(steering().into_future());
+    assert!(is_pending(&mut again), "the end is not durable");
+    alice.status().await.unwrap(); // after that it has been taken
+    store.set(NONE);
+    let again = soon("the result", again).await.unwrap();
+    assert_eq!((again.turn, &*again.text), (turn, "salut"));
+    assert_eq!(result(first).await.turn, turn);
+}
+
+#[tokio::test]
+async fn a_word_put_in_is_not_told_to_be_accepted_before_it_is_durable_also_when_its_turn_has_ended() {
+    let store = Faulty::new();
+    let (model, mut questions) = model();
+    let system =
+        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let first = sending(&alice, "hello");
+    let asked = questions.next().await;
+    store.set(FULL);
+    let steering =
+        || Box::pin(alice.send_message("in French").key("k").when_busy(WhenBusy::Steer).accepted());
+    let mut accepted = steering();
+    assert!(is_pending(&mut accepted));
+    asked.answer("hi");
+    questions.next().await.answer("salut");
+    until("the turn has ended as far as the session knows", || async {
+        matches!(alice.rewind(ergane::core::Seq(9_999)).await, Err(SessionError::NoSuchPoint { .. }))
+    })
+    .await;
+    let mut again = steering();
+    assert!(is_pending(&mut again));
+    alice.status().await.unwrap(); // after that both have been looked at
+    assert!(is_pending(&mut accepted) && is_pending(&mut again), "nothing of it is durable");
+    store.set(NONE);
+    let turn = result(first).await.turn;
+    assert_eq!(soon("accepted", accepted).await.unwrap(), turn);
+    assert_eq!(soon("accepted", again).await.unwrap(), turn);
 }
 
 #[tokio::test]
