@@ -32,7 +32,8 @@ pub enum WhenBusy {
     /// It is refused with [`SessionError::Busy`].
     Reject,
     /// It is put into the open turn, as [`Session::steer`](crate::Session::steer) does, and its result is that turn's.
-    /// With none open, or one that is ending, it waits for its own.
+    /// With none open, or one that is ending, it waits for its own; and so it does when it has a
+    /// [`meta`](crate::SendMessage::meta) that is not the open turn's.
     Steer,
 }
 

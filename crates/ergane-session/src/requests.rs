@@ -151,7 +151,7 @@ impl State {
                 Err(SessionError::Unresolved { session: session(), missing })
             });
         }
-        if send.when_busy == WhenBusy::Steer && self.steerable().is_some() {
+        if self.steers(send) {
             if let Some(refusal) = self.refusal_of_input(send, size).or_else(|| self.refusal_of_steer()) {
                 return Ok(Err(refusal));
             }

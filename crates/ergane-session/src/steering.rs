@@ -5,7 +5,7 @@ use ractor::ActorProcessingErr;
 
 use crate::actor::{Phase, State};
 use crate::error::SessionError;
-use crate::message::{Reply, Send, Steered};
+use crate::message::{Reply, Send, Steered, WhenBusy};
 use crate::requests::QUEUE_LIMIT;
 use crate::waiters::answer;
 
@@ -40,6 +40,13 @@ impl State {
             self.facts.when_durable(move || answer(reply, Ok(Steered::Entered)));
         }
         Ok(())
+    }
+
+    /// Whether that send goes into the open turn. One with a `meta` of its own does not: its tools would run with another.
+    pub(crate) fn steers(&self, send: &Send) -> bool {
+        let open = self.facts.conversation().turn().and_then(|turn| turn.meta.as_ref());
+        let fits = send.meta.is_none() || send.meta.as_ref() == open;
+        send.when_busy == WhenBusy::Steer && fits && self.steerable().is_some()
     }
 
     /// The open turn, when it takes something in.

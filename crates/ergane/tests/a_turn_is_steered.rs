@@ -155,6 +155,41 @@ async fn a_send_that_steers_when_busy_has_the_open_turns_result_and_one_that_fin
 }
 
 #[tokio::test]
+async fn a_send_for_the_tools_of_somebody_else_is_not_put_into_a_turn_that_is_not_theirs() {
+    let (model, mut asked) = model();
+    let (tools, mut calls) = hand_tools(&[("bash", Effect::Write)]);
+    let system = system_with(&model, tools).await;
+    let session = system.session("a").start().await.unwrap();
+    let says = |text: &str, user: Option<&str>| {
+        let send = session.send_message(text).when_busy(WhenBusy::Steer);
+        let send = match user {
+            Some(user) => send.meta(json!({ "user": user })),
+            None => send,
+        };
+        tokio::spawn(async move { send.await })
+    };
+    let ann = says("one", Some("ann"));
+    let open = asked.next().await;
+    let bob = says("two", Some("bob"));
+    until("it waits", || async { session.status().await.unwrap().queued == 1 }).await;
+    let (hers, nobodys) = (says("three", Some("ann")), says("four", None));
+    until("they are in", || async { session.messages().await.unwrap().len() == 3 }).await;
+    open.call(&[("bash", json!({}))]);
+    let call = calls.next().await;
+    assert_eq!(call.context.meta()["user"], "ann");
+    call.give("ok");
+    asked.next().await.answer("done");
+    let ann = result(ann).await;
+    assert_eq!((result(hers).await.turn, result(nobodys).await.turn), (ann.turn, ann.turn));
+    asked.next().await.call(&[("bash", json!({}))]);
+    let call = calls.next().await;
+    assert_eq!(call.context.meta()["user"], "bob");
+    call.give("ok");
+    asked.next().await.answer("done too");
+    assert_eq!(result(bob).await.ordinal, 2);
+}
+
+#[tokio::test]
 async fn a_stored_send_that_was_put_in_is_known_to_the_next_process() {
     let dir = tempfile::tempdir().unwrap();
     let (model, mut asked) = model();
