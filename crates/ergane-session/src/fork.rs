@@ -13,7 +13,7 @@ use ergane_core::{
     Conversation, Envelope, Epoch, Event, FORMAT_VERSION, FinishReason, FoldError, Point, Seq, SessionName,
     Text, Timestamp,
 };
-use ergane_journal::{Append, AppendError, JournalError, JournalPort};
+use ergane_journal::{Append, AppendError, JournalError, JournalPort, Position};
 use ergane_otp::Promise;
 use tokio::sync::oneshot;
 
@@ -40,8 +40,25 @@ pub(crate) async fn fork(parent: &Session, name: &str, at: Point) -> Result<Sess
     if opened.next_seq != Seq(1) {
         return Err(SessionError::Exists(name));
     }
-    write(port, &name, opened.epoch, copied).await?;
-    port.release(&name).await?;
+    let at = |next_seq| Position { epoch: opened.epoch, next_seq };
+    let (empty, whole) = (at(Seq(1)), at(Seq(1 + copied.len() as u64)));
+    if let Err(error) = write(port, &name, opened.epoch, copied).await {
+        match port.position(&name).await {
+            Ok(Some(found)) if found == whole => {} // it was written after all
+            Ok(Some(found)) if found == empty => {
+                // Through the writer, so after whatever was still on its way: no name is taken by what does not exist.
+                if let Err(error) = port.delete(&name).await {
+                    tracing::warn!(session = %name, %error, "what a failed fork left could not be deleted");
+                }
+                return Err(error);
+            }
+            // Somebody else's by now, or not to be known.
+            _ => return Err(error),
+        }
+    }
+    if let Err(error) = port.release(&name).await {
+        tracing::warn!(session = %name, %error, "the fork's owner could not be cleared; it ends with the process");
+    }
     Ok(Session::new(parent.context().clone(), name, parent.durability()))
 }
 

@@ -29,6 +29,8 @@ const FULL: u8 = 1;
 const LOST: u8 = 2;
 /// The outcome is not known, and it was written.
 const WRITTEN: u8 = 3;
+/// Appends work; sessions are not given up.
+const HELD: u8 = 4;
 
 impl Faulty {
     fn new() -> Arc<Self> {
@@ -110,7 +112,10 @@ impl Journal for Faulty {
     }
 
     fn release(&self, session: &SessionName) -> Result<(), JournalError> {
-        self.store.release(session)
+        match self.fault.load(Ordering::SeqCst) {
+            HELD => Err(JournalError::Away),
+            _ => self.store.release(session),
+        }
     }
 }
 
@@ -277,4 +282,16 @@ async fn an_incarnation_that_was_fenced_off_ends_and_writes_nothing() {
     questions.next().await.answer("in time");
     assert_eq!(&*result(send).await.text, "in time");
     assert!(!log(&system, &alice).await.iter().any(|event| event.to_string().contains("too late")));
+}
+
+#[tokio::test]
+async fn a_fork_that_is_written_is_made_also_when_its_owner_cannot_be_cleared() {
+    let store = Faulty::new();
+    let (model, _questions) = model();
+    let system =
+        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    store.set(HELD);
+    let fork = alice.fork("bob", ergane::core::Point::Now).await.unwrap();
+    assert!(fork.messages().await.unwrap().is_empty());
 }

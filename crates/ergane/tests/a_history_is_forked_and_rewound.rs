@@ -4,10 +4,12 @@
 mod common;
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 
 use common::*;
 use ergane::core::{Point, Seq};
 use ergane::prelude::*;
+use ergane_testkit::{FaultPlan, JournalFault};
 use serde_json::json;
 
 /// A turn with this question and answer.
@@ -190,4 +192,29 @@ async fn a_fork_of_a_turn_in_progress_runs_none_of_its_calls_and_the_parent_goes
     result(send).await;
     asked.next().await.answer("later done");
     result(queued).await;
+}
+
+#[tokio::test]
+async fn a_fork_that_cannot_be_written_leaves_nothing_and_one_of_unknown_outcome_is_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, mut asked) = model();
+    let plan = FaultPlan::none();
+    let journal = plan.journal(Arc::new(Sqlite::open(dir.path().join("j.db")).unwrap()));
+    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
+    let session = system.session("a").start().await.unwrap();
+    talk(&session, &mut asked, "one", "1").await;
+    let fork = async |fault| {
+        plan.break_journal(fault);
+        let fork = session.fork("b", Point::Now).await;
+        plan.heal();
+        fork
+    };
+    for fault in [JournalFault::NotWritten, JournalFault::Lost] {
+        let refused = fork(fault).await;
+        assert!(matches!(refused, Err(SessionError::NotForked { .. })), "{refused:?}");
+        assert!(system.whereis("b").await.is_none(), "{fault:?} leaves nothing");
+    }
+    let written = fork(JournalFault::Unsure).await.unwrap();
+    assert_eq!(said(&written).await, ["one", "1"]);
+    assert!(matches!(session.fork("b", Point::Now).await, Err(SessionError::Exists(_))));
 }
