@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ergane-loop", &["ergane-provider", "ergane-tool"]),
     ("ergane-session", &["ergane-loop", "ergane-journal"]),
     ("ergane", &["ergane-session", "ergane-tools"]),
-    ("ergane-testkit", &["ergane-provider", "ergane-journal", "ergane-tool"]),
+    ("ergane-testkit", &["ergane-session"]),
     ("ergane-cli", &["ergane"]),
     ("ergane-bench", &["ergane", "ergane-testkit"]),
     ("ergane-examples", &["ergane", "ergane-testkit"]),

@@ -176,7 +176,15 @@ impl Drop for Anchored {
     }
 }
 
+/// What the names of all sessions' processes begin with.
+const SESSION: &str = "session/";
+
 /// The name of a session's process in the system's namespace.
 pub fn process_name(session: &SessionName) -> String {
-    format!("session/{session}")
+    format!("{SESSION}{session}")
+}
+
+/// The session of a process of that name; `None` when it is another's, also one that a session has for its turn or a tool.
+pub fn session_of_process(name: &str) -> Option<SessionName> {
+    SessionName::new(name.strip_prefix(SESSION)?).ok()
 }

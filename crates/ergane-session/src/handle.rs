@@ -170,13 +170,15 @@ impl Session {
     async fn stored_status(&self, activity: Activity) -> Result<Status, SessionError> {
         let summary = self.port().summary(&self.name).await?;
         let summary = summary.ok_or_else(|| SessionError::NotFound(self.name.clone()))?;
+        let durable = Seq(summary.next_seq.0.saturating_sub(1));
         Ok(Status {
             session: self.name.clone(),
             activity,
             turn: summary.open_turn,
             queued: 0,
             turns: usize::try_from(summary.turns).unwrap_or(usize::MAX),
-            durable: Seq(summary.next_seq.0.saturating_sub(1)),
+            durable,
+            accepted: durable,
             durability: self.durability,
             provider: summary.provider,
             model: summary.model,

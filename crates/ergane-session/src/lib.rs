@@ -44,7 +44,7 @@ pub use anchor::{Anchor, AnchorMsg, AnchorRef, AnchorState};
 pub use approve::Approve;
 pub use awaiting::{Stop, Turn};
 pub use builder::SessionBuilder;
-pub use context::{SessionContext, SessionOptions, process_name};
+pub use context::{SessionContext, SessionOptions, process_name, session_of_process};
 pub use error::SessionError;
 pub use event::SessionEvent;
 pub use handle::{Input, Session};

@@ -327,6 +327,7 @@ impl State {
             queued: conversation.queue().len(),
             turns: self.facts.view().turns,
             durable: self.facts.durable(),
+            accepted: self.facts.accepted(),
             durability: self.durability,
             provider: settings.map(|settings| settings.provider.clone()),
             model: settings.map(|settings| settings.model.clone()),

@@ -74,6 +74,8 @@ pub struct Status {
     pub turns: usize,
     /// The position up to which facts are durable.
     pub durable: Seq,
+    /// The position up to which facts are accepted: beyond `durable` while some are on their way to the store.
+    pub accepted: Seq,
     /// Whether facts outlive the process.
     pub durability: Durability,
     /// The provider of the next turn.

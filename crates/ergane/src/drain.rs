@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use ergane_session::{Activity, SessionContext, SessionMsg};
+use ergane_session::{Activity, SessionContext, SessionMsg, session_of_process};
 use ractor::{ActorCell, ActorRef};
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ pub(crate) async fn drain(context: &SessionContext, patience: Duration) {
 /// Whether no session has an answer that it has not yet taken and had written.
 async fn are_settled(context: &SessionContext, until: Instant) -> bool {
     let names = context.namespace().names().into_iter();
-    let sessions = names.filter(|(name, _)| name.starts_with("session/") && !name.contains('#'));
+    let sessions = names.filter(|(name, _)| session_of_process(name).is_some());
     let cells = sessions.filter_map(|(name, _)| context.namespace().whereis(&name)).collect::<Vec<_>>();
     beside::each(cells, |cell| is_settled(cell, until)).await.into_iter().all(|settled| settled)
 }
@@ -39,5 +39,9 @@ async fn are_settled(context: &SessionContext, until: Instant) -> bool {
 async fn is_settled(cell: ActorCell, until: Instant) -> bool {
     let left = until.saturating_duration_since(Instant::now());
     let status = ergane_otp::call(&ActorRef::from(cell), SessionMsg::Status, left).await;
-    status.map_or(true, |status| !matches!(status.activity, Activity::CallingModel | Activity::Committing))
+    status.map_or(true, |status| match status.activity {
+        Activity::CallingModel => false,
+        Activity::Parked { .. } => true, // its store may be full for days
+        _ => status.durable >= status.accepted,
+    })
 }

@@ -7,10 +7,12 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{LONG, Model, model, soon, until};
+use common::{LONG, Model, hand_tools, kinds, model, soon, until};
 use ergane::core::{ModelReply, ProviderError, Text};
 use ergane::prelude::*;
 use ergane::provider::{BoxFuture, Endpoint, Limits, Provider, ProviderCall};
+use ergane_testkit::{FaultPlan, JournalFault};
+use serde_json::json;
 
 /// A model that is asked one question at a time.
 #[derive(Debug)]
@@ -116,5 +118,47 @@ async fn a_shutdown_does_not_wait_for_an_answer_that_does_not_come() {
     let alice = system.session("alice").start().await.unwrap();
     alice.send_message("hello").accepted().await.unwrap();
     let _asked = questions.next().await;
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_until_an_answer_with_calls_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("read", Effect::Read)]);
+    let plan = FaultPlan::none();
+    let start = || async {
+        let journal = plan.journal(Arc::new(Sqlite::open(dir.path().join("j.db")).unwrap()));
+        let builder = System::builder().drain(LONG).provider("m", model.clone()).tools(tools.clone());
+        builder.journal(journal).start().await.unwrap()
+    };
+    let system = start().await;
+    let alice = system.session("alice").start().await.unwrap();
+    alice.send_message("hello").accepted().await.unwrap();
+    let asked = questions.next().await;
+    let ending = tokio::spawn({
+        let system = system.clone();
+        async move { system.shutdown(LONG).await }
+    });
+    let bob = system.session("bob").start().await.unwrap();
+    bob.send_message("and me").accepted().await.unwrap();
+    until("no new calls are made", || async {
+        matches!(bob.status().await.map(|status| status.activity), Ok(Activity::Waiting { .. }))
+    })
+    .await;
+    // The answer comes while another fact is on its way to a disk that takes its time.
+    plan.break_journal(JournalFault::Delay(Duration::from_millis(300)));
+    let steered = tokio::spawn(alice.steer("in French").into_future());
+    until("the disk is busy", || async { plan.told().iter().any(|told| told.contains("Delay")) }).await;
+    plan.heal();
+    asked.call(&[("read", json!({}))]);
+    soon("the end", ending).await.unwrap().unwrap();
+    drop((alice, bob, steered, system));
+
+    let system = start().await;
+    let alice = system.whereis("alice").await.unwrap();
+    common::let_go(&alice).await;
+    assert!(kinds(&system, &alice).await.contains(&"model_replied".to_owned()), "what was paid for is kept");
+    drop(calls.next().await);
     system.shutdown(LONG).await.unwrap();
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use ergane::core::{Durability, SessionName};
 use ergane::otp::{ChildKind, EntryStatus, TreeNode, call};
 use ergane::ractor::{ActorCell, ActorStatus};
-use ergane::session::{Session, SessionMsg, Status};
+use ergane::session::{Session, SessionMsg, Status, session_of_process};
 use ergane::{System, SystemError};
 use tokio::task::JoinSet;
 
@@ -47,7 +47,7 @@ fn sessions(tree: &TreeNode) -> Vec<SessionName> {
     let supervisors = tree.children.iter().filter(|child| child.id == "sessions");
     let children = supervisors.flat_map(|sessions| &sessions.children);
     let live = children.filter(|child| child.status == EntryStatus::Live);
-    live.filter_map(|child| SessionName::new(child.id.strip_prefix("session/")?).ok()).collect()
+    live.filter_map(|child| session_of_process(&child.id)).collect()
 }
 
 async fn see(session: Session, system: String) -> Option<(String, Seen)> {

@@ -1,5 +1,6 @@
 //! Ends an actor of a running system, as a bug or an operator does.
 
+use ergane_session::session_of_process;
 use ractor::{ActorCell, registry};
 
 /// A kind of actor of a system.
@@ -47,9 +48,11 @@ impl Victim {
 
     /// Whether an actor of this name, below its system's, is of this kind.
     fn is(self, name: &str) -> bool {
-        let of_session = |part: &str| name.starts_with("session/") && name.contains(part);
+        let of_session = |part: &str| {
+            name.find(part).and_then(|end| name.get(..end)).and_then(session_of_process).is_some()
+        };
         match self {
-            Self::Session => name.starts_with("session/") && !name.contains('#'),
+            Self::Session => session_of_process(name).is_some(),
             Self::Loop => of_session("#turn/"),
             Self::Tool => of_session("#tool/"),
             Self::Request => name.starts_with("request/"),
