@@ -45,8 +45,8 @@ pub(crate) struct Drive {
     /// How many loop actors the turn has had: each has a name of its own.
     launches: u32,
     partial: String,
-    retrying: Option<String>,
-    waiting: Option<String>,
+    /// Why the model call under way is not made yet, or once more: until it begins to answer.
+    delayed: Option<Activity>,
     barrier: Seq,
     /// Whether pieces of the answer under way were shown, reasoning too.
     shown: bool,
@@ -105,11 +105,8 @@ impl Drive {
         if let Some(reason) = &self.held_up {
             return Activity::Parked { reason: reason.clone() };
         }
-        if let Some(reason) = &self.waiting {
-            return Activity::Waiting { reason: reason.clone() };
-        }
-        if let Some(reason) = &self.retrying {
-            return Activity::Retrying { reason: reason.clone() };
+        if let Some(delayed) = &self.delayed {
+            return delayed.clone();
         }
         let approvals = turn.approvals();
         if !approvals.is_empty() && self.tools.is_empty() && self.consulting.is_empty() {
@@ -173,7 +170,7 @@ impl Drive {
     /// The model call under way is given up, and the loop with it.
     fn drop_model_call(&mut self) {
         self.flight = None;
-        (self.retrying, self.waiting) = (None, None);
+        self.delayed = None;
         if let Some(worker) = self.worker.take() {
             worker.actor.stop(None);
         }
@@ -352,7 +349,7 @@ impl State {
         let (turn, saw) = (flight.id.turn, flight.saw);
         match report.report {
             Report::Delta(Delta::Text(text)) => {
-                self.drive.retrying = None;
+                self.drive.delayed = None;
                 self.drive.shown = true;
                 if self.drive.partial.len() + text.len() <= PARTIAL_LIMIT {
                     self.drive.partial.push_str(&text);
@@ -360,6 +357,7 @@ impl State {
                 self.subscribers.live(turn, &Live::Content(text));
             }
             Report::Delta(Delta::Reasoning(text)) => {
+                self.drive.delayed = None;
                 self.drive.shown = true;
                 self.subscribers.live(turn, &Live::Thinking(text));
             }
@@ -367,18 +365,17 @@ impl State {
             Report::StreamReset => self.stream_reset(turn),
             Report::Waiting { reason } => {
                 let reason = reason.to_string();
-                (self.drive.retrying, self.drive.waiting) = (None, Some(reason.clone()));
+                self.drive.delayed = Some(Activity::Waiting { reason: reason.clone() });
                 self.subscribers.live(turn, &Live::Waiting { reason: reason.into() });
             }
-            Report::Admitted => self.drive.waiting = None,
+            Report::Admitted => self.drive.delayed = None,
             Report::FellBack { from, to, error } => {
-                self.drive.waiting = None;
-                self.drive.retrying = Some(format!("{from} failed, {to} is asked: {error}"));
+                let reason = format!("{from} failed, {to} is asked: {error}");
+                self.drive.delayed = Some(Activity::Retrying { reason });
                 self.subscribers.live(turn, &Live::Fallback { from, to, reason: error.message });
             }
             Report::Retrying { attempt, delay, error } => {
-                self.drive.waiting = None;
-                self.drive.retrying = Some(error.to_string());
+                self.drive.delayed = Some(Activity::Retrying { reason: error.to_string() });
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                 self.subscribers.live(turn, &Live::Retrying { attempt, delay_ms, reason: error.message });
             }
@@ -413,7 +410,7 @@ impl State {
     /// for the new one.
     pub(crate) fn cut_model_call(&mut self) {
         let Some(flight) = self.drive.flight.take() else { return };
-        self.drive.retrying = None;
+        self.drive.delayed = None;
         if self.drive.shown {
             self.stream_reset(flight.id.turn);
         }
@@ -421,7 +418,7 @@ impl State {
 
     fn model_call_over(&mut self) {
         self.drive.flight = None;
-        (self.drive.retrying, self.drive.waiting) = (None, None);
+        self.drive.delayed = None;
         self.drive.deaths = 0;
         self.drive.forget_shown();
     }
@@ -437,7 +434,7 @@ impl State {
             return Ok(());
         };
         let under_way = self.drive.flight.take().is_some();
-        (self.drive.retrying, self.drive.waiting) = (None, None);
+        self.drive.delayed = None;
         self.drive.deaths += 1;
         tracing::warn!(session = %self.name, turn = %worker.turn, deaths = self.drive.deaths, "the loop died");
         if self.drive.shown {

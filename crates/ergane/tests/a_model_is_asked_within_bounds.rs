@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{LONG, Model, hand_tools, kinds, model, soon, until};
-use ergane::core::{ModelReply, ProviderError, Text};
+use ergane::core::{ErrorKind, ModelReply, ProviderError, Text};
 use ergane::prelude::*;
 use ergane::provider::{BoxFuture, Endpoint, Limits, Provider, ProviderCall};
 use ergane_testkit::{FaultPlan, JournalFault};
@@ -161,4 +161,25 @@ async fn a_shutdown_waits_until_an_answer_with_calls_is_written() {
     assert!(kinds(&system, &alice).await.contains(&"model_replied".to_owned()), "what was paid for is kept");
     drop(calls.next().await);
     system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_made_again_and_answers_is_no_pause_any_more_also_when_it_only_thinks() {
+    let (model, mut questions) = model();
+    let system = System::builder().provider("m", model).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let mut events = alice.subscribe(None).await.unwrap();
+    let mut happens = async |what: &str, wanted: fn(&SessionEvent) -> bool| {
+        while !wanted(&soon(what, events.next()).await.unwrap().unwrap()) {}
+        alice.status().await.unwrap().activity
+    };
+    alice.send_message("hello").accepted().await.unwrap();
+    questions.next().await.fail(ErrorKind::Overloaded);
+    let pause = happens("a pause", |event| matches!(event, SessionEvent::Retrying { .. })).await;
+    assert!(matches!(pause, Activity::Retrying { .. }), "{pause:?}");
+    let asked = questions.next().await;
+    asked.think("let me see");
+    let thinks = happens("it thinks", |event| matches!(event, SessionEvent::Thinking { .. })).await;
+    assert_eq!(thinks, Activity::CallingModel);
+    asked.answer("hi");
 }

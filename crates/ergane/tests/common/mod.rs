@@ -114,6 +114,10 @@ impl Asked {
         self.deltas.send(Delta::Text(text.into()));
     }
 
+    pub fn think(&self, thought: &str) {
+        self.deltas.send(Delta::Reasoning(thought.into()));
+    }
+
     pub fn answer(self, text: &str) {
         self.finish(vec![Part::text(text)], StopReason::Stop);
     }
