@@ -79,8 +79,8 @@ pub struct OpenCall {
     pub call: ToolCall,
     /// Where it stands.
     pub phase: CallPhase,
-    /// The fingerprint of the arguments with which somebody allowed it to run: with others it must be asked again.
-    pub approved: Option<Digest>,
+    /// Whether somebody allowed it to run.
+    pub approved: bool,
     /// The process group that an earlier incarnation left to it, and when its leader started: ended before anything
     /// is said of the call. Never one of this incarnation.
     pub left_behind: Option<(i32, u64)>,
@@ -143,8 +143,7 @@ impl Call {
 
     pub(super) fn opened(&self, on_unknown: OnUnknown) -> OpenCall {
         let left_behind = self.process.filter(|_| self.orphaned);
-        let approval = self.approval.as_ref();
-        let approved = approval.filter(|a| a.decision == Some(Decision::Allow)).map(|a| a.arguments);
+        let approved = self.approval.as_ref().is_some_and(|a| a.decision == Some(Decision::Allow));
         OpenCall { call: self.call.clone(), phase: self.phase(on_unknown), approved, left_behind }
     }
 

@@ -310,7 +310,7 @@ impl World {
                 self.refuse(id, false)
             }
             CallPhase::Denied { .. } => self.refuse(id, true),
-            CallPhase::Fresh if open.approved.is_none() && dice.once_in(5)? => {
+            CallPhase::Fresh if !open.approved && dice.once_in(5)? => {
                 self.request(open, ApprovalCause::Permission);
             }
             CallPhase::Fresh if unusable => self.refuse(id, dice.once_in(2)?),
