@@ -21,7 +21,7 @@ pub enum ApprovalCause {
 
 impl ApprovalCause {
     /// Whether it is a matter of permission.
-    pub fn is_permission(&self) -> bool {
+    pub(crate) fn is_permission(&self) -> bool {
         *self == Self::Permission
     }
 }

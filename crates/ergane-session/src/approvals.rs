@@ -228,12 +228,7 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn on_grant(
-        &mut self,
-        tool: Text,
-        by: Text,
-        reply: Reply<()>,
-    ) -> Result<(), ActorProcessingErr> {
+    pub(crate) fn on_grant(&mut self, tool: Text, reply: Reply<()>) -> Result<(), ActorProcessingErr> {
         let Some(settings) = self.facts.conversation().settings() else {
             answer(reply, Err(SessionError::NotFound(self.name.clone())));
             return Ok(());
@@ -252,7 +247,7 @@ impl State {
         let turn = self.facts.conversation().turn().filter(|turn| turn.interrupted.is_none());
         let pending = turn.map(|turn| turn.approvals()).unwrap_or_default();
         for pending in pending.iter().filter(|p| p.tool == tool && p.cause == ApprovalCause::Permission) {
-            self.decide(pending.call, Decision::Allow, by.clone())?;
+            self.decide(pending.call, Decision::Allow, "user".into())?;
         }
         self.facts.when_durable(move || answer(reply, Ok(())));
         Ok(())

@@ -56,17 +56,6 @@ impl SessionContext {
         memory: JournalPort,
         providers: Providers,
         tools: ToolRegistry,
-    ) -> Self {
-        Self::with_options(namespace, journal, memory, providers, tools, SessionOptions::default())
-    }
-
-    /// The same, with options.
-    pub fn with_options(
-        namespace: Namespace,
-        journal: JournalPort,
-        memory: JournalPort,
-        providers: Providers,
-        tools: ToolRegistry,
         options: SessionOptions,
     ) -> Self {
         let sessions = DynamicSupervisorRef::new(&namespace, "sessions");

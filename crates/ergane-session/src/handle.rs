@@ -374,7 +374,7 @@ impl Session {
     /// As [`messages`](Self::messages).
     pub async fn grant(&self, tool: impl Into<Text>) -> Result<(), SessionError> {
         let tool = tool.into();
-        self.request(QUICK, |reply| SessionMsg::Grant { tool: tool.clone(), by: "user".into(), reply }).await
+        self.request(QUICK, |reply| SessionMsg::Grant { tool: tool.clone(), reply }).await
     }
 
     /// Ends the session's process: an open turn is interrupted, sends that wait end with it, everything is durable, and

@@ -178,8 +178,6 @@ pub enum SessionMsg {
     Grant {
         /// The tool's name.
         tool: Text,
-        /// By whom.
-        by: Text,
         /// The answer.
         reply: Reply<()>,
     },

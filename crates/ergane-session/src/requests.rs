@@ -73,7 +73,7 @@ impl State {
             SessionMsg::Approve { call, arguments, decision, by, reply } => {
                 self.on_approve(call, arguments, decision, by, reply)?
             }
-            SessionMsg::Grant { tool, by, reply } => self.on_grant(tool, by, reply)?,
+            SessionMsg::Grant { tool, reply } => self.on_grant(tool, reply)?,
             SessionMsg::Stop(reply) => self.phase = Phase::Stopping(vec![reply]),
             SessionMsg::Subscribe { sink, reply } => {
                 let snapshot = Snapshot {

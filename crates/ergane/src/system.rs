@@ -216,7 +216,7 @@ impl SystemBuilder {
         // Sessions that keep nothing have a store of their own, so that nothing of them meets the disk.
         let memory = JournalPort::new(Arc::new(Memory::new()));
         let providers = self.providers.build(&namespace);
-        let context = SessionContext::with_options(
+        let context = SessionContext::new(
             namespace.clone(),
             journal.clone(),
             memory.clone(),

@@ -64,11 +64,6 @@ impl Conversation {
         (seq <= self.seq && self.line.said_at(seq).is_some()).then_some(seq)
     }
 
-    /// The checkpoints of the present history, oldest first.
-    pub fn checkpoints(&self) -> impl Iterator<Item = (&Text, Seq)> {
-        self.line.labels.iter().map(|(label, seq)| (label, *seq))
-    }
-
     pub(super) fn rewind(&mut self, seq: Seq, to: Seq) -> Result<(), FoldError> {
         let event = "rewound";
         self.begun(event)?;

@@ -99,11 +99,6 @@ impl OpenTurn {
         self.batch.iter().filter(|call| call.is_open()).map(|call| call.opened(on_unknown)).collect()
     }
 
-    /// Whether it is ended because it was recovered too often without progress.
-    pub fn is_given_up(&self) -> bool {
-        self.given_up.is_some()
-    }
-
     /// The calls that somebody must decide about, in call order.
     pub fn approvals(&self) -> Vec<PendingApproval> {
         self.batch.iter().filter_map(Call::pending).collect()
