@@ -25,7 +25,8 @@ pub struct SessionSummary {
     pub created_at: Timestamp,
     /// The time of its last event.
     pub last_activity: Timestamp,
-    /// The tokens of all its model calls.
+    /// The tokens of all its model calls, without those that were written to a provider's cache: a store keeps only sums
+    /// that a list shows.
     pub usage: Usage,
     /// The cost of all its model calls.
     pub cost: Cost,

@@ -11,6 +11,31 @@ use crate::message::Live;
 
 /// What a subscriber sees. Those with a `seq` are facts, told once each and only when durable; the others are told as
 /// they happen, and may be lost to a slow reader, who is then told how many.
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// let mut turn = alice.send_message("hello").stream().await?;
+/// let (mut shown, mut last) = (String::new(), None);
+/// while let Some(event) = turn.next().await {
+///     match event {
+///         SessionEvent::Content { text } => shown.push_str(&text),
+///         SessionEvent::StreamReset => shown.clear(), // the attempt broke off and is made again
+///         SessionEvent::Reply { seq, text, .. } => {
+///             assert_eq!(shown, *text, "the pieces were the answer; only now it is a fact");
+///             last = Some(seq);
+///         }
+///         _ => {} // kinds may be added
+///     }
+/// }
+/// assert!(last.is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]

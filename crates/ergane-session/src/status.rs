@@ -4,6 +4,27 @@ use ergane_core::{Cost, Durability, Seq, SessionName, Text, TurnId, Usage};
 use serde::Serialize;
 
 /// What a session is doing.
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+/// # let system = System::builder().provider("scripted", script).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// assert_eq!(alice.status().await?.activity, Activity::Idle);
+/// alice.send_message("What is the answer?").accepted().await?;
+/// match alice.status().await?.activity {
+///     Activity::AwaitingApproval { calls } => println!("somebody must decide about {calls:?}"),
+///     Activity::Parked { reason } => println!("the disk: {reason}"),
+///     other => assert!(matches!(other, Activity::CallingModel | Activity::Committing), "{other:?}"),
+/// }
+/// alice.stop().await?;
+/// assert_eq!(alice.status().await?.activity, Activity::Stored);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -58,6 +79,22 @@ pub enum Activity {
 }
 
 /// What a session is doing, and what it has done.
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// alice.send_message("hello").await?;
+/// let status = alice.status().await?;
+/// assert_eq!((status.turns, status.turn, status.queued), (1, None, 0));
+/// assert_eq!(status.durable, status.accepted, "nothing is on its way to the store");
+/// assert_eq!(status.provider.as_deref(), Some("scripted"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Status {
@@ -82,7 +119,7 @@ pub struct Status {
     pub provider: Option<Text>,
     /// The model of the next turn.
     pub model: Option<Text>,
-    /// Tokens of all turns.
+    /// Tokens of all turns; of a session that no process runs, without those written to a provider's cache.
     pub usage: Usage,
     /// Cost of all turns.
     pub cost: Cost,

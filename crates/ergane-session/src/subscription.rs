@@ -24,6 +24,31 @@ const BUFFER: usize = 1024;
 const PAGE: u64 = 512;
 
 /// A subscription to a session. See [`Session::subscribe`].
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// let mut events = alice.subscribe(None).await?;
+/// alice.send_message("hello").await?;
+/// alice.stop().await?;
+/// let mut finals = Vec::new();
+/// while let Some(event) = events.next().await {
+///     if let SessionEvent::Reply { text, .. } = event? {
+///         finals.push(text);
+///     }
+/// }
+/// assert_eq!(finals.len(), 1, "the end of the session ends it, and all that happened was told");
+///
+/// // Whoever kept the cursor goes on from there, in another process too.
+/// let later = alice.subscribe(Some(events.cursor())).await?;
+/// assert_eq!(later.snapshot().messages.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Subscription {
     session: Session,

@@ -11,7 +11,7 @@ use crate::ids::Seq;
 use crate::message::{Message, Part, Role, Text, ToolResult};
 
 /// What a round of tools that a rewind cut in two says of each of its calls.
-const CUT: &str = "the conversation was rewound to before this call had a result";
+const CUT: &str = "the conversation was rewound: the round of this call was not finished at that point";
 
 /// Which positions are part of the present history, how much was said at each, and what they are called.
 #[derive(Debug, Clone, Default, PartialEq)]
