@@ -158,9 +158,10 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         let exit = match &error {
             SessionError::Journal(journal) => return Self::from(journal.as_ref()),
-            SessionError::KeyReused(_) | SessionError::EmptyPrompt | SessionError::InputTooLarge { .. } => {
-                USAGE
-            }
+            SessionError::KeyReused(_)
+            | SessionError::EmptyPrompt
+            | SessionError::InputTooLarge { .. }
+            | SessionError::TooManyGrants { .. } => USAGE,
             _ => match error.code() {
                 "config" => USAGE,
                 "timeout" => PROVIDER,

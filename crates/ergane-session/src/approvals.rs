@@ -30,6 +30,12 @@ const CONSULT_DEADLINE: Duration = Duration::from_secs(30);
 /// How many bytes a decision may bring.
 const DECISION_LIMIT: usize = 1024 * 1024;
 
+/// How many bytes the name of a granted tool may have.
+const TOOL_LIMIT: usize = 64;
+
+/// So many tools may be granted one by one.
+const GRANT_LIMIT: usize = 1024;
+
 /// A call that may run: the gate's word, kept until it begins.
 pub(crate) struct Passed {
     pub(crate) tool: Registered,
@@ -177,7 +183,7 @@ impl State {
         if self.pending(call).is_some() {
             self.decide(call, decision, shortened(by))?;
         }
-        self.facts.when_durable(move || answer(reply, Ok(())));
+        self.acknowledge(reply, ());
         Ok(())
     }
 
@@ -235,9 +241,16 @@ impl State {
         };
         let mut granted = settings.permissions.granted.clone();
         if !granted.contains(&tool) {
-            if tool.len() > 64 || granted.len() >= 1024 {
-                let error = SessionError::InputTooLarge { bytes: tool.len(), limit: 64 };
-                answer(reply, Err(error));
+            let bytes = tool.len();
+            if bytes > TOOL_LIMIT {
+                answer(reply, Err(SessionError::InputTooLarge { bytes, limit: TOOL_LIMIT }));
+                return Ok(());
+            }
+            if granted.len() >= GRANT_LIMIT {
+                answer(
+                    reply,
+                    Err(SessionError::TooManyGrants { session: self.name.clone(), limit: GRANT_LIMIT }),
+                );
                 return Ok(());
             }
             granted.push(tool.clone());
@@ -249,7 +262,7 @@ impl State {
         for pending in pending.iter().filter(|p| p.tool == tool && p.cause == ApprovalCause::Permission) {
             self.decide(pending.call, Decision::Allow, "user".into())?;
         }
-        self.facts.when_durable(move || answer(reply, Ok(())));
+        self.acknowledge(reply, ());
         Ok(())
     }
 }

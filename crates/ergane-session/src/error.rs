@@ -32,6 +32,14 @@ pub enum SessionError {
         /// The cap.
         limit: usize,
     },
+    /// As many tools are granted as may be.
+    #[error("session {session} has {limit} granted tools already: set a shorter list first")]
+    TooManyGrants {
+        /// Which session.
+        session: SessionName,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The session has as many sends in its queue as it may, or is busy and was asked not to queue.
     #[error("session {session} is busy with {queued} sends waiting: wait for its turn to end, or send later")]
     Busy {
@@ -190,6 +198,7 @@ impl SessionError {
             Self::EmptyPrompt
             | Self::NotSpeech
             | Self::InputTooLarge { .. }
+            | Self::TooManyGrants { .. }
             | Self::KeyReused(_)
             | Self::AlreadyDecided { .. }
             | Self::OtherArguments { .. } => "bad_request",

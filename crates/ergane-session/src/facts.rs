@@ -26,6 +26,17 @@ use ergane_journal::Append;
 /// Something that waits for the durable head.
 type Action = Box<dyn FnOnce() + Send>;
 
+/// Something that is told when the durable head is there, or why the store cannot take facts now.
+type Telling = Box<dyn FnOnce(Option<&str>) + Send>;
+
+/// Who waits for the durable head.
+enum Waiting {
+    /// For as long as it takes.
+    Patient(Action),
+    /// Until it is told that the store cannot take facts now.
+    Told(Telling),
+}
+
 /// What may be told of a session: what its durable facts say.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
@@ -62,7 +73,7 @@ pub(crate) struct Facts {
     in_flight: Vec<Arc<Envelope>>,
     parked: Option<String>,
     failures: u32,
-    when_durable: VecDeque<(Seq, Action)>,
+    waiting: VecDeque<(Seq, Waiting)>,
 }
 
 impl fmt::Debug for Facts {
@@ -119,7 +130,19 @@ impl Facts {
         if self.durable >= self.accepted() {
             action();
         } else {
-            self.when_durable.push_back((self.accepted(), Box::new(action)));
+            self.waiting.push_back((self.accepted(), Waiting::Patient(Box::new(action))));
+        }
+    }
+
+    /// Tells `None` once everything accepted so far is durable, or why that cannot be now: nobody is kept waiting for a
+    /// disk that may be full for days. A store that fails once is mostly on its way back, so only who comes then is told.
+    pub(crate) fn tell_when_durable(&mut self, tell: impl FnOnce(Option<&str>) + Send + 'static) {
+        if self.durable >= self.accepted() {
+            tell(None);
+        } else if let Some(reason) = &self.parked {
+            tell(Some(reason));
+        } else {
+            self.waiting.push_back((self.accepted(), Waiting::Told(Box::new(tell))));
         }
     }
 
@@ -159,18 +182,33 @@ impl Facts {
         self.failures = 0;
         self.parked = None;
         let mut due = Vec::new();
-        while self.when_durable.front().is_some_and(|(seq, _)| *seq <= self.durable) {
-            due.extend(self.when_durable.pop_front().map(|(_, action)| action));
+        while self.waiting.front().is_some_and(|(seq, _)| *seq <= self.durable) {
+            due.extend(self.waiting.pop_front().map(|(_, waiting)| match waiting {
+                Waiting::Patient(action) => action,
+                Waiting::Told(tell) => Box::new(move || tell(None)),
+            }));
         }
         (written, due)
     }
 
     /// The store could not take the append: says how long to wait before the next try (50 ms, doubled up to 5 s).
     pub(crate) fn park(&mut self, reason: String) -> Duration {
+        if self.failures > 0 {
+            self.tell_parked(&reason);
+        }
         self.parked = Some(reason);
         let delay = Duration::from_millis(50).saturating_mul(1 << self.failures.min(7));
         self.failures = self.failures.saturating_add(1);
         delay.min(Duration::from_secs(5))
+    }
+
+    fn tell_parked(&mut self, reason: &str) {
+        for (seq, waiting) in std::mem::take(&mut self.waiting) {
+            match waiting {
+                Waiting::Told(tell) => tell(Some(reason)),
+                patient @ Waiting::Patient(_) => self.waiting.push_back((seq, patient)),
+            }
+        }
     }
 }
 

@@ -229,7 +229,8 @@ impl Session {
     /// again moves.
     ///
     /// # Errors
-    /// As [`messages`](Self::messages); [`SessionError::BadLabel`].
+    /// As [`messages`](Self::messages); [`SessionError::BadLabel`]; [`SessionError::Parked`] when it cannot be made
+    /// durable now, and is as soon as it can.
     pub async fn checkpoint(&self, label: impl Into<Text>) -> Result<Seq, SessionError> {
         let label = label.into();
         self.request(QUICK, |reply| SessionMsg::Checkpoint { label: label.clone(), reply }).await
@@ -256,7 +257,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`messages`](Self::messages); [`SessionError::TurnOpen`] while a turn is open (one that was interrupted is
-    /// waited for), [`SessionError::NoSuchPoint`].
+    /// waited for), [`SessionError::NoSuchPoint`], [`SessionError::Parked`].
     pub async fn rewind(&self, to: impl Into<Point>) -> Result<Seq, SessionError> {
         let to = to.into();
         let until = Instant::now() + QUICK;
@@ -363,6 +364,7 @@ impl Session {
 
     /// Decides about a call that waits: awaited, the decision is durable. Deciding the same twice changes nothing; to
     /// decide otherwise afterwards is [`SessionError::AlreadyDecided`], which tells the first decision.
+    /// [`SessionError::Parked`] when it cannot be made durable now, and is as soon as it can.
     pub fn approve(&self, call: CallId, decision: Decision) -> Approve {
         Approve::new(self.clone(), call, decision)
     }
@@ -371,7 +373,8 @@ impl Session {
     /// in the open turn too. Nothing is denied to other tools by that. A deny list and mode `plan` still win.
     ///
     /// # Errors
-    /// As [`messages`](Self::messages).
+    /// As [`messages`](Self::messages); [`SessionError::InputTooLarge`], [`SessionError::TooManyGrants`],
+    /// [`SessionError::Parked`].
     pub async fn grant(&self, tool: impl Into<Text>) -> Result<(), SessionError> {
         let tool = tool.into();
         self.request(QUICK, |reply| SessionMsg::Grant { tool: tool.clone(), reply }).await

@@ -57,8 +57,19 @@ pub struct Send {
     pub meta: Option<Arc<Value>>,
     /// What to do when the session is busy.
     pub when_busy: WhenBusy,
-    /// The size and the fingerprint of the input, once somebody has taken them.
-    measured: OnceLock<(usize, Digest)>,
+    /// What is to be known of it before it is taken, once somebody has measured it.
+    measured: OnceLock<Measured>,
+}
+
+/// What serialising a send tells of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    /// How many bytes the input has as it stands in an event.
+    pub(crate) bytes: usize,
+    /// The fingerprint of the input.
+    pub(crate) hash: Digest,
+    /// How many bytes the `meta` has as it stands in an event.
+    pub(crate) meta: usize,
 }
 
 impl Send {
@@ -67,12 +78,14 @@ impl Send {
         Self { id, input, meta: None, when_busy, measured: OnceLock::new() }
     }
 
-    /// How many bytes the input has as it stands in an event, and its fingerprint. Taken once, which for a large input
-    /// takes a while: by the handle, in its caller's time, and not by the session.
-    pub(crate) fn measured(&self) -> (usize, Digest) {
+    /// Its sizes and its fingerprint. Taken once, which for a large send takes a while: by the handle, in its caller's
+    /// time, and not by the session.
+    pub(crate) fn measured(&self) -> Measured {
         *self.measured.get_or_init(|| {
             let encoded = self.encoded();
-            (encoded.len(), Digest::of(&encoded))
+            let meta = self.meta.as_ref().and_then(|meta| serde_json::to_vec(meta).ok());
+            let meta = meta.map_or(0, |encoded| encoded.len());
+            Measured { bytes: encoded.len(), hash: Digest::of(&encoded), meta }
         })
     }
 
@@ -80,11 +93,6 @@ impl Send {
     fn encoded(&self) -> Vec<u8> {
         // Parts always serialise: no map with other keys than strings, no float that JSON lacks.
         serde_json::to_vec(&self.input).unwrap_or_default()
-    }
-
-    /// How many bytes its `meta` has as it stands in an event.
-    pub(crate) fn meta_bytes(&self) -> usize {
-        self.meta.as_ref().and_then(|meta| serde_json::to_vec(meta).ok()).map_or(0, |encoded| encoded.len())
     }
 
     /// Whether every part of it is something that a user says: text or an image.

@@ -9,7 +9,7 @@ use ractor::ActorProcessingErr;
 
 use crate::actor::{Phase, State};
 use crate::error::SessionError;
-use crate::message::{Attached, Reply, Send, SessionMsg, Snapshot, WhenBusy};
+use crate::message::{Attached, Measured, Reply, Send, SessionMsg, Snapshot, WhenBusy};
 use crate::result::TurnResult;
 use crate::status::{Activity, Status};
 use crate::waiters::answer;
@@ -132,7 +132,7 @@ impl State {
     /// Makes sure that the send is a fact, or says why it cannot be one. A known id is not accepted again.
     fn accept(&mut self, send: &Send) -> Result<Result<(), SessionError>, ActorProcessingErr> {
         let conversation = self.facts.conversation();
-        let (size, hash) = send.measured();
+        let hash = send.measured().hash;
         let session = || self.name.clone();
         if let Some(known) = conversation.send(&send.id) {
             let ended = known.turn.is_some_and(|turn| conversation.ended(turn).is_some());
@@ -152,7 +152,7 @@ impl State {
             });
         }
         if self.steers(send) {
-            if let Some(refusal) = self.refusal_of_input(send, size).or_else(|| self.refusal_of_steer()) {
+            if let Some(refusal) = self.refusal_of_input(send).or_else(|| self.refusal_of_steer()) {
                 return Ok(Err(refusal));
             }
             self.steer(send, hash)?;
@@ -164,7 +164,7 @@ impl State {
             Some(SessionError::Stopped(session()))
         } else if conversation.settings().is_none() {
             Some(SessionError::NotFound(session()))
-        } else if let Some(refusal) = self.refusal_of_input(send, size) {
+        } else if let Some(refusal) = self.refusal_of_input(send) {
             Some(refusal)
         } else if queued >= QUEUE_LIMIT || (busy && send.when_busy == WhenBusy::Reject) {
             Some(SessionError::Busy { session: session(), queued })
@@ -182,15 +182,16 @@ impl State {
     }
 
     /// Why an input is not taken, whatever is to become of it.
-    pub(crate) fn refusal_of_input(&self, send: &Send, size: usize) -> Option<SessionError> {
+    pub(crate) fn refusal_of_input(&self, send: &Send) -> Option<SessionError> {
+        let Measured { bytes, meta, .. } = send.measured();
         if send.is_blank() {
             Some(SessionError::EmptyPrompt)
         } else if !send.is_speech() {
             Some(SessionError::NotSpeech)
-        } else if size > INPUT_LIMIT {
-            Some(SessionError::InputTooLarge { bytes: size, limit: INPUT_LIMIT })
-        } else if send.meta_bytes() > META_LIMIT {
-            Some(SessionError::InputTooLarge { bytes: send.meta_bytes(), limit: META_LIMIT })
+        } else if bytes > INPUT_LIMIT {
+            Some(SessionError::InputTooLarge { bytes, limit: INPUT_LIMIT })
+        } else if meta > META_LIMIT {
+            Some(SessionError::InputTooLarge { bytes: meta, limit: META_LIMIT })
         } else {
             let bytes = send.id.0.len();
             (bytes > KEY_LIMIT).then_some(SessionError::InputTooLarge { bytes, limit: KEY_LIMIT })
@@ -236,6 +237,15 @@ impl State {
         }
     }
 
+    /// Answers `value` once all that was accepted is durable; [`SessionError::Parked`] when that cannot be now.
+    pub(crate) fn acknowledge<T: std::marker::Send + 'static>(&mut self, reply: Reply<T>, value: T) {
+        let session = self.name.clone();
+        self.facts.tell_when_durable(move |parked| {
+            let parked = parked.map(|reason| SessionError::Parked { session, reason: reason.to_owned() });
+            answer(reply, parked.map_or(Ok(value), Err));
+        });
+    }
+
     fn on_interrupt(
         &mut self,
         by: Text,
@@ -251,19 +261,13 @@ impl State {
             None => {
                 let ended = turn.and_then(|turn| conversation.ended(turn));
                 let interrupted = ended.is_some_and(|record| record.finish == FinishReason::Interrupted);
-                self.facts.when_durable(move || answer(reply, Ok(interrupted)));
+                self.acknowledge(reply, interrupted);
             }
             Some(already) => {
                 if !already {
                     self.interrupt(by, reason)?;
                 }
-                // Nobody is kept waiting for a disk that may be full for days.
-                if let Some(reason) = self.facts.parked() {
-                    let (session, reason) = (self.name.clone(), reason.to_owned());
-                    answer(reply, Err(SessionError::Parked { session, reason }));
-                    return Ok(());
-                }
-                self.facts.when_durable(move || answer(reply, Ok(true)));
+                self.acknowledge(reply, true);
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ impl State {
             answer(reply, Err(SessionError::BadLabel(label.chars().take(128).collect())));
         } else {
             let seq = self.facts.record(Event::Checkpointed { label })?;
-            self.facts.when_durable(move || answer(reply, Ok(seq)));
+            self.acknowledge(reply, seq);
         }
         Ok(())
     }
@@ -26,7 +26,7 @@ impl State {
             Err(error) => answer(reply, Err(error)),
             Ok(to) => {
                 self.facts.record(Event::Rewound { to })?;
-                self.facts.when_durable(move || answer(reply, Ok(to)));
+                self.acknowledge(reply, to);
             }
         }
         Ok(())

@@ -16,20 +16,20 @@ impl State {
         cut: bool,
         reply: Reply<Steered>,
     ) -> Result<(), ActorProcessingErr> {
-        let (size, hash) = send.measured();
+        let hash = send.measured().hash;
         // Asked again, after a death in between, it is answered from what is known of it.
         if let Some(known) = self.facts.conversation().send(&send.id) {
             if known.hash == hash && known.turn.is_some() {
-                self.facts.when_durable(move || answer(reply, Ok(Steered::Entered)));
+                self.acknowledge(reply, Steered::Entered);
             } else {
                 answer(reply, Err(SessionError::KeyReused(send.id.clone())));
             }
             return Ok(());
         }
-        if let Some(refusal) = self.refusal_of_input(send, size) {
+        if let Some(refusal) = self.refusal_of_input(send) {
             answer(reply, Err(refusal));
         } else if self.steerable().is_none() {
-            self.facts.when_durable(move || answer(reply, Ok(Steered::TurnOver)));
+            self.acknowledge(reply, Steered::TurnOver);
         } else if let Some(refusal) = self.refusal_of_steer() {
             answer(reply, Err(refusal));
         } else {
@@ -37,7 +37,7 @@ impl State {
             if cut {
                 self.cut_model_call();
             }
-            self.facts.when_durable(move || answer(reply, Ok(Steered::Entered)));
+            self.acknowledge(reply, Steered::Entered);
         }
         Ok(())
     }

@@ -244,6 +244,19 @@ async fn a_granted_tool_runs_at_once_from_then_on_and_no_other_is_denied_by_that
 }
 
 #[tokio::test]
+async fn a_grant_beyond_the_last_is_refused_with_the_limit_that_it_met() {
+    let (model, _asked) = model();
+    let system = system(&model).await;
+    let all = (0..1024).map(|tool| format!("tool{tool}"));
+    let session = system.session("a").grant(all).start().await.unwrap();
+    let full = session.grant("bash").await.unwrap_err();
+    assert!(full.to_string().contains("1024 granted tools"), "{full}");
+    session.grant("tool7").await.unwrap(); // that is granted already
+    let long = session.grant("x".repeat(65)).await.unwrap_err();
+    assert!(matches!(long, SessionError::InputTooLarge { bytes: 65, limit: 64 }), "{long}");
+}
+
+#[tokio::test]
 async fn a_question_is_not_asked_before_it_is_durable() {
     let ((model, mut asked), (tools, calls)) = (model(), bash());
     let dir = tempfile::tempdir().unwrap();

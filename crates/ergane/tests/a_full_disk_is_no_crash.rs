@@ -246,6 +246,52 @@ async fn a_word_put_in_is_not_told_to_be_accepted_before_it_is_durable_also_when
 }
 
 #[tokio::test]
+async fn who_wants_a_fact_of_a_parked_session_is_told_so_and_it_becomes_one_later() {
+    let store = Faulty::new();
+    let (model, mut asked) = model();
+    let (tools, _calls) = hand_tools(&[("bash", Effect::Write)]);
+    let system = System::builder()
+        .provider("test", model)
+        .tools(tools)
+        .shared_journal(store.clone())
+        .start()
+        .await
+        .unwrap();
+    let alice = system.session("alice").ungranted(Ungranted::Ask).start().await.unwrap();
+    let is_parked = |what: &str, answer: Option<SessionError>| {
+        assert!(matches!(&answer, Some(SessionError::Parked { .. })), "{what}: {answer:?}");
+    };
+
+    store.set(FULL);
+    // This one waits already when the store fails.
+    let first = soon("an answer", alice.checkpoint("empty")).await;
+    is_parked("checkpoint", first.err());
+    is_parked("rewind", soon("an answer", alice.rewind("empty")).await.err());
+    is_parked("grant", soon("an answer", alice.grant("read")).await.err());
+    is_parked("steer", soon("an answer", alice.steer("no turn is open").into_future()).await.err());
+    store.set(NONE);
+    until("all is kept", || async {
+        let status = alice.status().await.unwrap();
+        status.accepted == status.durable
+    })
+    .await;
+    assert_eq!(&*alice.settings().await.unwrap().permissions.granted, ["read".into()]);
+    alice.rewind("empty").await.unwrap();
+
+    let send = sending(&alice, "go");
+    asked.next().await.call(&[("bash", json!({}))]);
+    until("it is asked", || async { !alice.approvals().await.unwrap().is_empty() }).await;
+    let call = alice.approvals().await.unwrap()[0].call;
+    store.set(FULL);
+    let deny = || alice.approve(call, Decision::Deny { reason: "no".into() }).into_future();
+    is_parked("approve", soon("an answer", deny()).await.err());
+    is_parked("interrupt", soon("an answer", alice.interrupt("enough")).await.err());
+    store.set(NONE);
+    assert_eq!(result(send).await.finish_reason, FinishReason::Interrupted);
+    soon("an answer", deny()).await.unwrap(); // it was decided so
+}
+
+#[tokio::test]
 async fn an_append_of_unknown_outcome_is_read_back_and_neither_lost_nor_doubled() {
     for fault in [LOST, WRITTEN] {
         let store = Faulty::new();
