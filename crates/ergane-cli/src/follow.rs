@@ -61,8 +61,8 @@ impl Following {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut undecided = Undecided::default();
-        if matches!(self, Self::Open { .. }) {
-            // What was asked before is not told again.
+        if !matches!(self, Self::OneShot(_)) {
+            // What was asked before is not told again: the turn may have been open, or have one before it that is.
             for pending in session.approvals().await? {
                 screen.pending(&pending);
                 undecided.add(pending.call, keys.as_ref());

@@ -6,10 +6,10 @@ use std::io;
 use std::time::Duration;
 
 use ergane::System;
-use ergane::session::{Activity, Session, SessionError, SessionEvent, TurnStream};
-use tokio::io::AsyncWriteExt;
+use ergane::session::{Activity, Session, SessionError, TurnStream};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::server::problem;
 use super::wire::{self, Answer, Ask, Problem};
@@ -18,6 +18,8 @@ use crate::report::Report;
 
 /// How often it is looked whether the turn waits for nothing but a decision.
 const TICK: Duration = Duration::from_millis(100);
+/// How long whoever asked may take to hear a line.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(mut stream: UnixStream, ask: Ask, system: &System) -> io::Result<()> {
     let last = match begin(ask, system).await {
@@ -32,7 +34,12 @@ pub(super) async fn run(mut stream: UnixStream, ask: Ask, system: &System) -> io
 }
 
 async fn say(stream: &mut UnixStream, answer: &Result<Answer, Problem>) -> io::Result<()> {
-    stream.write_all(&wire::answer(answer)).await
+    write(stream, &wire::answer(answer), PATIENCE).await
+}
+
+/// One that does not listen, a stopped one say, gives its place to others.
+async fn write(stream: &mut (impl AsyncWrite + Unpin), line: &[u8], patience: Duration) -> io::Result<()> {
+    timeout(patience, stream.write_all(line)).await.unwrap_or_else(|late| Err(late.into()))
 }
 
 async fn begin(ask: Ask, system: &System) -> Result<(Session, TurnStream), SessionError> {
@@ -52,26 +59,24 @@ async fn follow(
 ) -> io::Result<Result<Answer, Problem>> {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut undecided = 0_usize;
+    let mut waiting = None;
     loop {
         tokio::select! {
             biased;
             event = turn.next() => {
                 let Some(event) = event else { break };
-                match &event {
-                    SessionEvent::ApprovalRequested { .. } => undecided = undecided.saturating_add(1),
-                    SessionEvent::ApprovalDecided { .. } => undecided = undecided.saturating_sub(1),
-                    _ => {}
-                }
+                waiting = None;
                 let event = serde_json::to_value(&event).map_err(io::Error::other)?;
                 say(stream, &Ok(Answer::Event { event })).await?;
             }
-            _ = ticks.tick(), if undecided > 0 => {
-                if let Some(failure) = waits(session).await {
-                    return Ok(ended(&Report::of_failure(Some(session.name()), &failure, Duration::ZERO)));
-                }
-            }
+            // What happened before it waited has been told.
+            () = std::future::ready(()), if waiting.is_some() => break,
+            // Asked and not counted: what was requested before, by this turn or one that is before it, is no event here.
+            _ = ticks.tick() => waiting = waits(session).await,
         }
+    }
+    if let Some(failure) = waiting {
+        return Ok(ended(&Report::of_failure(Some(session.name()), &failure, Duration::ZERO)));
     }
     Ok(match turn.result().await {
         Ok(result) => ended(&Report::of_turn(&result)),
@@ -81,13 +86,28 @@ async fn follow(
 
 /// Whether it waits for somebody, who is not here.
 async fn waits(session: &Session) -> Option<Failure> {
-    let status = session.status().await.ok()?;
+    if !matches!(session.status().await.ok()?.activity, Activity::AwaitingApproval { .. }) {
+        return None;
+    }
     let pending = session.approvals().await.ok().filter(|pending| !pending.is_empty())?;
-    let waits = matches!(status.activity, Activity::AwaitingApproval { .. });
-    waits.then(|| Failure::waiting(session.name(), &pending))
+    Some(Failure::waiting(session.name(), &pending))
 }
 
 fn ended(report: &Report) -> Result<Answer, Problem> {
     let value = serde_json::to_value(report).map_err(|error| Problem::new("internal", error.to_string()))?;
     Ok(Answer::Ended { report: value, exit: report.exit, waiting: report.waiting.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_does_not_listen_is_not_told_for_ever() {
+        let (mut here, _there) = tokio::io::duplex(4);
+        let written = write(&mut here, b"longer than that", Duration::from_millis(10)).await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (mut here, _there) = tokio::io::duplex(64);
+        write(&mut here, b"shorter than that", PATIENCE).await.unwrap();
+    }
 }

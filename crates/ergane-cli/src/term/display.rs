@@ -150,7 +150,11 @@ impl Display {
         self.draw();
     }
 
+    /// A call. Told again it is the same one.
     pub(crate) fn call(&mut self, call: CallId, tool: &Text, arguments: &Text) {
+        if self.running.iter().any(|(running, _)| running.call == call) {
+            return;
+        }
         let label = live::label(tool, arguments);
         let running = Running { call, tool: tool.clone(), label, since: Instant::now(), told: String::new() };
         self.running.push((running, arguments.clone()));
@@ -213,8 +217,11 @@ impl Display {
         }
     }
 
-    /// Asks, when its turn comes.
+    /// Asks, when its turn comes. Told again it is the same question.
     pub(crate) fn ask(&mut self, question: Question) {
+        if self.questions.iter().any(|asked| asked.call == question.call) {
+            return;
+        }
         self.questions.push_back(question);
         if self.questions.len() == 1 {
             self.show_question();

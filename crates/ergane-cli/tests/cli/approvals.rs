@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Home, Output, count_lines};
+use crate::terminal::Terminal;
 
 const RAN: &str = "echo ran >> effects";
 
@@ -70,6 +71,34 @@ fn an_approved_call_runs_once_when_the_session_is_resumed_and_not_before() {
     assert_eq!(home.run(&["approve", "a"]).expect(0).stdout, "nothing waits for a decision\n");
     let object = home.run(&["resume", "a", "--script", &script, "--json"]).expect(0).json();
     assert_eq!((&object["text"], &object["turn"]), (&json!("done"), &json!(1)));
+    assert_eq!(count_lines(&home.path("effects"), "ran"), 1);
+}
+
+#[test]
+fn a_send_of_a_turn_that_waits_already_says_so_again() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"tool_calls": [bash(RAN)]}), json!({"text": "done"})]);
+    let line = ["send", "a", "go", "--key", "k", "--script", &script];
+    home.run(&line).expect(5);
+    let output = home.run(&line).expect(5);
+    assert!(output.stderr.contains(&format!("ergane approve a {} --allow", call(&home))), "{output:?}");
+    home.run(&["approve", "a", "--allow"]).expect(0);
+    assert_eq!(home.run(&line).expect(0).stdout, "done\n");
+    assert_eq!(count_lines(&home.path("effects"), "ran"), 1);
+}
+
+#[test]
+fn on_a_terminal_a_call_that_waits_already_is_asked_about_once() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"tool_calls": [bash(RAN)]}), json!({"text": "done"})]);
+    let line = ["send", "a", "go", "--key", "k", "--script", &script];
+    home.run(&line).expect(5);
+    let mut terminal = Terminal::start(&home, &line, 80);
+    terminal.wait_for("always?");
+    terminal.type_in("y");
+    let (code, screen) = terminal.end();
+    assert_eq!((code, screen.matches("wants to run").count()), (Some(0), 1), "{screen}");
+    assert!(screen.contains("done"), "{screen}");
     assert_eq!(count_lines(&home.path("effects"), "ran"), 1);
 }
 

@@ -20,6 +20,15 @@ fn owner(home: &Home, args: &[&str]) -> (Running, PipeWriter) {
     (running, writer)
 }
 
+/// Stops it, and waits until it stands still.
+fn freeze(running: &Running) -> Pid {
+    running.signal(Signal::STOP);
+    let pid = Pid::from_raw(i32::try_from(running.pid()).unwrap()).unwrap();
+    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped(), "{status:?}");
+    pid
+}
+
 fn events(home: &Home) -> Vec<Value> {
     let log = home.run(&["sessions", "events", "a", "--json"]).expect(0).json();
     log["events"].as_array().unwrap().clone()
@@ -109,10 +118,7 @@ fn a_frozen_owner_keeps_its_session_and_thawed_it_goes_on() {
     let home = Home::new();
     let script = home.script("s", &["one", "two", "three"].map(|text| json!({"text": text})));
     let (running, stdin) = owner(&home, &["--script", &script]);
-    running.signal(Signal::STOP);
-    let pid = Pid::from_raw(i32::try_from(running.pid()).unwrap()).unwrap();
-    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
-    assert!(status.stopped(), "{status:?}");
+    let pid = freeze(&running);
     let before = events(&home);
     let output = home.run(&["send", "a", "second", "--key", "k", "--json"]).expect(1);
     assert_eq!(output.json()["error"]["kind"], "busy");
@@ -169,6 +175,32 @@ fn a_send_whose_turn_waits_in_its_owner_says_how_to_decide() {
     assert_eq!(count_lines(&home.path("effects"), "ran"), 1);
     drop(stdin);
     running.output().expect(0);
+}
+
+#[test]
+fn a_send_to_an_owner_whose_turn_waits_already_says_so_at_once_the_same_one_and_another() {
+    let home = Home::new();
+    let call = json!({"name": "bash", "arguments": {"command": "echo ran >> effects"}});
+    let replies = [
+        json!({"text": "one"}),
+        json!({"tool_calls": [call]}),
+        json!({"text": "two"}),
+        json!({"text": "three"}),
+    ];
+    let script = home.script("s", &replies);
+    let (running, stdin) = owner(&home, &["--script", &script]);
+    let (second, third) = (["send", "a", "second", "--key", "k"], ["send", "a", "third", "--key", "l"]);
+    for line in [&second, &second, &third, &third] {
+        let output = home.run(line).expect(5);
+        assert!(output.stderr.contains("ergane approve a"), "{output:?}");
+    }
+    home.run(&["approve", "a", "--allow"]).expect(0);
+    assert_eq!(home.run(&third).expect(0).stdout, "three\n");
+    assert_eq!(home.run(&second).expect(0).stdout, "two\n");
+    assert_eq!(count_lines(&home.path("effects"), "ran"), 1);
+    drop(stdin);
+    running.output().expect(0);
+    sound(&events(&home));
 }
 
 #[test]
