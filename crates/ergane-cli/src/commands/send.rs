@@ -1,6 +1,8 @@
 //! `send`: one turn on a durable session.
 
 use ergane::core::{SessionName, Text};
+#[cfg(unix)]
+use ergane::journal::SessionSummary;
 use ergane::session::{Session, SessionError, TurnResult};
 use ergane::tools::Tools;
 
@@ -98,12 +100,18 @@ async fn owner(place: &Place, name: &SessionName) -> Result<Option<u32>, Failure
 /// The living process that holds the session's lock.
 #[cfg(unix)]
 async fn holder(place: &Place, name: &SessionName) -> Result<Option<u32>, Failure> {
+    Ok(summary(place, name).await?.and_then(|summary| summary.owner_pid))
+}
+
+/// What the journal tells of the session, whoever owns it.
+#[cfg(unix)]
+async fn summary(place: &Place, name: &SessionName) -> Result<Option<SessionSummary>, Failure> {
     let (place, name) = (place.clone(), name.clone());
     let look = move || {
         let Some(store) = place.look()? else { return Ok(None) };
-        Ok(ergane::journal::Journal::summary(&store, &name)?.and_then(|summary| summary.owner_pid))
+        Ok(ergane::journal::Journal::summary(&store, &name)?)
     };
-    let looked: Result<Option<u32>, Failure> =
+    let looked: Result<Option<SessionSummary>, Failure> =
         tokio::task::spawn_blocking(look).await.map_err(|error| Failure::internal(error.to_string()))?;
     looked
 }
@@ -131,7 +139,9 @@ async fn there(
     }
     let known: Vec<Text> = Tools::all().into_iter().map(|tool| tool.name().into()).collect();
     let mut patch = crate::settings::patch(&args.flags, &known)?;
-    if let Some(provider) = &args.flags.provider {
+    let stored = summary(place, name).await?.and_then(|summary| summary.provider);
+    // The one that it has keeps its model too; another one begins with its own.
+    if let Some(provider) = args.flags.provider.as_ref().filter(|named| stored.as_deref() != Some(named)) {
         patch.provider = Some(provider.as_str().into());
         patch.model = Some(patch.model.take().unwrap_or_default());
     }

@@ -204,6 +204,18 @@ fn a_send_to_an_owner_whose_turn_waits_already_says_so_at_once_the_same_one_and_
 }
 
 #[test]
+fn a_send_that_names_the_provider_that_the_session_has_leaves_its_model_alone() {
+    let home = Home::new();
+    let script = home.script("s", &["one", "two", "three"].map(|text| json!({"text": text})));
+    let (running, stdin) = owner(&home, &["--script", &script, "--model", "m7"]);
+    let send = |more: &[&str]| home.run(&[&["send", "a", "go", "--json"], more].concat()).expect(0).json();
+    assert_eq!(send(&["--provider", "scripted"])["model"], "m7");
+    assert_eq!(send(&["--provider", "scripted", "--model", "m8"])["model"], "m8");
+    drop(stdin);
+    running.output().expect(0);
+}
+
+#[test]
 fn a_quarantine_is_lifted_by_the_owner_and_else_there_is_none() {
     let home = Home::new();
     let script = home.script("s", &[json!({"text": "one"})]);
