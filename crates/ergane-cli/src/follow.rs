@@ -8,13 +8,13 @@ use ergane::session::{Activity, Session, SessionError, SessionEvent, Subscriptio
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::outcome::Failure;
-use crate::screen::Screen;
+use crate::screen::{Notes, Screen};
 use crate::signals::{Signal, Signals, ended_by};
 use crate::term::display::Question;
 use crate::term::keys::Keys;
 
 /// A pause before an interrupt that found no open turn is asked for again.
-const AGAIN: Duration = Duration::from_millis(20);
+pub(crate) const AGAIN: Duration = Duration::from_millis(20);
 /// How often what moves is moved, and how often it is looked whether a turn waits for nothing but a decision.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -169,7 +169,18 @@ pub(crate) async fn follow(
     until: Option<Instant>,
 ) -> Result<TurnResult, Failure> {
     let notes = screen.notes;
-    let mut result = std::pin::pin!(following.run(screen, session));
+    guide(following.run(screen, session), || interrupt(session), notes, signals, until).await
+}
+
+/// Runs `turn` to its end, which Ctrl-C asks for by `interrupt`, meanwhile. A further Ctrl-C does not wait for anything.
+pub(crate) async fn guide<T, I: Future<Output = Result<(), Failure>>>(
+    turn: impl Future<Output = Result<T, Failure>>,
+    interrupt: impl Fn() -> I,
+    notes: Notes,
+    signals: &mut Signals,
+    until: Option<Instant>,
+) -> Result<T, Failure> {
+    let mut turn = std::pin::pin!(turn);
     let mut interrupting = None;
     loop {
         let interrupted = async {
@@ -183,29 +194,29 @@ pub(crate) async fn follow(
             signal = signals.next() => match signal {
                 Signal::Interrupt => {
                     notes.say("interrupting; Ctrl-C again quits at once");
-                    interrupting = Some(Box::pin(interrupt(session)));
+                    interrupting = Some(Box::pin(interrupt()));
                 }
                 Signal::Quit | Signal::Terminate => return Err(ended_by(signal)),
             },
-            ended = &mut result => return ended,
+            ended = &mut turn => return ended,
             asked = interrupted => {
                 interrupting = None;
-                match asked {
-                    // The turn is on its way to its end, at once or when the disk can take it.
-                    Ok(()) | Err(SessionError::Parked { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
+                asked?;
             }
             () = passed(until) => return Err(too_late()),
         }
     }
 }
-/// Ends the turn, once there is one to end.
-async fn interrupt(session: &Session) -> Result<(), SessionError> {
-    while !session.interrupt("Ctrl-C").await? {
-        tokio::time::sleep(AGAIN).await;
+
+/// Ends the turn, once there is one to end: at once, or when the disk can take it.
+async fn interrupt(session: &Session) -> Result<(), Failure> {
+    loop {
+        match session.interrupt("Ctrl-C").await {
+            Ok(true) | Err(SessionError::Parked { .. }) => return Ok(()),
+            Ok(false) => tokio::time::sleep(AGAIN).await,
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(())
 }
 
 pub(crate) async fn passed(until: Option<Instant>) {

@@ -1,7 +1,8 @@
 //! What is asked of a session that another living process owns: that process does it.
 //!
-//! Nobody else may write to such a session, so there is no other way; and for whoever asks it makes no difference, but
-//! that the owner's files, keys and tools are used.
+//! Nobody else may write to such a session, so there is no other way. For whoever asks it differs in this: the owner's
+//! files, keys and tools are used; of its turn the final text is shown and not what leads to it, but for `--stream-json`,
+//! which has every event; and what it asks is decided with `ergane approve`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,12 +11,12 @@ use ergane::core::{SessionName, SettingsPatch};
 use tokio::time::timeout;
 
 use super::Job;
+use crate::follow::{AGAIN, guide};
 use crate::outcome::Failure;
 use crate::report::Report;
 use crate::screen::Screen;
-use crate::signals::{Signal, ended_by};
 use crate::socket::client::Owner;
-use crate::socket::wire::{Ask, Heard};
+use crate::socket::wire::{Ask, Heard, IDLE};
 
 /// How long the owner may take to say that it has understood; one that is stopped never does.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,12 +31,15 @@ pub(super) struct Elsewhere<'a> {
 
 impl Elsewhere<'_> {
     async fn open(&self, ask: Ask) -> Result<Owner, Failure> {
+        let why = "which has no socket beside the journal: wait for its end, or ask it itself";
+        self.reach(ask).await?.ok_or_else(|| Failure::owned(self.session, self.pid, why))
+    }
+
+    /// `None` when it is dead, or has no socket.
+    async fn reach(&self, ask: Ask) -> Result<Option<Owner>, Failure> {
         let unreachable = |why: &str| Failure::owned(self.session, self.pid, why);
         match timeout(PATIENCE, Owner::ask(self.journal, self.pid, ask)).await {
-            Ok(Ok(Some(owner))) => Ok(owner),
-            Ok(Ok(None)) => {
-                Err(unreachable("which has no socket beside the journal: wait for its end, or ask it itself"))
-            }
+            Ok(Ok(owner)) => Ok(owner),
             Ok(Err(error)) => Err(unreachable(&format!("which cannot be asked: {error}"))),
             Err(_) => Err(unreachable("which does not answer")),
         }
@@ -60,11 +64,13 @@ impl Elsewhere<'_> {
         match self.hear_soon(&mut owner).await? {
             Some(Heard::Done { done }) => Ok(done),
             Some(Heard::Failed { error }) => Err(Failure::of_another(&error)),
-            Some(_) => {
-                Err(Failure::owned(self.session, self.pid, "which says something else than was asked"))
-            }
+            Some(_) => Err(self.otherwise()),
             None => Err(Failure::owned(self.session, self.pid, "which ended just now; ask again")),
         }
+    }
+
+    fn otherwise(&self) -> Failure {
+        Failure::owned(self.session, self.pid, "which says something else than was asked")
     }
 
     /// Runs a turn there. `None` when the process died meanwhile: the turn is in the journal, if it was accepted, and is
@@ -92,19 +98,22 @@ impl Elsewhere<'_> {
         }
         let Job { screen, signals, .. } = job;
         screen.notes.say(&format!("process {} owns session {} and runs the turn", self.pid, self.session));
-        let mut telling = std::pin::pin!(tell(&mut owner, screen));
+        let notes = screen.notes;
+        guide(tell(&mut owner, screen), || self.interrupt(), notes, signals, until).await
+    }
+
+    /// Asks for the end of the turn there, until there is one to end. An owner that is dead by now has nothing to end.
+    async fn interrupt(&self) -> Result<(), Failure> {
         loop {
-            tokio::select! {
-                biased;
-                signal = signals.next() => match signal {
-                    Signal::Interrupt => {
-                        let ask = Ask::Interrupt { session: self.session.clone(), reason: "Ctrl-C".into() };
-                        self.ask(ask).await?;
-                    }
-                    Signal::Quit | Signal::Terminate => return Err(ended_by(signal)),
-                },
-                ended = &mut telling => return ended,
-                () = crate::follow::passed(until) => return Err(crate::follow::too_late()),
+            let ask = Ask::Interrupt { session: self.session.clone(), reason: "Ctrl-C".into() };
+            let Some(mut owner) = self.reach(ask).await? else { return Ok(()) };
+            match self.hear_soon(&mut owner).await? {
+                Some(Heard::Done { done }) if done == IDLE => tokio::time::sleep(AGAIN).await,
+                // The turn is on its way to its end: at once, or when the disk can take it.
+                Some(Heard::Done { .. }) | None => return Ok(()),
+                Some(Heard::Failed { error }) if error.kind == "journal" => return Ok(()),
+                Some(Heard::Failed { error }) => return Err(Failure::of_another(&error)),
+                Some(_) => return Err(self.otherwise()),
             }
         }
     }

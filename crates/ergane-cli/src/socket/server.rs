@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use ergane::System;
 use ergane::core::{Durability, SessionName};
-use ergane::session::{Session, SessionError, Steered};
+use ergane::session::{Session, SessionError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::wire::{self, Answer, Ask, Problem, Process};
+use super::wire::{self, Answer, Ask, IDLE, Problem, Process};
 use super::{place, snapshot, turn};
 use crate::commands::point;
 
@@ -134,12 +134,7 @@ impl Served {
             }
             Ask::Interrupt { session: name, reason } => {
                 let done = session(name).interrupt(reason).await.map_err(problem)?;
-                Ok(Answer::Done { done: if done { "interrupted" } else { "idle" }.to_owned() })
-            }
-            Ask::Steer { session: name, text } => {
-                let steered = session(name).steer(text.to_string()).await.map_err(problem)?;
-                let done = if steered == Steered::Entered { "entered" } else { "turn_over" };
-                Ok(Answer::Done { done: done.to_owned() })
+                Ok(Answer::Done { done: if done { "interrupted" } else { IDLE }.to_owned() })
             }
             Ask::Lift { session: name } => {
                 session(name).start().await.map_err(problem)?;

@@ -7,6 +7,9 @@ use serde_json::Value;
 /// The version of both lines.
 const VERSION: u32 = 1;
 
+/// What is answered to an [`Ask::Interrupt`] that found no open turn.
+pub(crate) const IDLE: &str = "idle";
+
 /// What can be asked of a running process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -23,8 +26,6 @@ pub(crate) enum Ask {
     },
     /// The end of the open turn.
     Interrupt { session: SessionName, reason: Text },
-    /// A word into the open turn.
-    Steer { session: SessionName, text: Text },
     /// To go on from an earlier point: a position, or the name of a checkpoint.
     Rewind { session: SessionName, to: Text },
     /// A quarantine is to be lifted.
@@ -232,7 +233,6 @@ mod tests {
                 decision: Decision::deny("no"),
             },
             Ask::Interrupt { session: session.clone(), reason: "r".into() },
-            Ask::Steer { session: session.clone(), text: "t".into() },
             Ask::Lift { session: session.clone() },
             Ask::Send { session, input: "hi".into(), key: "k".into(), settings: Box::default() },
         ] {

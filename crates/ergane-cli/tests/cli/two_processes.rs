@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use serde_json::{Value, json};
 
 use crate::harness::{Home, Running, count_lines};
-use crate::terminal::{CTRL_D, Terminal};
+use crate::terminal::{CTRL_C, CTRL_D, Terminal};
 
 /// A chat that owns the session and waits for its next line.
 fn owner(home: &Home, args: &[&str]) -> (Running, PipeWriter) {
@@ -213,6 +213,22 @@ fn a_send_that_names_the_provider_that_the_session_has_leaves_its_model_alone() 
     assert_eq!(send(&["--provider", "scripted", "--model", "m8"])["model"], "m8");
     drop(stdin);
     running.output().expect(0);
+}
+
+#[test]
+fn a_second_ctrl_c_quits_though_the_owner_is_frozen() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"text": "one"}), json!({"text": "half", "hang": true})]);
+    let (running, _stdin) = owner(&home, &["--script", &script]);
+    let mut send = Terminal::start(&home, &["send", "a", "second"], 120);
+    send.wait_for("runs the turn");
+    freeze(&running);
+    send.type_in(CTRL_C);
+    send.wait_for("Ctrl-C again quits");
+    send.type_in(CTRL_C);
+    assert_eq!(send.end().0, Some(130));
+    running.signal(Signal::CONT);
+    running.kill();
 }
 
 #[test]
