@@ -7,20 +7,32 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Lines that an error lists.
+/// Lines that are listed.
 const MAX_LISTED: usize = 10;
+
+/// Occurrences of a text that must be the only one are counted up to here: more are told as "more than".
+const MAX_COUNTED: usize = 1_000;
 
 /// What came of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Replaced {
     /// The new content.
     pub(crate) text: String,
-    /// The lines on which the replaced texts began, from 1.
+    /// How often the text was replaced.
+    pub(crate) count: usize,
+    /// The lines on which the first of the replaced texts began, from 1: those that are [`listed`].
     pub(crate) lines: Vec<usize>,
 }
 
-/// Replaces `old` by `new` in `content`, once or everywhere. `Err` says why not, to follow the file's name.
-pub(crate) fn replace(content: &str, old: &str, new: &str, everywhere: bool) -> Result<Replaced, String> {
+/// Replaces `old` by `new` in `content`, once or everywhere, when the result has at most `max` bytes. `Err` says why not,
+/// to follow the file's name. Takes time in proportion to the texts, whatever they are.
+pub(crate) fn replace(
+    content: &str,
+    old: &str,
+    new: &str,
+    everywhere: bool,
+    max: usize,
+) -> Result<Replaced, String> {
     let (old, new) = (with_newlines(old), with_newlines(new));
     if old.is_empty() {
         return Err("is not edited: `old_string` is empty; to write a whole file, use write".to_owned());
@@ -31,44 +43,64 @@ pub(crate) fn replace(content: &str, old: &str, new: &str, everywhere: bool) -> 
             .to_owned());
     }
     let view = View::of(content);
-    let found = positions(&view.text, &old);
-    let lines = lines_of(&view.text, &found);
-    match (found.as_slice(), everywhere) {
-        ([], _) => return Err(format!("does not contain `old_string`{}", hint(&view.text, &old))),
-        ([_], _) | (_, true) => {}
-        (several, false) => {
-            return Err(format!(
-                "contains `old_string` {} times, at lines {}; give more of the text around the one you mean, or set \
-                 `replace_all`",
-                several.len(),
-                listed(&lines)
-            ));
-        }
+    let found = || view.text.match_indices(&*old).map(|(at, _)| at);
+    if !everywhere {
+        is_the_only_one(&view.text, &old)?;
     }
-    let (found, lines) = if everywhere { apart(found, lines, old.len()) } else { (found, lines) };
-    let mut text = String::with_capacity(content.len() + new.len());
-    let mut done = 0;
-    for at in found {
+    let new_crlf = new.replace('\n', "\r\n");
+    let mut text = String::with_capacity(content.len().saturating_add(new.len()).min(max));
+    let (mut count, mut done) = (0, 0);
+    for at in found() {
         let (start, end) = (view.raw(at), view.raw(at + old.len()));
         text.push_str(content.get(done..start).unwrap_or_default());
         let replaced = content.get(start..end).unwrap_or_default();
-        let crlf = if replaced.contains('\n') { replaced.contains("\r\n") } else { view.mostly_crlf() };
-        if crlf {
-            text.push_str(&new.replace('\n', "\r\n"))
-        } else {
-            text.push_str(&new)
+        let crlf = if replaced.contains('\n') { replaced.contains("\r\n") } else { view.mostly_crlf };
+        text.push_str(if crlf { &new_crlf } else { &new });
+        (count, done) = (count + 1, end);
+        if text.len() > max {
+            break;
         }
-        done = end;
     }
-    text.push_str(content.get(done..).unwrap_or_default());
-    Ok(Replaced { text, lines })
+    let rest = content.get(done..).unwrap_or_default();
+    if text.len().saturating_add(rest.len()) > max {
+        return Err(format!(
+            "is not edited: it would have more than the {max} bytes of a file that is edited"
+        ));
+    }
+    text.push_str(rest);
+    if count == 0 {
+        return Err(format!("does not contain `old_string`{}", hint(&view.text, &old)));
+    }
+    Ok(Replaced { text, count, lines: lines_of(&view.text, found()) })
 }
 
-/// As `1, 2 and 7`, not too many.
-pub(crate) fn listed(lines: &[usize]) -> String {
+/// Refuses a text that is there more than once; places that overlap count too, for each could be meant.
+fn is_the_only_one(text: &str, old: &str) -> Result<(), String> {
+    let mut places: Vec<usize> =
+        text.match_indices(old).map(|(at, _)| at).take(MAX_COUNTED.saturating_add(1)).collect();
+    if let [only] = *places {
+        let next = only + old.chars().next().map_or(1, char::len_utf8);
+        places.extend(text.get(next..).and_then(|rest| rest.find(old)).map(|at| next + at));
+    }
+    if places.len() < 2 {
+        return Ok(());
+    }
+    let times = match places.len() {
+        more if more > MAX_COUNTED => format!("more than {MAX_COUNTED}"),
+        count => count.to_string(),
+    };
+    Err(format!(
+        "contains `old_string` {times} times, at lines {}; give more of the text around the one you mean, or set \
+         `replace_all`",
+        listed(&lines_of(text, places.iter().copied()), places.len())
+    ))
+}
+
+/// As `1, 2 and 7`, not too many: the first of `count` lines.
+pub(crate) fn listed(lines: &[usize], count: usize) -> String {
     let mut text = String::new();
     for (index, line) in lines.iter().take(MAX_LISTED).enumerate() {
-        let last = index + 1 == lines.len();
+        let last = index + 1 == count;
         let before = if index == 0 {
             ""
         } else if last {
@@ -79,7 +111,7 @@ pub(crate) fn listed(lines: &[usize]) -> String {
         // Writing to a string does not fail.
         write!(text, "{before}{line}").unwrap_or_default();
     }
-    if lines.len() > MAX_LISTED {
+    if count > MAX_LISTED {
         text.push_str(", …");
     }
     text
@@ -94,58 +126,33 @@ struct View<'a> {
     text: Cow<'a, str>,
     /// The places in `text` of the `\n`s that had one.
     crlf: Vec<usize>,
+    /// Whether most of them had one.
+    mostly_crlf: bool,
 }
 
 impl<'a> View<'a> {
     fn of(content: &'a str) -> Self {
         let left_out = content.match_indices("\r\n").enumerate();
-        let crlf = left_out.map(|(before, (at, _))| at - before).collect();
-        Self { text: with_newlines(content), crlf }
+        let crlf: Vec<usize> = left_out.map(|(before, (at, _))| at - before).collect();
+        let mostly_crlf = crlf.len() * 2 > content.matches('\n').count();
+        Self { text: with_newlines(content), crlf, mostly_crlf }
     }
 
     /// The place in the content that is `at` in the view; of a line's end, the beginning of it.
     fn raw(&self, at: usize) -> usize {
         at + self.crlf.partition_point(|newline| *newline < at)
     }
-
-    fn mostly_crlf(&self) -> bool {
-        self.crlf.len() * 2 > self.text.matches('\n').count()
-    }
 }
 
-/// Where `wanted` begins in `text`; places that overlap count, for each could be meant.
-fn positions(text: &str, wanted: &str) -> Vec<usize> {
-    let step = wanted.chars().next().map_or(1, char::len_utf8);
-    let mut found = Vec::new();
-    let mut from = 0;
-    while let Some(at) = text.get(from..).and_then(|rest| rest.find(wanted)) {
-        found.push(from + at);
-        from += at + step;
-    }
-    found
-}
-
-/// Only those that do not overlap one before.
-fn apart(found: Vec<usize>, lines: Vec<usize>, len: usize) -> (Vec<usize>, Vec<usize>) {
-    let mut free = 0;
-    let kept = found.into_iter().zip(lines).filter(|(at, _)| {
-        let fits = *at >= free;
-        if fits {
-            free = *at + len;
-        }
-        fits
-    });
-    kept.unzip()
-}
-
-fn lines_of(text: &str, positions: &[usize]) -> Vec<usize> {
+/// The lines of the first places.
+fn lines_of(text: &str, places: impl Iterator<Item = usize>) -> Vec<usize> {
     let (mut line, mut from) = (1, 0);
-    let count = |at: &usize| {
-        line += text.get(from..*at).unwrap_or_default().matches('\n').count();
-        from = *at;
+    let count = |at: usize| {
+        line += text.get(from..at).unwrap_or_default().matches('\n').count();
+        from = at;
         line
     };
-    positions.iter().map(count).collect()
+    places.take(MAX_LISTED).map(count).collect()
 }
 
 /// What the model most likely did wrong, to be added to "does not contain".
@@ -167,25 +174,40 @@ fn is_numbered(line: &str) -> bool {
 
 /// The line from which on the file has the same lines, white space apart.
 fn nearly(text: &str, old: &str) -> Option<usize> {
-    let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let wanted: Vec<String> = old.trim_matches('\n').lines().map(squeeze).collect();
-    let lines: Vec<String> = text.lines().map(squeeze).collect();
-    if wanted.iter().all(String::is_empty) {
+    let wanted = squeezed(old.trim_matches('\n'));
+    if wanted.trim().is_empty() {
         return None;
     }
-    lines.windows(wanted.len()).position(|window| window == wanted.as_slice()).map(|index| index + 1)
+    let text = squeezed(text);
+    let at = text.find(&wanted)?;
+    text.get(..at).map(|before| before.matches('\n').count() + 1)
+}
+
+/// Each line between two `\n`, with single spaces between its words and none around them.
+fn squeezed(text: &str) -> String {
+    let mut all = "\n".to_owned();
+    for line in text.lines() {
+        for (index, word) in line.split_whitespace().enumerate() {
+            all.push_str(if index == 0 { "" } else { " " });
+            all.push_str(word);
+        }
+        all.push('\n');
+    }
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MAX: usize = 1024 * 1024;
+
     fn once(content: &str, old: &str, new: &str) -> String {
-        replace(content, old, new, false).unwrap().text
+        replace(content, old, new, false, MAX).unwrap().text
     }
 
     fn refused(content: &str, old: &str, new: &str) -> String {
-        replace(content, old, new, false).unwrap_err()
+        replace(content, old, new, false, MAX).unwrap_err()
     }
 
     #[test]
@@ -196,8 +218,8 @@ mod tests {
         assert_eq!(once("\u{feff}one\n", "one", "two"), "\u{feff}two\n");
         assert_eq!(once("é🦀x", "🦀", "ü"), "éüx");
         assert_eq!(once("a$1b", "$1", "\\0"), "a\\0b", "nothing is a pattern");
-        let done = replace("1\nx\n3\nx x\n", "x", "yy", true).unwrap();
-        assert_eq!((done.text.as_str(), done.lines), ("1\nyy\n3\nyy yy\n", vec![2, 4, 4]));
+        let done = replace("1\nx\n3\nx x\n", "x", "yy", true, MAX).unwrap();
+        assert_eq!((done.text.as_str(), done.count, done.lines), ("1\nyy\n3\nyy yy\n", 3, vec![2, 4, 4]));
     }
 
     #[test]
@@ -234,11 +256,35 @@ mod tests {
              `replace_all`"
         );
         assert!(refused("aaa", "aa", "b").contains("2 times"), "also where they overlap");
-        assert_eq!(replace("aaa", "aa", "b", true).unwrap().text, "ba");
+        assert_eq!(replace("aaa", "aa", "b", true, MAX).unwrap().text, "ba");
         assert!(
             refused(&"x\n".repeat(12), "x", "z")
                 .contains("12 times, at lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …;")
         );
+        assert!(refused(&"x\n".repeat(1_000), "x", "z").contains("1000 times"));
+        assert!(refused(&"x\n".repeat(1_001), "x", "z").contains("more than 1000 times"));
+    }
+
+    #[test]
+    fn what_would_grow_too_large_is_refused_before_it_has() {
+        let content = "x".repeat(MAX);
+        let told = replace(&content, "x", &content, true, MAX).unwrap_err();
+        assert!(told.contains("more than the 1048576 bytes"), "{told}");
+        assert_eq!(replace("abc", "b", "123", false, 5).unwrap().text, "a123c");
+        assert!(replace("abc", "b", "1234", false, 5).is_err());
+    }
+
+    #[test]
+    fn texts_made_to_be_slow_are_not() {
+        // Each of these takes minutes when every place is looked at with all of the wanted text.
+        let half = "a".repeat(MAX / 2);
+        let whole = "a".repeat(MAX);
+        assert!(refused(&whole, &half, "b").contains("2 times"));
+        assert_eq!(replace(&whole, &half, "b", true, MAX).unwrap().text, "bb");
+        let lines = "a\r\n".repeat(MAX / 4);
+        assert_eq!(replace(&lines, "a", "b", true, MAX).unwrap().count, MAX / 4);
+        let (many, fewer) = ("a \n".repeat(MAX / 4), "a\n".repeat(MAX / 8));
+        assert!(refused(&many, &format!("{fewer}b"), "c").ends_with("copy the text exactly"));
     }
 
     proptest::proptest! {

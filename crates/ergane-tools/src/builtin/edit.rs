@@ -9,7 +9,7 @@ use crate::files::Place;
 use crate::kind::{HEAD, Kind, kind_of};
 use crate::paths::Roots;
 
-/// Bytes of a file that is edited.
+/// Bytes of a file that is edited, before and after.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// Replaces a text in a file by another. The text must be there exactly as given (without the line numbers that read
@@ -53,12 +53,15 @@ fn edit_file(
     }
     let bytes = opened.bytes(MAX_FILE).map_err(|error| place.cannot("read", &error))?;
     let content = text(bytes).map_err(|what| ToolError::failed(format!("{name} {what}")))?;
-    let done = exact::replace(&content, old, new, everywhere)
+    let max = usize::try_from(MAX_FILE).unwrap_or(usize::MAX);
+    let done = exact::replace(&content, old, new, everywhere, max)
         .map_err(|why| ToolError::failed(format!("{name} {why}")))?;
     place.put(Some(&opened.metadata), done.text.as_bytes(), stop)?;
-    let said = match done.lines.as_slice() {
-        [line] => format!("replaced 1 occurrence in {name}, at line {line}"),
-        lines => format!("replaced {} occurrences in {name}, at lines {}", lines.len(), listed(lines)),
+    let said = match (done.count, done.lines.as_slice()) {
+        (1, [line]) => format!("replaced 1 occurrence in {name}, at line {line}"),
+        (count, lines) => {
+            format!("replaced {count} occurrences in {name}, at lines {}", listed(lines, count))
+        }
     };
     Ok(with_diff(ToolOutput::text(said), name, &Before::Text(content), &done.text))
 }
