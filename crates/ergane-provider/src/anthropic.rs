@@ -103,6 +103,10 @@ impl Provider for Anthropic {
         Ok(Arc::new(Self { site }))
     }
 
+    fn key_env(&self) -> Option<Text> {
+        self.site.server.key.env()
+    }
+
     fn limits(&self) -> Limits {
         self.site.server.limits
     }

@@ -96,6 +96,10 @@ impl Provider for Gemini {
         Ok(Arc::new(Self { site: self.site.moved(endpoint, |url| Self::new(url).site)? }))
     }
 
+    fn key_env(&self) -> Option<Text> {
+        self.site.server.key.env()
+    }
+
     fn limits(&self) -> Limits {
         self.site.server.limits
     }

@@ -162,6 +162,10 @@ impl Provider for Ollama {
         if is_here && !is_hosted { Pricing::Free } else { Pricing::Unknown }
     }
 
+    fn key_env(&self) -> Option<Text> {
+        self.site.server.key.env()
+    }
+
     fn limits(&self) -> Limits {
         self.site.server.limits
     }

@@ -177,6 +177,10 @@ impl Provider for OpenAi {
         Ok(Arc::new(self.moved(endpoint)?))
     }
 
+    fn key_env(&self) -> Option<Text> {
+        self.site.server.key.env()
+    }
+
     fn limits(&self) -> Limits {
         self.site.server.limits
     }

@@ -70,6 +70,10 @@ impl Provider for OpenAiResponses {
         Ok(Arc::new(Self { server: self.server.moved(endpoint)? }))
     }
 
+    fn key_env(&self) -> Option<Text> {
+        self.server.key_env()
+    }
+
     fn limits(&self) -> Limits {
         self.server.limits()
     }

@@ -40,6 +40,12 @@ pub trait Provider: Send + Sync + Debug + 'static {
     /// [`ErrorKind::InvalidRequest`] when `endpoint` is no URL, or this provider has no endpoint that could differ.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError>;
 
+    /// The environment variable that its key is read from; `None`, by default, when there is none. Tools do not get to
+    /// see it.
+    fn key_env(&self) -> Option<Text> {
+        None
+    }
+
     /// The bounds within which its calls are let through. 64 at the same time by default.
     fn limits(&self) -> Limits {
         Limits::default()
@@ -201,6 +207,10 @@ impl Provider for Arc<dyn Provider> {
 
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
         (**self).with_endpoint(endpoint)
+    }
+
+    fn key_env(&self) -> Option<Text> {
+        (**self).key_env()
     }
 
     fn limits(&self) -> Limits {

@@ -213,6 +213,7 @@ impl State {
         let name = format!("{}#tool/{id}", self.full_name);
         let mut parts = ContextParts::new(self.name.clone(), id, PathBuf::new());
         parts.extend = self.context.extend().clone();
+        parts.hidden_env.extend(self.context.providers().key_envs().iter().map(ToString::to_string));
         let mut limit = Duration::from_secs(60);
         if let Some(turn) = self.facts.conversation().turn() {
             let settings = &turn.settings;

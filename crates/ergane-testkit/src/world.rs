@@ -343,6 +343,10 @@ impl Provider for InWorld<Arc<dyn Provider>> {
         Ok(Arc::new(Self { world: self.world.clone(), what: self.what.with_endpoint(endpoint)? }))
     }
 
+    fn key_env(&self) -> Option<Text> {
+        self.what.key_env()
+    }
+
     fn limits(&self) -> Limits {
         self.what.limits()
     }

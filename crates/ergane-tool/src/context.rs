@@ -216,7 +216,7 @@ impl ToolContext {
         &self.shared.permissions
     }
 
-    /// Variables of the environment that a process started for this call must not see: the session's own key.
+    /// Variables of the environment that a process started for this call must not see: the keys of the session and of the system's providers.
     pub fn hidden_env(&self) -> &[String] {
         &self.shared.hidden_env
     }

@@ -194,7 +194,11 @@ fn a_command_of_the_model_does_not_see_the_keys_of_the_providers() {
     let script = home.script("s", &[json!({"tool_calls": [call]}), json!({"text": "done"})]);
     let mut command =
         home.command(&["send", "a", "go", "--script", &script, "--allow", "bash", "--provider", "scripted"]);
-    command.env("OPENAI_API_KEY", "planted-secret").env("OTHER", "not a secret");
+    home.write(".config/ergane/ergane.toml", "[providers.mine]\nkind = \"openai\"\napi_key_env = \"MINE\"\n");
+    command
+        .env("OPENAI_API_KEY", "planted-secret")
+        .env("OTHER", "not a secret")
+        .env("MINE", "planted-secret-2");
     finish(command).expect(0);
     let log = home.run(&["sessions", "export", "a"]).expect(0).stdout;
     assert!(log.contains("the end") && log.contains("not a secret"), "{log}");

@@ -47,6 +47,15 @@ impl KeySource {
         }
     }
 
+    /// The variable.
+    pub(crate) fn env(&self) -> Option<Text> {
+        match self {
+            Self::UsualEnv(name) => Some((*name).into()),
+            Self::Env(name) => Some(name.clone()),
+            Self::None | Self::File(_) => None,
+        }
+    }
+
     /// What a user can do when the key is not accepted.
     pub(crate) fn advice(&self) -> String {
         match self {

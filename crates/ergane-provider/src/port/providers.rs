@@ -125,6 +125,11 @@ impl Providers {
         self.0.registered.iter().find(|(known, _)| **known == *name).map(|(_, provider)| provider.clone())
     }
 
+    /// The environment variables that the keys of the registered providers are read from.
+    pub fn key_envs(&self) -> Vec<Text> {
+        self.0.registered.iter().filter_map(|(_, provider)| provider.key_env()).collect()
+    }
+
     /// The supervisors `providers` and `requests`, for the root of the tree, in this order: requests end first.
     ///
     /// An actor of a provider may need 20 restarts a minute before it is quarantined; each has a budget of its own. An

@@ -72,6 +72,10 @@ impl Provider for FaultyProvider {
         Ok(Arc::new(Self { provider: self.provider.with_endpoint(endpoint)?, plan: self.plan.clone() }))
     }
 
+    fn key_env(&self) -> Option<Text> {
+        self.provider.key_env()
+    }
+
     fn limits(&self) -> Limits {
         self.provider.limits()
     }
