@@ -253,6 +253,12 @@ pub struct SettingsPatch {
     /// See [`Limits::max_iterations`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_iterations: Option<u32>,
+    /// See [`Limits::max_mistakes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_mistakes: Option<u32>,
+    /// See [`Limits::max_stalled`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_stalled: Option<u32>,
     /// See [`Limits::turn_budget`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turn_budget: Option<MicroUsd>,
@@ -325,6 +331,8 @@ impl Settings {
         set(&mut new.permissions.ungranted, &patch.ungranted);
         set(&mut new.on_unknown, &patch.on_unknown);
         set(&mut new.limits.max_iterations, &patch.max_iterations);
+        set(&mut new.limits.max_mistakes, &patch.max_mistakes);
+        set(&mut new.limits.max_stalled, &patch.max_stalled);
         set_some(&mut new.limits.turn_budget, &patch.turn_budget);
         set_some(&mut new.limits.session_budget, &patch.session_budget);
         set(&mut new.limits.tool_timeout_ms, &patch.tool_timeout_ms);
@@ -333,6 +341,69 @@ impl Settings {
         set(&mut new.limits.idle_timeout_ms, &patch.idle_timeout_ms);
         set(&mut new.stream, &patch.stream);
         new
+    }
+
+    /// The patch that makes other settings, at their defaults still, the same as these. The durability is no part of it:
+    /// a session has one from its beginning.
+    pub fn as_patch(&self) -> SettingsPatch {
+        // Each field by its name: one that is added must be thought of here.
+        let Self {
+            provider,
+            model,
+            base_url,
+            api_key_env,
+            fallbacks,
+            system_prompt,
+            tools,
+            cwd,
+            roots,
+            mode,
+            permissions: Permissions { mode: permission_mode, allow, granted, deny, ungranted },
+            on_unknown,
+            limits,
+            stream,
+            durability: _,
+        } = self.clone();
+        let Limits {
+            max_iterations,
+            max_mistakes,
+            max_stalled,
+            turn_budget,
+            session_budget,
+            tool_timeout_ms,
+            max_concurrency,
+            max_retries,
+            idle_timeout_ms,
+        } = limits;
+        SettingsPatch {
+            provider: Some(provider),
+            model: Some(model),
+            base_url,
+            api_key_env,
+            fallbacks: Some(fallbacks),
+            system_prompt,
+            all_tools: tools.is_none(),
+            tools,
+            cwd: Some(cwd),
+            roots: Some(roots),
+            mode: Some(mode),
+            permission_mode: Some(permission_mode),
+            allow,
+            granted: Some(granted),
+            deny: Some(deny),
+            ungranted: Some(ungranted),
+            on_unknown: Some(on_unknown),
+            max_iterations: Some(max_iterations),
+            max_mistakes: Some(max_mistakes),
+            max_stalled: Some(max_stalled),
+            turn_budget,
+            session_budget,
+            tool_timeout_ms: Some(tool_timeout_ms),
+            max_concurrency: Some(max_concurrency),
+            max_retries: Some(max_retries),
+            idle_timeout_ms: Some(idle_timeout_ms),
+            stream: Some(stream),
+        }
     }
 }
 
@@ -393,6 +464,11 @@ fn set_some<T: Clone>(field: &mut Option<T>, value: &Option<T>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     #[test]
@@ -423,6 +499,70 @@ mod tests {
         assert!(patched.fallbacks.is_empty());
         let same = SettingsPatch { provider: Some("openai".into()), ..Default::default() };
         assert_eq!(settings.patched(&same), settings);
+    }
+
+    proptest! {
+        #[test]
+        fn settings_as_a_patch_make_new_settings_the_same(settings in any_settings()) {
+            let new = Settings { durability: settings.durability, ..Settings::new("other", "none", "/") };
+            let patch = settings.as_patch();
+            prop_assert_eq!(new.patched(&patch), settings.clone());
+            prop_assert_eq!(patch.against(&settings), None);
+            prop_assert_eq!(SettingsPatch::default().merged(patch.clone()), patch);
+        }
+    }
+
+    /// Any value for each field, so that one which a patch leaves out is found.
+    fn any_settings() -> impl Strategy<Value = Settings> {
+        let names = || vec("[a-c]{1,2}".prop_map(Text::from), 0..3);
+        let text = || option::of("[a-c]{0,2}".prop_map(Text::from));
+        let money = || option::of((0_u64..9).prop_map(MicroUsd));
+        let who = ("[a-c]{1,2}", "[a-c]{0,2}", text(), text(), names(), text(), option::of(names()));
+        use PermissionMode as Free;
+        let modes = [Free::Default, Free::Plan, Free::AcceptEdits, Free::Bypass];
+        let permissions = (
+            select(modes.to_vec()),
+            option::of(names()),
+            names(),
+            names(),
+            select(vec![Ungranted::Allow, Ungranted::Deny, Ungranted::Ask]),
+        );
+        let limits = (vec(0_u32..99, 5), vec(0_u64..99, 2), money(), money());
+        let rest = ("[a-c]{1,2}", names(), any::<(bool, bool)>());
+        let cut_off = select(vec![OnUnknown::TellModel, OnUnknown::AskHuman, OnUnknown::Retry]);
+        (who, permissions, limits, rest, cut_off).prop_map(|(who, permissions, limits, rest, on_unknown)| {
+            let (provider, model, base_url, api_key_env, fallbacks, system_prompt, tools) = who;
+            let (mode, allow, granted, deny, ungranted) = permissions;
+            let (counts, times, turn_budget, session_budget) = limits;
+            let (cwd, roots, (stream, strict)) = rest;
+            Settings {
+                provider: provider.into(),
+                model: model.into(),
+                base_url,
+                api_key_env,
+                fallbacks,
+                system_prompt,
+                tools,
+                cwd: cwd.into(),
+                roots,
+                mode: Mode::React,
+                permissions: Permissions { mode, allow, granted, deny, ungranted },
+                on_unknown,
+                limits: Limits {
+                    max_iterations: counts[0],
+                    max_mistakes: counts[1],
+                    max_stalled: counts[2],
+                    max_concurrency: counts[3],
+                    max_retries: counts[4],
+                    tool_timeout_ms: times[0],
+                    idle_timeout_ms: times[1],
+                    turn_budget,
+                    session_budget,
+                },
+                stream,
+                durability: if strict { Durability::Strict } else { Durability::Off },
+            }
+        })
     }
 
     #[test]

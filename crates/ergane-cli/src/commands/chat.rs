@@ -139,7 +139,7 @@ impl Talk {
 
     /// Another session with the settings of this one.
     async fn fresh(&self, job: &mut Job<'_>, workshop: &Workshop) -> Result<Self, Failure> {
-        let patch = slash::settings_of(&self.session).await?;
+        let patch = self.session.settings().await?.as_patch();
         let session = job.start(workshop, &new_name()?, patch).await?;
         job.screen.notes.say(&format!("session {}; {} is kept", session.name(), self.session.name()));
         Ok(Self { session })

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use ergane::core::{SettingsPatch, Text};
 use ergane::provider::Endpoint;
-use ergane::session::{Activity, Session};
 use ergane::tool_support::nearest;
 
 use super::Talk;
@@ -139,35 +138,4 @@ async fn sessions(workshop: &Workshop) -> Result<String, Failure> {
     };
     let head = ["NAME", "STATUS", "TURNS", "LAST ACTIVITY", "COST"].map(str::to_owned).to_vec();
     Ok(plain::table(&std::iter::once(head).chain(sessions.iter().map(row)).collect::<Vec<_>>()))
-}
-
-/// What makes another session like this one.
-pub(super) async fn settings_of(session: &Session) -> Result<SettingsPatch, Failure> {
-    let settings = session.settings().await?;
-    let (permissions, limits) = (&settings.permissions, &settings.limits);
-    Ok(SettingsPatch {
-        provider: Some(settings.provider.clone()),
-        model: Some(settings.model.clone()),
-        base_url: settings.base_url.clone(),
-        api_key_env: settings.api_key_env.clone(),
-        system_prompt: settings.system_prompt.clone(),
-        tools: settings.tools.clone(),
-        cwd: Some(settings.cwd.clone()),
-        roots: Some(settings.roots.clone()),
-        mode: Some(settings.mode),
-        permission_mode: Some(permissions.mode),
-        allow: permissions.allow.clone(),
-        granted: Some(permissions.granted.clone()),
-        deny: Some(permissions.deny.clone()),
-        ungranted: Some(permissions.ungranted),
-        max_iterations: Some(limits.max_iterations),
-        turn_budget: limits.turn_budget,
-        session_budget: limits.session_budget,
-        tool_timeout_ms: Some(limits.tool_timeout_ms),
-        max_concurrency: Some(limits.max_concurrency),
-        max_retries: Some(limits.max_retries),
-        idle_timeout_ms: Some(limits.idle_timeout_ms),
-        stream: Some(settings.stream),
-        ..SettingsPatch::default()
-    })
 }
