@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod config;
 mod duration;
+mod folders;
 mod follow;
 mod logs;
 mod outcome;

@@ -64,6 +64,22 @@ pub(crate) fn note(event: &SessionEvent) -> Option<String> {
     })
 }
 
+/// What a session is doing, as its status tells in JSON: the word for it.
+pub(crate) fn state(activity: &Value) -> Option<&str> {
+    activity.get("state")?.as_str()
+}
+
+/// The reason, the calls, or what is missing: whatever goes with the word.
+pub(crate) fn state_reason(activity: &Value) -> Option<String> {
+    let of = |name: &str| activity.get(name);
+    let names = |list: &Value| {
+        let names: Vec<&str> = list.as_array()?.iter().filter_map(Value::as_str).collect();
+        Some(names.join(", "))
+    };
+    let reason = of("reason").and_then(Value::as_str).map(str::to_owned);
+    reason.or_else(|| of("calls").and_then(names)).or_else(|| of("missing").and_then(names))
+}
+
 /// How long a turn took.
 pub(crate) fn took(millis: u64) -> String {
     crate::term::live::time(Duration::from_millis(millis))

@@ -10,6 +10,7 @@ use ergane::tools::Tools;
 use ergane::{Recovery, System};
 
 use crate::config::Config;
+use crate::folders;
 use crate::outcome::Failure;
 use crate::provider;
 #[cfg(unix)]
@@ -48,14 +49,10 @@ impl Place {
                 _ => Ok(Self::File(path)),
             };
         }
-        // The XDG rules: a relative value is not to be used.
-        let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
-        let home =
-            || variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| home.join(".local/share"));
-        let data = data.or_else(home).ok_or_else(|| {
+        let data = folders::data(variable).ok_or_else(|| {
             Failure::config("there is no home directory to keep the journal in: give --journal PATH or set ERGANE_JOURNAL")
         })?;
-        Ok(Self::File(data.join("ergane").join("ergane.db")))
+        Ok(Self::File(data.join("ergane.db")))
     }
 
     /// The store, for a command that only looks: `None` when there is none yet, and none is made.

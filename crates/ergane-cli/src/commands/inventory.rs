@@ -104,18 +104,13 @@ impl Row {
         let own = || provider.default_model().filter(|model| !model.is_empty());
         Self {
             name: name.to_owned(),
-            kind: kind_of(name, config).word(),
+            kind: config.kind(name).word(),
             endpoint: provider.endpoint(),
             model: model.or_else(own),
             key: key_of(name, config),
             default: name == default,
         }
     }
-}
-
-fn kind_of(name: &str, config: &Config) -> Kind {
-    let said = config.of(name).map(|said| said.kind);
-    said.or_else(|| Kind::builtin(name)).unwrap_or(Kind::Scripted)
 }
 
 /// Where its key is, if it has one or wants one.
@@ -130,7 +125,7 @@ pub(super) fn key_of(name: &str, config: &Config) -> Option<KeyPlace> {
             place: path.display().to_string(),
             set: std::fs::read_to_string(&path).is_ok_and(|key| !key.trim().is_empty()),
         }),
-        None => kind_of(name, config).usual_key().map(variable),
+        None => config.kind(name).usual_key().map(variable),
     }
 }
 
@@ -292,7 +287,7 @@ fn asked(args: &ModelsArgs, config: &Config) -> Result<Vec<provider::Named>, Fai
         if args.base_url.is_some() || args.api_key_env.is_some() {
             return Err(Failure::config("--base-url and --api-key-env say where: name the --provider too"));
         }
-        let likely = |name: &str| match kind_of(name, config) {
+        let likely = |name: &str| match config.kind(name) {
             Kind::Scripted => false,
             Kind::Ollama => true,
             _ => config.of(name).is_some() || key_of(name, config).is_some_and(|key| key.set),

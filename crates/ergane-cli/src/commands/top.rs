@@ -3,7 +3,6 @@
 mod draw;
 mod terminal;
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,6 +16,7 @@ use crate::screen::{Notes, Stdout};
 use crate::signals::{Signal, Signals, ended_by};
 use crate::socket::client;
 use crate::socket::wire::Process;
+use crate::term::is_screen;
 use crate::workshop::Place;
 
 /// How often the picture is drawn anew.
@@ -56,17 +56,12 @@ async fn top(place: &Place, json: bool, stdout: &mut Stdout) -> Result<(), Failu
     let processes = signals.guard(look(place, PATIENCE)).await?;
     if json {
         stdout.json(&All { processes });
-    } else if processes.is_empty() || !draws() {
+    } else if processes.is_empty() || !is_screen(&std::io::stdout()) {
         stdout.write(&Picture::of(&processes, &name(place)).plain());
     } else {
         watch(place, processes, stdout, &mut signals).await?;
     }
     Ok(())
-}
-
-/// Whether stdout is a screen on which the cursor can be moved.
-fn draws() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 async fn look(place: &Place, patience: Duration) -> Result<Vec<Process>, Failure> {

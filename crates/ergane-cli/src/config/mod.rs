@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ergane::core::{PermissionMode, SettingsPatch, Text};
 
+use crate::folders;
 use crate::outcome::Failure;
 use crate::provider::{BUILTIN, Kind};
 
@@ -99,6 +100,12 @@ impl Config {
         self.providers.get(provider)
     }
 
+    /// What the provider of one of the [`names`](Self::names) speaks.
+    pub(crate) fn kind(&self, provider: &str) -> Kind {
+        let said = self.of(provider).map(|said| said.kind);
+        said.or_else(|| Kind::builtin(provider)).unwrap_or(Kind::Scripted)
+    }
+
     /// The names of all providers, the builtin ones first.
     pub(crate) fn names(&self) -> Vec<String> {
         let more = self.providers.keys().filter(|name| Kind::builtin(name).is_none());
@@ -118,11 +125,7 @@ impl Place {
         if let Some(file) = flag.map(Path::to_owned).or_else(|| variable("ERGANE_CONFIG")) {
             return Some(Self { file, named: true });
         }
-        // The XDG rules: a relative value is not to be used.
-        let config = variable("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
-        let home = || variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| home.join(".config"));
-        let folder = config.or_else(home);
-        folder.map(|folder| Self { file: folder.join("ergane").join("ergane.toml"), named: false })
+        folders::config(variable).map(|folder| Self { file: folder.join("ergane.toml"), named: false })
     }
 }
 

@@ -106,7 +106,7 @@ fn provider(table: &Table<'_>, name: &Spanned<toml::de::DeString<'_>>) -> Result
             let why = format!("it is no builtin provider, so its `kind` must be told: {}", kinds());
             return Err(table.source.wrong(at, &table.path, &why));
         }
-        (Some((at, word)), builtin) => match Kind::of(&word) {
+        (Some((at, word)), builtin) => match Kind::builtin(&word) {
             Some(kind) if builtin.is_none_or(|builtin| builtin == kind) => kind,
             Some(_) => {
                 let why = format!("{0} is of kind {0}; give another kind another name", name.get_ref());

@@ -41,11 +41,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kind that a configuration names so.
-    pub(crate) fn of(word: &str) -> Option<Self> {
-        Self::builtin(word)
-    }
-
     /// The words for them.
     pub(crate) fn words() -> Vec<&'static str> {
         BUILTIN.iter().map(|(name, _)| *name).collect()
@@ -56,7 +51,7 @@ impl Kind {
         BUILTIN.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| *name)
     }
 
-    /// The kind of a builtin provider.
+    /// The kind of a builtin provider, which is what a configuration calls it.
     pub(crate) fn builtin(name: &str) -> Option<Self> {
         BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
     }
@@ -114,8 +109,7 @@ macro_rules! with_said {
 pub(crate) fn all(config: &Config, script: Option<&Path>) -> Result<Vec<Named>, Failure> {
     let make = |name: String| {
         let said = config.of(&name);
-        let kind = said.map(|said| said.kind).or_else(|| Kind::builtin(&name)).unwrap_or(Kind::Scripted);
-        let provider: Arc<dyn Provider> = match kind {
+        let provider: Arc<dyn Provider> = match config.kind(&name) {
             Kind::Ollama if name == OLLAMA => Arc::new(local_ollama(config)),
             Kind::Ollama => Arc::new(ollama(said, None)),
             Kind::OpenAi => Arc::new(with_said!(OpenAi, said)),

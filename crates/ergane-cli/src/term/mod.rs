@@ -75,16 +75,33 @@ impl Paint {
 
 /// Whether what goes on can be shown: stderr is a terminal that knows how to move its cursor.
 pub(crate) fn has_screen() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
+    is_screen(&std::io::stderr())
+}
+
+/// Whether that is a terminal that knows how to move its cursor.
+pub(crate) fn is_screen(output: &impl IsTerminal) -> bool {
+    output.is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 /// The columns of the terminal now.
+#[cfg(unix)]
 pub(crate) fn columns() -> usize {
-    #[cfg(unix)]
-    if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stderr())
-        && size.ws_col > 0
-    {
-        return size.ws_col.into();
+    size_of(std::io::stderr()).0
+}
+
+/// The columns of the terminal now, which nobody knows here.
+#[cfg(not(unix))]
+pub(crate) fn columns() -> usize {
+    80
+}
+
+/// The columns and rows of a terminal now; the usual ones of one that does not know its size.
+#[cfg(unix)]
+pub(crate) fn size_of(terminal: impl std::os::fd::AsFd) -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(terminal) {
+        Ok(size) if size.ws_col > 0 => {
+            (size.ws_col.into(), if size.ws_row > 0 { size.ws_row } else { 24 }.into())
+        }
+        _ => (80, 24),
     }
-    80 // it does not know its size
 }

@@ -16,6 +16,7 @@ use rustyline::{Config, Context, Editor, Helper};
 use tokio::sync::mpsc;
 
 use super::slash::COMMANDS;
+use crate::folders;
 
 /// So many lines are remembered.
 const HISTORY: usize = 1000;
@@ -163,9 +164,7 @@ fn editor(history: Option<&std::path::Path>) -> rustyline::Result<Lines> {
 
 /// In the user's data directory, as the journal is.
 fn history_file() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
-    let folder = data.or_else(|| variable("HOME").map(|home| home.join(".local/share")))?.join("ergane");
+    let folder = folders::data(|name| std::env::var_os(name).map(PathBuf::from))?;
     if let Err(error) = std::fs::create_dir_all(&folder) {
         tracing::debug!(folder = %folder.display(), %error, "lines are not remembered");
         return None;

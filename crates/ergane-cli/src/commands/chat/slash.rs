@@ -108,10 +108,11 @@ async fn tools(talk: &Talk, workshop: &Workshop) -> Result<String, Failure> {
 async fn status(talk: &Talk) -> Result<String, Failure> {
     let status = talk.session.status().await?;
     let settings = talk.session.settings().await?;
-    let doing = match &status.activity {
-        Activity::Idle => "idle".to_owned(),
-        other => format!("{other:?}"),
-    };
+    let activity = serde_json::to_value(&status.activity).unwrap_or_default();
+    let mut doing = plain::state(&activity).unwrap_or_default().to_owned();
+    if let Some(reason) = plain::state_reason(&activity) {
+        doing = format!("{doing}: {reason}");
+    }
     let permissions = serde_json::to_value(settings.permissions.mode).unwrap_or_default();
     let rows = [
         ("session", status.session.to_string()),

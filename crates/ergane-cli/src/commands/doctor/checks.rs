@@ -215,9 +215,8 @@ pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
 }
 
 fn fix_of_no_model(name: &str, config: &Config) -> String {
-    let kind = config.of(name).map(|said| said.kind).or_else(|| Kind::builtin(name));
-    match kind {
-        Some(Kind::Ollama) => "ollama pull qwen3:8b".to_owned(),
+    match config.kind(name) {
+        Kind::Ollama => "ollama pull qwen3:8b".to_owned(),
         _ => "load a model into that server".to_owned(),
     }
 }

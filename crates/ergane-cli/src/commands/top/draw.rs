@@ -2,42 +2,22 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
-
 use crate::plain;
 use crate::socket::wire::{Node, Process};
+use crate::term::{Paint, Style};
 
 /// Longer reasons are cut, also where lines are not.
 const REASON: usize = 200;
 
-/// What a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tone {
-    Head,
-    Plain,
-    /// Somebody may want to look at it.
-    Trouble,
-}
-
-impl Tone {
-    fn colour(self) -> &'static str {
-        match self {
-            Self::Head => "\u{1b}[1m",
-            Self::Plain => "",
-            Self::Trouble => "\u{1b}[33m",
-        }
-    }
-}
-
 /// Lines, to be shown on paper or on a screen.
 #[derive(Debug)]
 pub(super) struct Picture {
-    lines: Vec<(Tone, String)>,
+    lines: Vec<(Style, String)>,
 }
 
 /// A row before its columns stand under each other.
 struct Row {
-    tone: Tone,
+    style: Style,
     cells: Vec<String>,
 }
 
@@ -46,7 +26,7 @@ impl Picture {
         let mut lines = Vec::new();
         for process in processes {
             if !lines.is_empty() {
-                lines.push((Tone::Plain, String::new()));
+                lines.push((Style::Plain, String::new()));
             }
             let mut head =
                 format!("process {}", process.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()));
@@ -54,9 +34,9 @@ impl Picture {
                 head.push_str("  ");
                 head.push_str(&plain::on_one_line(text, usize::MAX));
             }
-            lines.push((Tone::Head, head));
+            lines.push((Style::Bold, head));
             if let Some(problem) = &process.error {
-                lines.push((Tone::Trouble, plain::on_one_line(&problem.message, REASON)));
+                lines.push((Style::Ask, plain::on_one_line(&problem.message, REASON)));
             }
             if let Some(tree) = &process.tree {
                 lines.extend(table(tree));
@@ -64,7 +44,7 @@ impl Picture {
         }
         if lines.is_empty() {
             let journal = plain::on_one_line(journal, usize::MAX);
-            lines.push((Tone::Plain, format!("no ergane process runs on {journal}")));
+            lines.push((Style::Plain, format!("no ergane process runs on {journal}")));
         }
         Self { lines }
     }
@@ -75,22 +55,18 @@ impl Picture {
     }
 
     /// As much of it as a screen of that size holds, each line cut, and written over what was there.
-    pub(super) fn on_screen(&self, columns: usize, rows: usize, colour: bool) -> String {
+    pub(super) fn on_screen(&self, columns: usize, rows: usize, paint: Paint) -> String {
         let fits = if self.lines.len() <= rows { rows } else { rows.saturating_sub(1) };
-        let mut shown: Vec<(Tone, String)> = self.lines.iter().take(fits).cloned().collect();
+        let mut shown: Vec<(Style, String)> = self.lines.iter().take(fits).cloned().collect();
         if shown.len() < self.lines.len() {
-            shown.push((Tone::Plain, format!("… and {} more lines", self.lines.len() - shown.len())));
+            shown.push((Style::Plain, format!("… and {} more lines", self.lines.len() - shown.len())));
         }
         let mut text = "\u{1b}[H".to_owned();
-        for (nth, (tone, line)) in shown.iter().enumerate() {
+        for (nth, (style, line)) in shown.iter().enumerate() {
             let start = if nth == 0 { "" } else { "\n" };
-            let line = cut(line, columns);
-            let painted = if colour && !tone.colour().is_empty() {
-                format!("{start}{}{line}\u{1b}[0m\u{1b}[K", tone.colour())
-            } else {
-                format!("{start}{line}\u{1b}[K")
-            };
-            text.push_str(&painted);
+            text.push_str(start);
+            text.push_str(&paint.of(*style, &cut(line, columns)));
+            text.push_str("\u{1b}[K");
         }
         text.push_str("\u{1b}[J");
         text
@@ -105,14 +81,14 @@ fn cut(line: &str, columns: usize) -> String {
     format!("{kept}…")
 }
 
-fn table(tree: &Node) -> Vec<(Tone, String)> {
+fn table(tree: &Node) -> Vec<(Style, String)> {
     let head = ["ID", "PID", "KIND", "RESTARTS", "UPTIME", "STATUS"].map(str::to_owned).to_vec();
-    let mut rows = vec![Row { tone: Tone::Head, cells: head }];
+    let mut rows = vec![Row { style: Style::Bold, cells: head }];
     add(tree, "", "", &mut rows);
-    let (tones, cells): (Vec<Tone>, Vec<Vec<String>>) =
-        rows.into_iter().map(|row| (row.tone, row.cells)).unzip();
+    let (styles, cells): (Vec<Style>, Vec<Vec<String>>) =
+        rows.into_iter().map(|row| (row.style, row.cells)).unzip();
     let text = plain::table(&cells);
-    tones.into_iter().zip(text.lines().map(str::to_owned)).collect()
+    styles.into_iter().zip(text.lines().map(str::to_owned)).collect()
 }
 
 /// `branch` leads to the node, `stem` to what is below it.
@@ -127,7 +103,7 @@ fn add(node: &Node, branch: &str, stem: &str, rows: &mut Vec<Row>) {
         node.uptime_ms.map_or_else(dash, uptime),
         one_line(&status(node)),
     ];
-    rows.push(Row { tone: tone(node), cells });
+    rows.push(Row { style: style(node), cells });
     let last = node.children.len().saturating_sub(1);
     for (nth, child) in node.children.iter().enumerate() {
         let (twig, more) = if nth == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
@@ -136,27 +112,22 @@ fn add(node: &Node, branch: &str, stem: &str, rows: &mut Vec<Row>) {
 }
 
 fn state(node: &Node) -> Option<&str> {
-    node.activity.as_ref()?.get("state")?.as_str()
+    plain::state(node.activity.as_ref()?)
 }
 
-fn tone(node: &Node) -> Tone {
+fn style(node: &Node) -> Style {
     match (&*node.status, state(node)) {
-        ("live", Some("retrying" | "parked" | "unresolved" | "quarantined")) => Tone::Trouble,
-        ("live" | "starting" | "stopping", _) => Tone::Plain,
-        _ => Tone::Trouble,
+        ("live", Some("retrying" | "parked" | "unresolved" | "quarantined")) => Style::Ask,
+        ("live" | "starting" | "stopping", _) => Style::Plain,
+        _ => Style::Ask,
     }
 }
 
 /// Where it stands; of a session that runs, what it is doing. And why.
 fn status(node: &Node) -> String {
     let mut text = state(node).filter(|_| node.status == "live").unwrap_or(&node.status).to_owned();
-    let why = |name: &str| node.activity.as_ref().and_then(|activity| activity.get(name));
-    let reason = node.reason.as_deref().or_else(|| why("reason")?.as_str()).map(str::to_owned);
-    let names = |list: &Value| -> Option<String> {
-        let names: Vec<&str> = list.as_array()?.iter().filter_map(Value::as_str).collect();
-        Some(names.join(", "))
-    };
-    let names = || why("calls").and_then(names).or_else(|| why("missing").and_then(names));
+    let of_session = || node.activity.as_ref().and_then(plain::state_reason);
+    let reason = node.reason.clone().or_else(of_session);
     let mut add = |text_of: std::fmt::Arguments<'_>| text.write_fmt(text_of).unwrap_or_default();
     if let Some(turn) = node.turn {
         add(format_args!(", turn {turn}"));
@@ -164,7 +135,7 @@ fn status(node: &Node) -> String {
     if let Some(queued) = node.queued.filter(|queued| *queued > 0) {
         add(format_args!(", {queued} queued"));
     }
-    if let Some(reason) = reason.or_else(names) {
+    if let Some(reason) = reason {
         add(format_args!(": {reason}"));
     }
     text
@@ -184,7 +155,7 @@ fn uptime(millis: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::socket::wire::Problem;
@@ -235,22 +206,22 @@ root             0.1  worker  0         1m01s   live
         let said = |edit: &dyn Fn(&mut Node)| {
             let mut node = node("n", vec![]);
             edit(&mut node);
-            (status(&node), tone(&node))
+            (status(&node), style(&node))
         };
         let activity = |value: Value| said(&move |node| node.activity = Some(value.clone()));
-        assert_eq!(activity(json!({"state": "idle"})), ("idle".into(), Tone::Plain));
+        assert_eq!(activity(json!({"state": "idle"})), ("idle".into(), Style::Plain));
         assert_eq!(
             activity(json!({"state": "retrying", "reason": "rate limited"})),
-            ("retrying: rate limited".into(), Tone::Trouble)
+            ("retrying: rate limited".into(), Style::Ask)
         );
         assert_eq!(
             activity(json!({"state": "unresolved", "missing": ["tool x"]})),
-            ("unresolved: tool x".into(), Tone::Trouble)
+            ("unresolved: tool x".into(), Style::Ask)
         );
         let quarantined = said(&|node| {
             (node.status, node.reason) = ("quarantined".into(), Some("too often".into()));
         });
-        assert_eq!(quarantined, ("quarantined: too often".into(), Tone::Trouble));
+        assert_eq!(quarantined, ("quarantined: too often".into(), Style::Ask));
     }
 
     #[test]
@@ -266,12 +237,14 @@ root             0.1  worker  0         1m01s   live
     fn a_small_screen_gets_cut_lines_and_is_told_of_the_rest() {
         let picture = Picture::of(&[process(node("root", vec![node("journal", vec![])]))], "");
         assert_eq!(
-            picture.on_screen(10, 3, false),
+            picture.on_screen(10, 3, Paint(false)),
             "\u{1b}[Hprocess 7…\u{1b}[K\nID       …\u{1b}[K\n… and 2 m…\u{1b}[K\u{1b}[J"
         );
-        let whole = picture.on_screen(200, 4, false);
+        let whole = picture.on_screen(200, 4, Paint(false));
         assert!(!whole.contains('…') && whole.matches("\n").count() == 3, "{whole:?}");
-        assert!(picture.on_screen(200, 9, true).contains("\u{1b}[1mprocess 7  ergane  /j.db\u{1b}[0m"));
+        assert!(
+            picture.on_screen(200, 9, Paint(true)).contains("\u{1b}[1mprocess 7  ergane  /j.db\u{1b}[0m")
+        );
     }
 
     #[test]
