@@ -6,7 +6,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text, TurnId};
+use ergane_core::{
+    ErrorKind, MicroUsd, ModelReply, ModelRequest, ProviderError, StopReason, Text, TurnId, Usage,
+};
 use ergane_provider::retry::{self, Decision, Failed, RetryPolicy};
 use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers, WaitReason};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -96,7 +98,7 @@ pub enum Report {
     StreamReset,
     /// The model answered.
     Replied {
-        /// The answer.
+        /// The answer. Its usage and cost hold those of answers before it that were thrown away.
         reply: ModelReply,
         /// How many attempts it took, at all providers.
         attempts: u32,
@@ -171,6 +173,10 @@ struct Flight {
     attempt: u32,
     /// Who has failed for good, and why.
     failed: Vec<(Text, Text)>,
+    /// Whether the one who is asked was asked again because a tool call could not be read.
+    resampled: bool,
+    /// What answers took that are of no use: tokens, and what they cost where it is known.
+    thrown_away: Vec<(Option<Usage>, Option<MicroUsd>)>,
     shown: bool,
     /// Whether it was told that the attempt waits.
     waits: bool,
@@ -189,6 +195,8 @@ impl Flight {
             at_target: 1,
             attempt: 1,
             failed: Vec::new(),
+            resampled: false,
+            thrown_away: Vec::new(),
             shown: false,
             waits: false,
             call: None,
@@ -203,6 +211,16 @@ impl Flight {
 
     fn has_next(&self) -> bool {
         self.target.saturating_add(1) < self.step.chain.len()
+    }
+
+    /// The answer, with what those before it took that were thrown away: they were paid for.
+    fn with_what_was_thrown_away(&self, mut reply: ModelReply) -> ModelReply {
+        for (usage, cost) in &self.thrown_away {
+            reply.usage = reply.usage.into_iter().chain(*usage).reduce(|one, other| one + other);
+            let sum = |(one, other): (MicroUsd, MicroUsd)| MicroUsd(one.0.saturating_add(other.0));
+            reply.cost = reply.cost.zip(*cost).map(sum);
+        }
+        reply
     }
 
     /// The error of the last of a chain, with what all of them said.
@@ -317,16 +335,22 @@ impl LoopState {
                 flight.shown |= matches!(delta, Delta::Text(_) | Delta::Reasoning(_));
                 self.report(id, Report::Delta(delta));
             }
-            CallEvent::Done(Ok(reply)) => {
-                let attempts = flight.attempt;
-                self.flight = None;
-                self.report(id, Report::Replied { reply, attempts });
-            }
-            CallEvent::Done(Err(error)) => self.on_failure(myself, error),
+            CallEvent::Done(Ok(reply)) => match unreadable(&reply) {
+                Some(error) => self.on_failure(myself, error, Some(reply)),
+                None => self.replied(reply),
+            },
+            CallEvent::Done(Err(error)) => self.on_failure(myself, error, None),
         }
     }
 
-    fn on_failure(&mut self, myself: &ActorRef<LoopMsg>, error: ProviderError) {
+    fn replied(&mut self, reply: ModelReply) {
+        let Some(flight) = self.flight.take() else { return };
+        let reply = flight.with_what_was_thrown_away(reply);
+        self.report(flight.id, Report::Replied { reply, attempts: flight.attempt });
+    }
+
+    /// An attempt failed. With a `reply` it is one that is of no use: what is thrown away if another attempt is made.
+    fn on_failure(&mut self, myself: &ActorRef<LoopMsg>, error: ProviderError, reply: Option<ModelReply>) {
         let Some(flight) = &mut self.flight else { return };
         (flight.call, flight.waits) = (None, false);
         let (id, attempt) = (flight.id, flight.attempt);
@@ -335,34 +359,41 @@ impl LoopState {
             attempt: flight.at_target,
             elapsed: flight.begun.elapsed(),
             has_next: flight.has_next(),
+            resampled: flight.resampled,
         };
         let unit = jitter(myself, id, attempt, flight.begun.elapsed());
         let decision = retry::after(failed, unit, &flight.step.retry);
         tracing::debug!(turn = %id.turn, attempt, ?decision, error = %error, "a model call failed");
-        let reset = std::mem::take(&mut flight.shown);
-        flight.attempt = attempt.saturating_add(1);
-        let next = flight.attempt;
+        let next = attempt.saturating_add(1);
         let (report, delay) = match decision {
             Decision::GiveUp => {
+                // Of no use, and still what the model answered: how the turn ends is not decided here.
+                if let Some(reply) = reply {
+                    return self.replied(reply);
+                }
                 let error = flight.all_failed(error);
                 self.flight = None;
                 return self.report(id, Report::Failed { error });
             }
             Decision::Again(delay) => {
                 flight.at_target = flight.at_target.saturating_add(1);
+                flight.resampled |= error.kind == ErrorKind::ToolFormat;
                 (Report::Retrying { attempt, delay, error }, delay)
             }
             Decision::Fallback => {
                 let from = flight.asked().map_or_else(|| "".into(), |target| target.provider.clone());
                 flight.failed.push((from.clone(), error.message.clone()));
                 (flight.target, flight.at_target) = (flight.target.saturating_add(1), 1);
+                flight.resampled = false;
                 let to = flight.asked().map_or_else(|| "".into(), |target| target.provider.clone());
                 (Report::FellBack { from, to, error }, Duration::ZERO)
             }
         };
+        flight.thrown_away.extend(reply.map(|reply| (reply.usage, reply.cost)));
         let timer = myself.send_after(delay, move || LoopMsg::Retry(id, next));
         flight.timer = Some(Timer(timer.abort_handle()));
-        if reset {
+        flight.attempt = next;
+        if std::mem::take(&mut flight.shown) {
             self.report(id, Report::StreamReset);
         }
         self.report(id, report);
@@ -371,6 +402,14 @@ impl LoopState {
     fn report(&self, step: StepId, report: Report) {
         (self.args.reporter.0)(LoopReport { step, report });
     }
+}
+
+/// Why a reply is of no use and another one is worth asking for: its provider could not read the call that the model wrote.
+/// (Arguments that are no JSON are no such case: the model is told what is wrong with them.)
+fn unreadable(reply: &ModelReply) -> Option<ProviderError> {
+    let origin = reply.message.origin.as_ref()?;
+    let what = || format!("{} could not read the tool call that its model wrote", origin.provider);
+    (origin.stop == StopReason::MalformedToolCall).then(|| ProviderError::new(ErrorKind::ToolFormat, what()))
 }
 
 /// A number in `0.0..1.0` for the jitter. What is hashed differs between any two that fail together: the nanoseconds that

@@ -60,14 +60,19 @@ pub struct Failed<'a> {
     pub elapsed: Duration,
     /// Whether there is another provider to be asked.
     pub has_next: bool,
+    /// Whether this provider was asked again before because a tool call could not be read.
+    pub resampled: bool,
 }
 
 /// What follows a failed attempt: the same provider again while that may help ([`delay`]), there is time, and the wait is
 /// worth it; else the next provider, unless no other could do better; else nothing. `random` is as for [`delay`].
+///
+/// A tool call that cannot be read is the model's bad luck: it is asked for another once. What fails twice so is no luck.
 pub fn after(failed: Failed<'_>, random: f64, policy: &RetryPolicy) -> Decision {
-    let Failed { error, attempt, elapsed, has_next } = failed;
+    let Failed { error, attempt, elapsed, has_next, resampled } = failed;
     let in_time = |wait: Duration| elapsed.saturating_add(wait) <= policy.max_time;
-    let is_worth_it = |wait: Duration| !has_next || wait <= policy.fallback_after;
+    let is_no_luck = resampled && error.kind == ErrorKind::ToolFormat;
+    let is_worth_it = |wait: Duration| !is_no_luck && (!has_next || wait <= policy.fallback_after);
     match delay(attempt, error, random, policy) {
         Some(wait) if in_time(wait) && is_worth_it(wait) => Decision::Again(wait),
         _ if has_next && in_time(Duration::ZERO) && another_may_do_better(error.kind) => Decision::Fallback,
@@ -184,8 +189,33 @@ mod tests {
         ];
         for (kind, hint, attempt, elapsed, has_next, expected) in table {
             let error = failed(kind, hint);
-            let got = after(Failed { error: &error, attempt, elapsed, has_next }, 1.0, &policy);
+            let failed = Failed { error: &error, attempt, elapsed, has_next, resampled: false };
+            let got = after(failed, 1.0, &policy);
             assert_eq!(got, expected, "{kind:?} {hint:?} attempt {attempt} after {elapsed:?}, {has_next}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_cannot_be_read_is_asked_for_once_more_whatever_failed_in_between() {
+        use Decision::{Again, Fallback, GiveUp};
+        use ErrorKind::{Server, ToolFormat};
+        let no_retries = RetryPolicy { max_retries: 0, ..RetryPolicy::default() };
+        let table = [
+            (ToolFormat, 1, false, false, Again(ms(500))),
+            (ToolFormat, 1, false, true, Again(ms(500))),
+            (ToolFormat, 2, true, false, GiveUp),
+            (ToolFormat, 2, true, true, Fallback),
+            // The first of its kind, after another failure; and another failure after it.
+            (ToolFormat, 2, false, false, Again(ms(1000))),
+            (Server, 2, true, false, Again(ms(1000))),
+        ];
+        for (kind, attempt, resampled, has_next, expected) in table {
+            let error = failed(kind, None);
+            let failed = Failed { error: &error, attempt, elapsed: ms(0), has_next, resampled };
+            assert_eq!(after(failed, 1.0, &RetryPolicy::default()), expected, "{failed:?}");
+            if !has_next {
+                assert_eq!(after(failed, 1.0, &no_retries), GiveUp, "{failed:?}");
+            }
         }
     }
 

@@ -5,9 +5,10 @@ mod common;
 
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{LONG, model, soon};
-use ergane::core::{ErrorKind, MicroUsd, SettingsPatch};
+use ergane::core::{ErrorKind, MicroUsd, SettingsPatch, StopReason};
 use ergane::prelude::*;
 use ergane::provider::{Price, ScriptedError, ScriptedUsage};
 
@@ -181,5 +182,65 @@ async fn a_price_that_was_set_makes_the_cost_and_the_budget_of_a_turn() {
     let result = soon("the turn", alice.send_message("go").into_future()).await.unwrap();
     assert_eq!(result.finish_reason, FinishReason::MaxBudgetUsd);
     assert_eq!(result.cost, Some(MicroUsd(4_000_000)));
+    system.shutdown(LONG).await.unwrap();
+}
+
+/// The first `bad` answers hold a call that the provider could not read; 1 cent and 10 tokens each.
+fn stutters(bad: u32) -> (Scripted, Arc<AtomicU32>) {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&asked);
+    let model = Scripted::from_fn(move |_, _| {
+        let is_bad = counted.fetch_add(1, Ordering::SeqCst) < bad;
+        let usage = Some(ScriptedUsage { input_tokens: 7, output_tokens: 3, ..ScriptedUsage::default() });
+        let (text, stop) =
+            if is_bad { ("half", Some(StopReason::MalformedToolCall)) } else { ("whole", None) };
+        ScriptedReply { stop, usage, cost_usd: Some(0.01), ..ScriptedReply::text(text) }
+    });
+    (model, asked)
+}
+
+fn told(events: &[SessionEvent]) -> Vec<String> {
+    let words = events.iter().filter_map(|event| match event {
+        SessionEvent::Content { text } => Some(text.to_string()),
+        SessionEvent::StreamReset => Some("reset".into()),
+        SessionEvent::Retrying { .. } => Some("again".into()),
+        SessionEvent::Fallback { from, to, .. } => Some(format!("{from} to {to}")),
+        _ => None,
+    });
+    words.collect()
+}
+
+#[tokio::test]
+async fn a_tool_call_that_cannot_be_read_is_asked_for_once_more_and_both_answers_are_counted() {
+    let (model, asked) = stutters(1);
+    let system = System::builder().provider("a", model).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let (events, result) = events_and_result(&alice).await;
+    assert_eq!(told(&events), ["half", "reset", "again", "whole"]);
+    assert_eq!((&*result.text, result.finish_reason), ("whole", FinishReason::Stop));
+    assert_eq!(result.messages.len(), 2, "what could not be read is no part of the conversation");
+    assert_eq!((result.usage.input_tokens, result.usage.output_tokens), (14, 6));
+    assert_eq!(result.cost, Some(MicroUsd(20_000)));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tool_call_that_cannot_be_read_twice_is_told_or_another_provider_is_asked() {
+    let (model, asked) = stutters(u32::MAX);
+    let system =
+        System::builder().provider("a", model).provider("b", answers("from b")).start().await.unwrap();
+    let alice = system.session("alice").provider("a").start().await.unwrap();
+    let (events, result) = events_and_result(&alice).await;
+    assert_eq!(told(&events), ["half", "reset", "again", "half"]);
+    assert_eq!(result.finish_reason, FinishReason::DuringExecution);
+    assert_eq!(result.error.map(|error| error.kind), Some(ErrorKind::ToolFormat));
+    assert_eq!((result.usage.input_tokens, result.usage.output_tokens), (14, 6));
+    assert_eq!(result.cost, Some(MicroUsd(20_000)));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    let bob = system.session("bob").provider("a").or("b").start().await.unwrap();
+    let (events, result) = events_and_result(&bob).await;
+    assert_eq!(told(&events), ["half", "reset", "again", "half", "reset", "a to b", "from b"]);
+    assert_eq!((&*result.text, asked.load(Ordering::SeqCst)), ("from b", 4));
     system.shutdown(LONG).await.unwrap();
 }
