@@ -66,11 +66,11 @@ if [ "${1:-}" = --litellm ]; then
     [ -x .bed/litellm/bin/python ] || python3 -m venv .bed/litellm
     pip .bed/litellm/bin/python install --quiet "$litellm"
     port=$(free_port)
-    LITELLM_LOCAL_MODEL_COST_MAP=True LLAMA_BASE=$RECORD_LLAMA/v1 LLAMA_KEY=$key \
+    LITELLM_LOCAL_MODEL_COST_MAP=True AIMOCK_BASE=$RECORD_AIMOCK/v1 LITELLM_KEY=$key \
         .bed/litellm/bin/litellm --config litellm.yaml --host 127.0.0.1 --port "$port" --telemetry False >.bed/litellm.log 2>&1 &
     started+=($!)
     ready "http://127.0.0.1:$port/health/liveliness" .bed/litellm.log
-    export RECORD_LITELLM=http://127.0.0.1:$port RECORD_LITELLM_SOURCE="$litellm with litellm.yaml before $RECORD_LLAMA_SOURCE"
+    export RECORD_LITELLM=http://127.0.0.1:$port RECORD_LITELLM_SOURCE="$litellm with litellm.yaml before $RECORD_AIMOCK_SOURCE"
 fi
 
 cargo test -p ergane-testkit --test cassettes -- --ignored --exact record --nocapture

@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::*;
 use ergane_core::{CallId, Message, ModelRequest, Part, Role, ToolResult, ToolSpec, TurnId};
 use ergane_provider::{
-    Anthropic, Delta, DeltaSink, Ollama, OpenAi, OpenAiResponses, Provider, ProviderCall, ToolCalls,
+    Anthropic, Delta, DeltaSink, Gemini, Ollama, OpenAi, OpenAiResponses, Provider, ProviderCall, ToolCalls,
 };
 use ergane_testkit::{Cassette, Recorder, Replay};
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ enum Api {
     Ollama,
     Anthropic,
     Responses,
+    Gemini,
 }
 
 /// What is said.
@@ -66,6 +67,13 @@ fn cases() -> Vec<Case> {
     add("llama", "smol", Api::Responses, &[Whole, Stream, WrongKey, Overflow]);
     add("aimock", "mock", Api::OpenAi, &[Stream, Tool, Tools, NoModel]);
     add("aimock", "mock", Api::Ollama, &[Whole, Stream, Tool, Tools, NoModel]);
+    add("aimock", "mock", Api::Anthropic, &[Whole, Stream, Tool, Tools, NoModel]);
+    add("aimock", "mock", Api::Responses, &[Whole, Stream, Tool, Tools, NoModel]);
+    // It ends calls with a word that Gemini does not have.
+    add("aimock", "mock", Api::Gemini, &[Whole, Stream, NoModel]);
+    for api in [Api::OpenAi, Api::Anthropic, Api::Responses, Api::Gemini] {
+        add("litellm", "mock", api, &[Whole, Stream, Tool, Tools, NoModel]);
+    }
     cases
 }
 
@@ -85,6 +93,7 @@ impl Case {
             Api::Ollama => Box::new(Ollama::new(url).api_key_file(key).tool_calls(ToolCalls::Native)),
             Api::Anthropic => Box::new(Anthropic::new(url).api_key_file(key)),
             Api::Responses => Box::new(OpenAiResponses::new(url).api_key_file(key)),
+            Api::Gemini => Box::new(Gemini::new(url).api_key_file(key)),
         }
     }
 

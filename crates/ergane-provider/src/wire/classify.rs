@@ -195,7 +195,7 @@ fn is_quota(text: &str) -> bool {
 /// What the words alone say, the surest first.
 fn by_words(text: &str) -> Option<ErrorKind> {
     let is_model_missing = || {
-        has(text, &["model_not_found", "not found, try pulling"])
+        has(text, &["model_not_found", "not found, try pulling", "invalid model name"])
             || (text.contains("model") && has(text, &["not found", "does not exist", "not_found"]))
     };
     let table: [(ErrorKind, &[&str]); 9] = [

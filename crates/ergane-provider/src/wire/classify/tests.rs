@@ -87,6 +87,7 @@ fn statuses_codes_and_texts_decide_the_kind_together() {
         (413, error("", "Please reduce the length of the messages or completion."), ContextOverflow),
         (404, error("model_not_found", "The model `x` does not exist or you do not have access to it."), ModelNotFound),
         (404, json!({"error": "model \"x\" not found, try pulling it first"}).to_string(), ModelNotFound),
+        (400, error("None", "/responses: Invalid model name passed in model=x. Call `/v1/models`"), ModelNotFound),
         (404, json!({"error": "model 'x' not found"}).to_string(), ModelNotFound),
         (404, "404 page not found".to_owned(), InvalidRequest),
         (400, error("model_not_found", "m"), ModelNotFound),
