@@ -176,7 +176,10 @@ impl<M: Message + From<ChildReport>> Launch<M> {
             if let Some(shutdown) = news.order {
                 if !ordered {
                     ordered = true;
-                    claim.stopping();
+                    // Of one that is stuck it stays known: an order does not make it end.
+                    if end.stage != Stage::Stuck {
+                        claim.stopping();
+                    }
                     if event == Event::Expected {
                         event = self.unlink(&cell);
                     }

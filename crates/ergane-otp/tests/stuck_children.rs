@@ -170,3 +170,70 @@ async fn a_child_of_a_supervisor_that_does_not_end_is_told_as_stuck_and_is_at_re
     soon(root.shutdown(LONG)).await.unwrap();
     assert_eq!((world.alive(), namespace.names()), (0, vec![]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_child_that_failed_and_whose_state_does_not_drop_stays_stuck_whatever_it_is_ordered() {
+    use std::sync::{Arc, Mutex, mpsc};
+
+    struct Blocks(Mutex<mpsc::Receiver<()>>);
+    impl Drop for Blocks {
+        fn drop(&mut self) {
+            let wait = self.0.get_mut().unwrap();
+            tokio::task::block_in_place(|| wait.recv_timeout(LONG)).ok();
+        }
+    }
+    struct Fails;
+    impl ractor::Actor for Fails {
+        type Msg = ();
+        type State = Blocks;
+        type Arguments = mpsc::Receiver<()>;
+        async fn pre_start(
+            &self,
+            _: ractor::ActorRef<()>,
+            wait: mpsc::Receiver<()>,
+        ) -> Result<Blocks, ractor::ActorProcessingErr> {
+            Ok(Blocks(Mutex::new(wait)))
+        }
+        async fn handle(
+            &self,
+            _: ractor::ActorRef<()>,
+            (): (),
+            _: &mut Blocks,
+        ) -> Result<(), ractor::ActorProcessingErr> {
+            Err("told to fail".into())
+        }
+    }
+    let fails = |name: &str| {
+        let (release, wait) = mpsc::channel();
+        let wait = Arc::new(Mutex::new(Some(wait)));
+        let spec = ChildSpec::actor(name, move |_| (Fails, wait.lock().unwrap().take().unwrap()));
+        (release, spec.restart(Restart::Transient).grace(GRACE).shutdown(Shutdown::Timeout(GRACE)))
+    };
+
+    let namespace = namespace();
+    let (root, pool) = pool(&namespace, DynamicOptions::new().budget(generous())).await;
+    let ((release_a, a), (release_b, b)) = (fails("a"), fails("b"));
+    soon(root.start_child(a, LONG)).await.unwrap().send_message(()).unwrap();
+    soon(pool.start_child(b, LONG)).await.unwrap().send_message(()).unwrap();
+    let (of_a, of_b) = (stuck(&namespace, "a").await, stuck(&namespace, "b").await);
+    let still_stuck = || {
+        for (name, reason) in [("a", &of_a), ("b", &of_b)] {
+            let status = namespace.status(name);
+            assert_eq!(status, Some(EntryStatus::Stuck { reason: reason.clone() }), "{name}");
+        }
+    };
+    for _ in 0..100 {
+        let outcome = soon(root.terminate_child("a", LONG)).await;
+        assert_eq!(outcome, Err(ChildError::Stuck { reason: of_a.clone() }));
+        let outcome = soon(pool.terminate_child("b", LONG)).await;
+        assert_eq!(outcome, Err(ChildError::Stuck { reason: of_b.clone() }));
+        still_stuck();
+    }
+    soon(root.shutdown(LONG)).await.unwrap();
+    for _ in 0..100 {
+        still_stuck();
+        tokio::task::yield_now().await;
+    }
+    drop((release_a, release_b));
+    eventually(|| namespace.names().is_empty()).await;
+}
