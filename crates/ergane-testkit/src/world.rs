@@ -34,7 +34,7 @@ use ergane_journal::{Append, AppendError, Journal, JournalError, Opened, Positio
 use ergane_provider::{
     BoxFuture, EmbedRequest, Embeddings, Endpoint, Limits, ModelInfo, Pricing, Provider, ProviderCall,
 };
-use ergane_tool::{Tool, ToolContext, ToolFuture};
+use ergane_tool::{Reach, Tool, ToolContext, ToolFuture};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -395,6 +395,10 @@ impl Tool for InWorld<Arc<dyn Tool>> {
 
     fn effect(&self) -> Effect {
         self.what.effect()
+    }
+
+    fn reach(&self) -> Reach {
+        self.what.reach()
     }
 
     fn timeout(&self) -> Option<Duration> {

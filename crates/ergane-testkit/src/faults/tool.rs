@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::Effect;
-use ergane_tool::{Tool, ToolContext, ToolError, ToolFuture};
+use ergane_tool::{Reach, Tool, ToolContext, ToolError, ToolFuture};
 use serde_json::{Map, Value};
 
 use super::plan::{FaultPlan, ToolFault};
@@ -35,6 +35,10 @@ impl Tool for FaultyTool {
 
     fn effect(&self) -> Effect {
         self.tool.effect()
+    }
+
+    fn reach(&self) -> Reach {
+        self.tool.reach()
     }
 
     fn timeout(&self) -> Option<Duration> {
