@@ -5,14 +5,12 @@ mod common;
 
 use std::future::IntoFuture;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::*;
-use ergane::core::{Envelope, SendId, Seq};
-use ergane::journal::{Append, AppendError, Journal, JournalError, Opened, Position, Sent, SessionSummary};
 use ergane::prelude::*;
 use ergane::session::Subscription;
+use ergane_testkit::FaultPlan;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -138,67 +136,13 @@ async fn progress_that_was_lost_is_counted() {
     result(send).await;
 }
 
-/// A journal that another process has locked.
-#[derive(Debug, Default)]
-struct Locked {
-    memory: Memory,
-    is_locked: AtomicBool,
-}
-
-impl Journal for Locked {
-    fn kind(&self) -> &'static str {
-        "locked"
-    }
-    fn is_instant(&self) -> bool {
-        true
-    }
-    fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {
-        if self.is_locked.load(Ordering::SeqCst) {
-            return Err(JournalError::Locked { path: "j.db".into() });
-        }
-        self.memory.open_session(session)
-    }
-    fn append(&self, batch: &[Append]) -> Vec<Result<(), AppendError>> {
-        self.memory.append(batch)
-    }
-    fn load(
-        &self,
-        session: &SessionName,
-        after: Seq,
-        below: Seq,
-    ) -> Result<Vec<Arc<Envelope>>, JournalError> {
-        self.memory.load(session, after, below)
-    }
-    fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {
-        self.memory.position(session)
-    }
-    fn summary(&self, session: &SessionName) -> Result<Option<SessionSummary>, JournalError> {
-        self.memory.summary(session)
-    }
-    fn list(&self, after: Option<&SessionName>, limit: usize) -> Result<Vec<SessionSummary>, JournalError> {
-        self.memory.list(after, limit)
-    }
-    fn open_turns(&self) -> Result<Vec<SessionName>, JournalError> {
-        self.memory.open_turns()
-    }
-    fn sent(&self, session: &SessionName, send: &SendId) -> Result<Option<Sent>, JournalError> {
-        self.memory.sent(session, send)
-    }
-    fn delete(&self, session: &SessionName) -> Result<bool, JournalError> {
-        self.memory.delete(session)
-    }
-    fn release(&self, session: &SessionName) -> Result<(), JournalError> {
-        self.memory.release(session)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_locked_journal_is_told_at_once_and_the_session_comes_up_when_it_is_free() {
     let (model, mut asked) = model();
-    let journal = Arc::new(Locked::default());
-    journal.is_locked.store(true, Ordering::SeqCst);
-    let system =
-        System::builder().provider("test", model).shared_journal(journal.clone()).start().await.unwrap();
+    let plan = FaultPlan::none();
+    plan.lock_journal();
+    let journal = plan.journal(Arc::new(Memory::new()));
+    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
     let asked_at = Instant::now();
     let told = system.session("a").start().await.unwrap_err();
     assert_eq!(told.code(), "journal_locked", "{told}");
@@ -206,7 +150,7 @@ async fn a_locked_journal_is_told_at_once_and_the_session_comes_up_when_it_is_fr
     let told = system.session("a").start().await.unwrap_err();
     assert_eq!(told.code(), "journal_locked", "{told}");
     assert!(asked_at.elapsed() < Duration::from_secs(1), "{:?}", asked_at.elapsed());
-    journal.is_locked.store(false, Ordering::SeqCst);
+    plan.heal();
     let free = || async { system.session("a").start().await.is_ok() };
     until("it comes up", free).await;
     let session = system.whereis("a").await.unwrap();

@@ -37,6 +37,10 @@ fn unknown() -> Result<(), AppendError> {
     Err(AppendError::Unknown { reason: "the fault plan says that nobody knows".into() })
 }
 
+fn locked() -> JournalError {
+    JournalError::Locked { path: "the journal of the fault plan".into() }
+}
+
 impl Journal for FaultyJournal {
     fn kind(&self) -> &'static str {
         self.store.kind()
@@ -48,10 +52,16 @@ impl Journal for FaultyJournal {
     }
 
     fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {
+        if self.plan.is_locked(std::slice::from_ref(session)) {
+            return Err(locked());
+        }
         self.store.open_session(session)
     }
 
     fn open_sessions(&self, sessions: &[SessionName]) -> Vec<Result<Opened, JournalError>> {
+        if self.plan.is_locked(sessions) {
+            return sessions.iter().map(|_| Err(locked())).collect();
+        }
         self.store.open_sessions(sessions)
     }
 
@@ -129,6 +139,6 @@ impl Journal for FaultyJournal {
     }
 
     fn release(&self, session: &SessionName) -> Result<(), JournalError> {
-        self.store.release(session)
+        if self.plan.is_held(session) { Err(JournalError::Away) } else { self.store.release(session) }
     }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ergane_core::SessionName;
 use ergane_journal::Journal;
 use ergane_provider::Provider;
 use ergane_tool::Tool;
@@ -114,6 +115,8 @@ struct State {
     provider: Exact<ProviderFault>,
     tool: Exact<ToolFault>,
     append: Exact<JournalFault>,
+    locked: bool,
+    held: bool,
     told: VecDeque<String>,
 }
 
@@ -152,6 +155,8 @@ impl FaultPlan {
             provider: Exact::default(),
             tool: Exact::default(),
             append: Exact::default(),
+            locked: false,
+            held: false,
             told: VecDeque::new(),
         })))
     }
@@ -189,10 +194,31 @@ impl FaultPlan {
         self.lock().append.from_now = Some(fault);
     }
 
+    /// The next commit goes so, whatever else is planned for it.
+    pub fn break_next_append(&self, fault: JournalFault) {
+        let mut state = self.lock();
+        let next = state.append.asked.saturating_add(1);
+        // The first plan for a number is the one that is carried out.
+        state.append.at.insert(0, (next, fault));
+    }
+
+    /// No session can be opened from now on, until [`heal`](Self::heal): another process has locked the journal. What is
+    /// open stays open.
+    pub fn lock_journal(&self) {
+        self.lock().locked = true;
+    }
+
+    /// No session is given up from now on, until [`heal`](Self::heal): its owner cannot be cleared.
+    pub fn hold_sessions(&self) {
+        self.lock().held = true;
+    }
+
     /// Nothing goes wrong from now on but what is planned to the letter.
     pub fn heal(&self) {
         let mut state = self.lock();
         state.append.from_now = None;
+        state.locked = false;
+        state.held = false;
         state.rates = Rates { provider: 0.0, tool: 0.0, journal: 0.0 };
     }
 
@@ -273,6 +299,24 @@ impl FaultPlan {
         })?;
         state.tell(format!("commit {number}: {fault:?}"));
         Some(fault)
+    }
+
+    /// Whether these sessions cannot be opened, since the journal is locked.
+    pub(super) fn is_locked(&self, sessions: &[SessionName]) -> bool {
+        let mut state = self.lock();
+        if state.locked {
+            sessions.iter().for_each(|session| state.tell(format!("opening of {session}: locked")));
+        }
+        state.locked
+    }
+
+    /// Whether this session is not given up.
+    pub(super) fn is_held(&self, session: &SessionName) -> bool {
+        let mut state = self.lock();
+        if state.held {
+            state.tell(format!("release of {session}: away"));
+        }
+        state.held
     }
 
     /// Whether a commit may be told to block.
