@@ -90,6 +90,21 @@ async fn a_recording_keeps_no_key_also_where_the_server_echoes_it_in_two_pieces(
 }
 
 #[tokio::test]
+async fn what_the_recorder_was_told_is_a_secret_is_not_written_down() {
+    for dialect in dialects() {
+        let body = (dialect.text)("the number is 4711-0815, keep it") + &dialect.end;
+        let server = FaultServer::always(Reply::answer("200 OK", &[dialect.stream], body)).await.unwrap();
+        let recorder = Recorder::start(server.url(), "a test").await.unwrap();
+        recorder.secret("4711-0815");
+        let outcome = call_once(&dialect, recorder.url(), LONG).await;
+        assert_eq!(outcome.shown, "the number is 4711-0815, keep it", "who asked is told it");
+        let lines = recorder.finish().await.unwrap().to_lines();
+        assert!(!lines.contains("4711-0815"), "{lines}");
+        assert!(lines.contains("the number is [redacted], keep it"), "{lines}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_was_not_recorded_is_refused_with_what_differs() {
     for dialect in dialects() {
         let whole = Reply::answer("200 OK", &[dialect.stream], (dialect.text)("x") + &dialect.end);
