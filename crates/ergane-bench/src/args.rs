@@ -107,8 +107,9 @@ pub(crate) struct HttpArgs {
     /// Where an OpenAI-compatible server is [default: one of our own on this machine that takes no time]
     #[arg(long, value_name = "URL")]
     pub(crate) base_url: Option<String>,
-    /// What happens in a turn
-    #[arg(long, value_enum, default_value_t = TurnKind::Text)]
+    /// What happens in a turn: `text` or `tool`. Eight tools at once are measured by `turns` only: neither the server nor the
+    /// requests by hand know of them
+    #[arg(long, default_value = "text", value_parser = of_http)]
     pub(crate) turn: TurnKind,
     /// How many turns run at once, each in a session of its own
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = positive)]
@@ -216,6 +217,16 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
+fn of_http(text: &str) -> Result<TurnKind, String> {
+    match TurnKind::from_str(text, false)? {
+        TurnKind::Tools8 => {
+            Err("over HTTP it is `text` or `tool`; `ergane-bench turns --turn tools8` has eight tools"
+                .to_owned())
+        }
+        kind => Ok(kind),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -225,6 +236,22 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn eight_tools_over_http_are_refused_at_once_and_by_help() {
+        let parse = |turn| Cli::try_parse_from(["ergane-bench", "http", "--turn", turn]);
+        let refused = parse("tools8").unwrap_err().to_string();
+        assert!(refused.contains("`ergane-bench turns --turn tools8`"), "{refused}");
+        assert!(parse("eight").is_err());
+        for turn in [TurnKind::Text, TurnKind::Tool] {
+            assert!(
+                matches!(parse(turn.as_str()).unwrap().command, Command::Http(http) if http.turn == turn)
+            );
+        }
+        let mut command = Cli::command();
+        let help = command.find_subcommand_mut("http").unwrap().render_help().to_string();
+        assert!(help.contains("measured by `turns` only"), "{help}");
     }
 
     #[test]
