@@ -15,7 +15,9 @@ use ractor::{ActorCell, ActorRef, ActorStatus, Message};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::child::{ChildHandle, ChildKey, ChildReport, Obituary, Settle, StartReply, drop_torn};
+use crate::child::{
+    ChildHandle, ChildKey, ChildOwner, ChildReport, Obituary, Settle, StartReply, Torn, drop_torn,
+};
 use crate::entry::{Claim, is_alive};
 use crate::error::StartError;
 use crate::exit::ExitReason;
@@ -24,14 +26,14 @@ use crate::scope::Scope;
 use crate::spec::{ChildSpec, Shutdown, StartContext};
 
 /// All that a child's task needs.
-pub(crate) struct Launch<M> {
-    pub(crate) key: ChildKey,
-    pub(crate) spec: ChildSpec,
-    pub(crate) namespace: Namespace,
-    pub(crate) supervisor: ActorRef<M>,
-    pub(crate) handle: Arc<ChildHandle>,
+struct Launch<M> {
+    key: ChildKey,
+    spec: ChildSpec,
+    namespace: Namespace,
+    supervisor: ActorRef<M>,
+    handle: Arc<ChildHandle>,
     /// Held already at a restart; a first start claims the name.
-    pub(crate) claim: Option<Claim>,
+    claim: Option<Claim>,
 }
 
 struct Up {
@@ -41,9 +43,19 @@ struct Up {
     join: JoinHandle<()>,
 }
 
-/// `reply` is for a first start only.
-pub(crate) fn launch<M: Message + From<ChildReport>>(job: Launch<M>, reply: Option<StartReply>) {
-    tokio::spawn(job.run(reply));
+/// Starts the task of a child. `reply` is for a first start only.
+pub(crate) fn launch<M: Message + From<ChildReport>>(
+    namespace: &Namespace,
+    supervisor: &ActorRef<M>,
+    key: ChildKey,
+    spec: ChildSpec,
+    claim: Option<Claim>,
+    reply: Option<StartReply>,
+) -> ChildOwner {
+    let (owner, handle) = ChildOwner::new();
+    let (namespace, supervisor) = (namespace.clone(), supervisor.clone());
+    tokio::spawn(Launch { key, spec, namespace, supervisor, handle, claim }.run(reply));
+    owner
 }
 
 impl<M: Message + From<ChildReport>> Launch<M> {
@@ -166,9 +178,10 @@ impl<M: Message + From<ChildReport>> Launch<M> {
         let mut ordered = false;
         // An actor that ends by itself is told of by ractor's event to its supervisor.
         let mut event = Event::Expected;
+        let mut torn = None;
         loop {
             let news = self.handle.news();
-            drop_torn(&self.key.id, news.torn);
+            torn = torn.or(news.torn);
             if news.died {
                 event = Event::Arrived;
                 end.died(self.spec.grace);
@@ -203,11 +216,12 @@ impl<M: Message + From<ChildReport>> Launch<M> {
             }
         }
         drop(cell);
-        self.wait_for_event(event).await;
+        let late = self.wait_for_event(event).await;
         let fallback = end.fallback(ordered);
         if ordered {
             claim.conclude(fallback.clone());
         }
+        self.bury(&claim, torn.or(late)).await;
         self.drain(&claim, &scope).await;
         (claim, fallback)
     }
@@ -228,29 +242,49 @@ impl<M: Message + From<ChildReport>> Launch<M> {
     /// The event carries the reason and, after a kill or a stop, the actor's state, which must be gone before a successor
     /// starts. It was sent before the actor's task ended, but that does not mean that it was received: queues of
     /// several senders show a value only when all earlier ones were written too. So it is waited for, and not hoped for.
-    async fn wait_for_event(&self, mut event: Event) {
+    /// Returns the state that came with it.
+    async fn wait_for_event(&self, event: Event) -> Torn {
         let patience = match event {
             Event::Expected => self.spec.grace,
             Event::Possible => self.spec.grace.min(POSSIBLE),
-            Event::Arrived | Event::Unlinked => return,
+            Event::Arrived | Event::Unlinked => return None,
         };
         let deadline = Some(Instant::now() + patience);
         // A supervisor that is ending handles no events any more.
-        while event != Event::Arrived && is_alive(&self.supervisor) {
+        while is_alive(&self.supervisor) {
             let news = self.handle.news();
-            drop_torn(&self.key.id, news.torn);
             if news.died {
-                event = Event::Arrived;
-                continue;
+                return news.torn;
             }
             tokio::select! {
                 biased;
                 () = self.handle.woken() => {}
                 () = at(deadline) => {
                     tracing::debug!(child = %self.key.id, "no event told of its end");
-                    return;
+                    return None;
                 }
             }
+        }
+        None
+    }
+
+    /// Lets the state go that came with the event. On a task of its own: its drop is a stranger's code, and may take for ever.
+    async fn bury(&self, claim: &Claim, torn: Torn) {
+        if torn.is_none() {
+            return;
+        }
+        let id = self.key.id.clone();
+        let mut dropped = tokio::spawn(async move { drop_torn(&id, torn) });
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut dropped => outcome,
+            () = at(Some(Instant::now() + self.spec.grace)) => {
+                self.stuck(claim, "the drop of its state does not end".to_owned());
+                dropped.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(child = %self.key.id, %error, "the drop of its state was cut off");
         }
     }
 

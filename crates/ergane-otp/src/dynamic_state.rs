@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::budget::{RestartWindow, jitter};
 use crate::child::{ChildKey, ChildOwner, ChildReport, Early, EndReply, StartReply, Torn, answer};
-use crate::child_task::{Launch, launch};
+use crate::child_task::launch;
 use crate::children::Row;
 use crate::dynamic::DynamicOptions;
 use crate::dynamic_actor::{Arguments, DynamicMsg};
@@ -202,17 +202,7 @@ impl State {
         reply: Option<StartReply>,
     ) -> ChildOwner {
         self.starting += 1;
-        let (owner, handle) = ChildOwner::new();
-        let job = Launch {
-            key,
-            spec,
-            namespace: self.namespace.clone(),
-            supervisor: myself.clone(),
-            handle,
-            claim,
-        };
-        launch(job, reply);
-        owner
+        launch(&self.namespace, myself, key, spec, claim, reply)
     }
 
     fn record(&mut self, key: &ChildKey) -> Option<&mut Record> {

@@ -10,7 +10,7 @@ use ractor::{ActorCell, ActorRef};
 
 use crate::budget::{Intensity, RestartWindow};
 use crate::child::{ChildKey, ChildOwner, Early, EndReply, StartReply, start_reply};
-use crate::child_task::{Launch, launch};
+use crate::child_task::launch;
 use crate::children::Row;
 use crate::entry::Claim;
 use crate::error::StartError;
@@ -134,7 +134,7 @@ impl State {
         reply: StartReply,
     ) -> ChildKey {
         let key = self.next_key(&spec.id);
-        let handle = self.launch(myself, key.clone(), spec.clone(), None, Some(reply));
+        let handle = launch(&self.namespace, myself, key.clone(), spec.clone(), None, Some(reply));
         self.children.push(Child {
             key: key.clone(),
             spec,
@@ -163,7 +163,7 @@ impl State {
         let (spec, restarts) = (child.spec.clone(), child.restarts);
         events::restart(&self.name, &spec.id, restarts);
         let key = self.next_key(&spec.id);
-        let handle = self.launch(myself, key.clone(), spec, claim, reply);
+        let handle = launch(&self.namespace, myself, key.clone(), spec, claim, reply);
         if let Some(child) = self.children.get_mut(index) {
             child.key = key.clone();
             child.handle = handle;
@@ -174,27 +174,6 @@ impl State {
     fn next_key(&mut self, id: &str) -> ChildKey {
         self.epochs += 1;
         ChildKey { id: id.into(), epoch: self.epochs }
-    }
-
-    fn launch(
-        &self,
-        myself: &ActorRef<SupervisorMsg>,
-        key: ChildKey,
-        spec: ChildSpec,
-        claim: Option<Claim>,
-        reply: Option<StartReply>,
-    ) -> ChildOwner {
-        let (owner, handle) = ChildOwner::new();
-        let job = Launch {
-            key,
-            spec,
-            namespace: self.namespace.clone(),
-            supervisor: myself.clone(),
-            handle,
-            claim,
-        };
-        launch(job, reply);
-        owner
     }
 
     /// Whether, and with whom, a child that ended is started again.

@@ -3,15 +3,17 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::*;
 use ergane_otp::*;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 /// Short, since it really passes: a blocked thread stops a paused clock.
 const GRACE: Duration = Duration::from_millis(50);
 
-fn spec(world: &std::sync::Arc<World>, name: &str) -> ChildSpec {
+fn spec(world: &Arc<World>, name: &str) -> ChildSpec {
     world.child(name).grace(GRACE).shutdown(Shutdown::Timeout(GRACE))
 }
 
@@ -97,7 +99,6 @@ async fn a_stuck_child_does_not_hold_a_shutdown_up_for_ever() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_slow_drop_of_a_state_stalls_no_other_restart_and_no_successor_overlaps_it() {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Mutex, mpsc};
 
     static LIVE: AtomicUsize = AtomicUsize::new(0);
 
@@ -171,45 +172,48 @@ async fn a_child_of_a_supervisor_that_does_not_end_is_told_as_stuck_and_is_at_re
     assert_eq!((world.alive(), namespace.names()), (0, vec![]));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_child_that_failed_and_whose_state_does_not_drop_stays_stuck_whatever_it_is_ordered() {
-    use std::sync::{Arc, Mutex, mpsc};
+/// Does not drop, once it was let in, until the sender is dropped.
+struct Blocks(Mutex<Option<mpsc::Receiver<()>>>);
 
-    struct Blocks(Mutex<mpsc::Receiver<()>>);
-    impl Drop for Blocks {
-        fn drop(&mut self) {
-            let wait = self.0.get_mut().unwrap();
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        if let Some(wait) = self.0.get_mut().unwrap().take() {
             tokio::task::block_in_place(|| wait.recv_timeout(LONG)).ok();
         }
     }
-    struct Fails;
-    impl ractor::Actor for Fails {
-        type Msg = ();
-        type State = Blocks;
-        type Arguments = mpsc::Receiver<()>;
-        async fn pre_start(
-            &self,
-            _: ractor::ActorRef<()>,
-            wait: mpsc::Receiver<()>,
-        ) -> Result<Blocks, ractor::ActorProcessingErr> {
-            Ok(Blocks(Mutex::new(wait)))
-        }
-        async fn handle(
-            &self,
-            _: ractor::ActorRef<()>,
-            (): (),
-            _: &mut Blocks,
-        ) -> Result<(), ractor::ActorProcessingErr> {
-            Err("told to fail".into())
-        }
-    }
-    let fails = |name: &str| {
-        let (release, wait) = mpsc::channel();
-        let wait = Arc::new(Mutex::new(Some(wait)));
-        let spec = ChildSpec::actor(name, move |_| (Fails, wait.lock().unwrap().take().unwrap()));
-        (release, spec.restart(Restart::Transient).grace(GRACE).shutdown(Shutdown::Timeout(GRACE)))
-    };
+}
 
+/// Fails at its first message.
+struct Fails;
+
+impl Actor for Fails {
+    type Msg = ();
+    type State = Blocks;
+    type Arguments = Option<mpsc::Receiver<()>>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<()>,
+        wait: Option<mpsc::Receiver<()>>,
+    ) -> Result<Blocks, ActorProcessingErr> {
+        Ok(Blocks(Mutex::new(wait)))
+    }
+
+    async fn handle(&self, _: ActorRef<()>, (): (), _: &mut Blocks) -> Result<(), ActorProcessingErr> {
+        Err("told to fail".into())
+    }
+}
+
+/// The state of its first incarnation does not drop before the sender.
+fn fails(name: &str) -> (mpsc::Sender<()>, ChildSpec) {
+    let (release, wait) = mpsc::channel();
+    let wait = Arc::new(Mutex::new(Some(wait)));
+    let spec = ChildSpec::actor(name, move |_| (Fails, wait.lock().unwrap().take()));
+    (release, spec.grace(GRACE).shutdown(Shutdown::Timeout(GRACE)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_child_that_failed_and_whose_state_does_not_drop_stays_stuck_whatever_it_is_ordered() {
     let namespace = namespace();
     let (root, pool) = pool(&namespace, DynamicOptions::new().budget(generous())).await;
     let ((release_a, a), (release_b, b)) = (fails("a"), fails("b"));
@@ -235,5 +239,31 @@ async fn a_child_that_failed_and_whose_state_does_not_drop_stays_stuck_whatever_
         tokio::task::yield_now().await;
     }
     drop((release_a, release_b));
+    eventually(|| namespace.names().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_killed_child_whose_state_does_not_drop_is_stuck_past_its_grace_and_comes_back_when_it_is_gone() {
+    let namespace = namespace();
+    let (root, pool) = pool(&namespace, DynamicOptions::new().budget(generous())).await;
+    let ((release_a, a), (release_b, b), (release_c, c)) = (fails("a"), fails("b"), fails("c"));
+    let a = soon(root.start_child(a, LONG)).await.unwrap();
+    let b = soon(pool.start_child(b, LONG)).await.unwrap();
+    let c = soon(root.start_child(c, LONG)).await.unwrap();
+    for child in [&a, &b, &c] {
+        child.kill();
+    }
+    for name in ["a", "b", "c"] {
+        let reason = stuck(&namespace, name).await;
+        assert!(reason.contains("the drop of its state"), "{reason}");
+    }
+    drop((release_a, release_b));
+    for (name, old) in [("a", a), ("b", b)] {
+        eventually(|| namespace.whereis(name).is_some_and(|next| next != old)).await;
+    }
+    // And a shutdown does not wait for it.
+    soon(root.shutdown(LONG)).await.unwrap();
+    assert!(matches!(namespace.status("c"), Some(EntryStatus::Stuck { .. })));
+    drop(release_c);
     eventually(|| namespace.names().is_empty()).await;
 }
