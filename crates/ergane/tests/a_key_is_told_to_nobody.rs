@@ -16,8 +16,7 @@ use common::{LONG, soon};
 use ergane::core::{ModelReply, ProviderError, SettingsPatch, Text};
 use ergane::prelude::*;
 use ergane::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use ergane_testkit::{FaultServer, Received, Reply};
 
 const KEY: &str = "sk-planted-5f3a9c0e7b";
 const IN_URL: &str = "url-planted-81d2c4";
@@ -52,28 +51,13 @@ impl Write for Heard {
 }
 
 /// A server that gives every request `answer`, in which `{auth}` is what came as the key and `{path}` the path.
-async fn server(answer: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut request = Vec::new();
-                while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-                    if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
-                        return;
-                    }
-                }
-                let head = String::from_utf8_lossy(&request).into_owned();
-                let auth = head.lines().find_map(|line| line.strip_prefix("authorization: Bearer "));
-                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                let answer = answer.replace("{auth}", auth.unwrap_or("none")).replace("{path}", &path);
-                stream.write_all(answer.as_bytes()).await.ok();
-                stream.shutdown().await.ok();
-            });
-        }
-    });
-    url
+async fn server(answer: String) -> FaultServer {
+    let script = move |_, received: &Received| {
+        let auth = received.header("authorization").and_then(|auth| auth.strip_prefix("Bearer "));
+        let answer = answer.replace("{auth}", auth.unwrap_or("none")).replace("{path}", received.path());
+        Reply::default().send(answer)
+    };
+    FaultServer::start(script).await.unwrap()
 }
 
 /// A provider that shows itself and panics.
@@ -138,10 +122,11 @@ async fn a_planted_key_is_found_nowhere_whatever_goes_wrong() {
     ];
     let journal = tempfile::tempdir().unwrap();
     let mut builder = System::builder().journal(Sqlite::open(journal.path().join("j.db")).unwrap());
-    let mut names = Vec::new();
+    let (mut names, mut servers) = (Vec::new(), Vec::new());
     for (name, answer) in scenes {
-        let url = server(Box::leak(answer.into_boxed_str())).await;
-        let url = format!("{url}/v1?key={IN_URL}");
+        let server = server(answer).await;
+        let url = format!("{}/v1?key={IN_URL}", server.url());
+        servers.push(server);
         let openai = OpenAi::new(&url).api_key_file(&key_file).model("m");
         heard.debug(&openai);
         builder = builder.provider(name, openai);
