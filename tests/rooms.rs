@@ -19,9 +19,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ergane", &["ergane-session", "ergane-tools"]),
     ("ergane-testkit", &["ergane-session"]),
     ("ergane-cli", &["ergane"]),
-    ("ergane-bench", &["ergane", "ergane-testkit"]),
+    ("ergane-bench", &["ergane"]),
     ("ergane-examples", &["ergane", "ergane-testkit"]),
-    ("ergane-tests", &["ergane", "ergane-testkit"]),
+    ("ergane-tests", &[]),
 ];
 
 /// What the lowest rooms may use of others.

@@ -1,9 +1,9 @@
-//! The table of `docs/performance.md`: every measurement in a process of its own, so often as asked, with its mark.
+//! The first table of `docs/performance.md`: every measurement in a process of its own, so often as asked, with its mark.
 
 use std::ffi::OsString;
 
 use crate::args::Global;
-use crate::plan::{Mark, Measurement, PLAN, Row};
+use crate::plan::{MANY, Mark, Measurement, PLAN, Row};
 use crate::record::{Record, medians};
 use crate::table::{Table, number};
 use crate::{Outcome, again};
@@ -37,7 +37,6 @@ fn measure(measurement: &Measurement, global: &Global, scale: f64) -> Outcome<Ve
 
 fn cells(title: &str, row: &Row, records: &[Record]) -> Outcome<[String; 7]> {
     let what = |record: &Record| record.params.get("what").and_then(|what| what.as_str().map(str::to_owned));
-    // Children are scaled, so their record's name may begin with another number.
     let wanted = |record: &&Record| match what(record) {
         Some(what) if row.of == MANY => what.ends_with(" children"),
         Some(what) => what.starts_with(row.of),
@@ -73,9 +72,6 @@ fn cells(title: &str, row: &Row, records: &[Record]) -> Outcome<[String; 7]> {
         met.to_owned(),
     ])
 }
-
-/// How a row asks for the record of many children.
-const MANY: &str = "100000";
 
 #[cfg(test)]
 mod tests {

@@ -48,6 +48,12 @@ pub(crate) enum Command {
     Idle(IdleArgs),
     /// A session's actor is killed: the time to its next answer
     Kill(KillArgs),
+    /// Every session's actor is killed at once: the time until all of them answer
+    CrashAll(CrashAllArgs),
+    /// A journal with very many sessions: a page of their list, an opening, an append
+    Names(NamesArgs),
+    /// Very many listen to one session
+    Fanout(FanoutArgs),
     /// A sensible set of everything, as a table with the marks
     All {
         /// How much is measured, as a factor
@@ -162,6 +168,42 @@ pub(crate) struct KillArgs {
     /// How many messages the session has
     #[arg(long, default_value_t = 0, value_name = "M")]
     pub(crate) history: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CrashAllArgs {
+    /// How many sessions
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = positive)]
+    pub(crate) sessions: usize,
+    /// Where facts are kept
+    #[arg(long, value_enum, default_value_t = JournalKind::Memory)]
+    pub(crate) journal: JournalKind,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NamesArgs {
+    /// How many sessions are in the journal
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = positive)]
+    pub(crate) sessions: usize,
+    /// Where they are kept
+    #[arg(long, value_enum, default_value_t = JournalKind::Sqlite)]
+    pub(crate) journal: JournalKind,
+    /// How often each operation is measured
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = positive)]
+    pub(crate) operations: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FanoutArgs {
+    /// How many listen
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = positive)]
+    pub(crate) subscribers: usize,
+    /// How many pieces the answer has, fifty a second
+    #[arg(long, default_value_t = 100, value_name = "D", value_parser = positive)]
+    pub(crate) deltas: usize,
+    /// Where facts are kept
+    #[arg(long, value_enum, default_value_t = JournalKind::Memory)]
+    pub(crate) journal: JournalKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

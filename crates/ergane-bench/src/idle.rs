@@ -48,7 +48,7 @@ pub(crate) async fn run(options: &IdleArgs, global: &Global) -> Outcome<Vec<Reco
     Ok(vec![record])
 }
 
-async fn one_turn_each(sessions: &[Session]) -> Outcome<()> {
+pub(crate) async fn one_turn_each(sessions: &[Session]) -> Outcome<()> {
     let mut running: JoinSet<Outcome<()>> = JoinSet::new();
     for share in shares(sessions.len(), AT_ONCE) {
         let share: Vec<Session> = sessions.get(share).unwrap_or_default().to_vec();

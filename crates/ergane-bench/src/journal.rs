@@ -1,17 +1,18 @@
 //! Appends through the journal as sessions make them: one outstanding each, grouped by the port, synced by SQLite.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ergane::core::{Envelope, Event, FORMAT_VERSION, Message, Part, Role, SessionName, Timestamp};
-use ergane::journal::{Append, JournalPort, Sqlite};
-use ergane::otp::{Intensity, Namespace, Promise, Supervisor};
+use ergane::journal::{Append, Journal, JournalPort, Sqlite};
+use ergane::otp::{Intensity, Namespace, Promise, Supervisor, SupervisorRef};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::Outcome;
 use crate::args::{Global, JournalArgs};
 use crate::laps::{Laps, per};
+use crate::otp::ours::PATIENCE;
 use crate::process::Stopwatch;
 use crate::record::Record;
 use crate::turns::house::Folder;
@@ -19,14 +20,12 @@ use crate::turns::house::Folder;
 pub(crate) async fn run(options: &JournalArgs, global: &Global) -> Outcome<Vec<Record>> {
     let folder = Folder::make(global.dir.as_deref())?;
     let store = Arc::new(Sqlite::open(folder.0.join("journal.db"))?);
-    let port = JournalPort::new(store.clone());
-    let names = Namespace::new("journal bench");
-    let root = Supervisor::start(&names, "root", Intensity::default(), vec![port.child_spec()], None).await?;
-    port.alive().await;
+    let (root, port) = serve(store.clone()).await?;
 
     let mut writers = Vec::new();
     for number in 0..options.writers {
-        writers.push(Writer::open(&port, number, options.bytes).await?);
+        let session = SessionName::new(format!("writer/{number}"))?;
+        writers.push(Writer::open(&port, session, options.bytes).await?);
     }
     let commits = store.commits();
     let watch = Stopwatch::start();
@@ -43,7 +42,7 @@ pub(crate) async fn run(options: &JournalArgs, global: &Global) -> Outcome<Vec<R
     laps.add_cpu(watch.cpu());
     let total = options.writers * appends;
     let commits = store.commits() - commits;
-    root.shutdown(Duration::from_secs(60)).await?;
+    root.shutdown(PATIENCE).await?;
     let record = Record::new("journal")
         .param("writers", options.writers)
         .param("bytes", options.bytes)
@@ -56,16 +55,24 @@ pub(crate) async fn run(options: &JournalArgs, global: &Global) -> Outcome<Vec<R
     Ok(vec![record])
 }
 
+/// The journal with its actor, in a tree of its own.
+pub(crate) async fn serve(store: Arc<dyn Journal>) -> Outcome<(SupervisorRef, JournalPort)> {
+    let port = JournalPort::new(store);
+    let names = Namespace::new("journal bench");
+    let root = Supervisor::start(&names, "root", Intensity::default(), vec![port.child_spec()], None).await?;
+    port.alive().await;
+    Ok((root, port))
+}
+
 /// One session that appends.
-struct Writer {
+pub(crate) struct Writer {
     port: JournalPort,
     next: Append,
     event: Event,
 }
 
 impl Writer {
-    async fn open(port: &JournalPort, number: usize, bytes: usize) -> Outcome<Self> {
-        let session = SessionName::new(format!("writer/{number}"))?;
+    pub(crate) async fn open(port: &JournalPort, session: SessionName, bytes: usize) -> Outcome<Self> {
         let opened = port.open(&session).await?;
         let message =
             Message { role: Role::Assistant, parts: vec![Part::text("x".repeat(bytes))], origin: None };
@@ -81,7 +88,7 @@ impl Writer {
         Ok(Self { port: port.clone(), next, event })
     }
 
-    async fn run(mut self, appends: usize) -> Outcome<Laps> {
+    pub(crate) async fn run(mut self, appends: usize) -> Outcome<Laps> {
         let mut laps = Laps::default();
         for _ in 0..appends {
             let seq = self.next.expected;

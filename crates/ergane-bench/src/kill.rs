@@ -78,12 +78,18 @@ async fn from_outside(session: &Session) -> Outcome<Duration> {
     let victim = session.actor_ref().ok_or("the session does not run")?;
     let start = Instant::now();
     victim.kill();
+    answers_after(session, &victim).await?;
+    Ok(start.elapsed())
+}
+
+/// Returns when a successor of `victim`, its log loaded, has answered.
+pub(crate) async fn answers_after(session: &Session, victim: &ActorRef<SessionMsg>) -> Outcome<()> {
     loop {
         session.settings().await?;
         session.status().await?;
         // A kill is a message too: the victim may have answered before it got it.
         if session.actor_ref().is_some_and(|present| present.get_id() != victim.get_id()) {
-            return Ok(start.elapsed());
+            return Ok(());
         }
     }
 }

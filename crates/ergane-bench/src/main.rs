@@ -6,15 +6,19 @@
 mod again;
 mod all;
 mod args;
+mod crash_all;
+mod fanout;
 mod http;
 mod idle;
 mod journal;
 mod kill;
 mod laps;
+mod names;
 mod otp;
 mod plan;
 mod process;
 mod record;
+mod shape;
 mod table;
 mod turns;
 
@@ -76,6 +80,9 @@ async fn measure(command: Command, global: args::Global) -> Outcome<Vec<Record>>
         Command::Journal(options) => journal::run(&options, &global).await,
         Command::Idle(options) => idle::run(&options, &global).await,
         Command::Kill(options) => kill::run(&options, &global).await,
+        Command::CrashAll(options) => crash_all::run(&options, &global).await,
+        Command::Names(options) => names::run(&options, &global).await,
+        Command::Fanout(options) => fanout::run(&options, &global).await,
         // It starts processes for all that it measures, and is done before.
         Command::All { .. } | Command::Serve => Ok(Vec::new()),
     }

@@ -89,6 +89,9 @@ use Mark::{AtLeast, AtMost};
 
 const KIB: f64 = 1024.0;
 
+/// How a row asks for the record of many children, which are scaled, so that its name may begin with another number.
+pub(crate) const MANY: &str = "many children";
+
 /// Everything, in the order of the page.
 pub(crate) const PLAN: &[Measurement] = &[
     Measurement {
@@ -117,10 +120,10 @@ pub(crate) const PLAN: &[Measurement] = &[
                 .floor("floor_p50_us")
                 .ratio(),
             Row::new("100,000 children are started", "seconds", "s", AtMost(5.0))
-                .of("100000")
+                .of(MANY)
                 .floor("floor_seconds"),
             Row::new("memory of an idle child", "bytes_per_child", "KiB", Mark::None)
-                .of("100000")
+                .of(MANY)
                 .in_units_of(KIB)
                 .floor("floor_bytes_per_child"),
         ],
@@ -253,6 +256,40 @@ pub(crate) const PLAN: &[Measurement] = &[
         rows: &[
             Row::new("to its next answer", "p50_us", "ms", AtMost(1.0)).in_units_of(1e3),
             Row::new("… through the handle", "handle_p50_us", "ms", Mark::None).in_units_of(1e3),
+        ],
+    },
+    Measurement {
+        title: "10,000 sessions killed at once, memory",
+        args: "crash-all --journal memory",
+        amounts: &[("--sessions", 10_000)],
+        rows: &[Row::new("to the last one's answer", "seconds", "s", AtMost(1.0))],
+    },
+    Measurement {
+        title: "10,000 sessions killed at once, SQLite",
+        args: "crash-all --journal sqlite",
+        amounts: &[("--sessions", 10_000)],
+        rows: &[Row::new("to the last one's answer", "seconds", "s", AtMost(10.0))],
+    },
+    Measurement {
+        title: "one subscriber, 50 pieces a second",
+        args: "fanout --subscribers 1",
+        amounts: &[("--deltas", 100)],
+        rows: &[
+            Row::new("a piece, from the provider", "p50_us", "µs", AtMost(30.0)),
+            Row::new("… p99", "p99_us", "µs", Mark::None),
+        ],
+    },
+    Measurement {
+        title: "10,000 subscribers, 50 pieces a second",
+        args: "fanout",
+        amounts: &[("--subscribers", 10_000), ("--deltas", 100)],
+        rows: &[
+            Row::new("the turn, beside one without any", "seconds", "s", AtMost(1.1))
+                .floor("floor_seconds")
+                .ratio(),
+            Row::new("the first piece at the last of them", "first_at_last_us", "ms", Mark::None)
+                .in_units_of(1e3),
+            Row::new("pieces lost, and counted", "missed", "", Mark::None),
         ],
     },
 ];

@@ -108,6 +108,32 @@ fn kill_tells_the_time_to_the_next_answer() {
 }
 
 #[test]
+fn crash_all_tells_when_all_sessions_answer_again() {
+    for journal in ["memory", "sqlite"] {
+        let record = &json(&format!("crash-all --sessions 70 --journal {journal}"))[0];
+        measures(record, &["seconds", "p50_us", "p99_us", "cpu_us"]);
+    }
+}
+
+#[test]
+fn names_tells_what_a_page_an_opening_and_an_append_take() {
+    for journal in ["memory", "sqlite"] {
+        let record = &json(&format!("names --sessions 1300 --operations 9 --journal {journal}"))[0];
+        measures(record, &["seconds", "page_p50_us", "open_p50_us", "append_p50_us", "append_p99_us"]);
+        assert_eq!(record["sessions"], 1300);
+    }
+}
+
+#[test]
+fn fanout_tells_how_soon_all_have_a_piece_and_what_it_costs_the_turn() {
+    for journal in ["memory", "sqlite"] {
+        let record = &json(&format!("fanout --subscribers 30 --deltas 4 --journal {journal}"))[0];
+        measures(record, &["p50_us", "p99_us", "first_at_last_us", "seconds", "floor_seconds", "ratio"]);
+        assert!(record["missed"].is_number(), "{record}");
+    }
+}
+
+#[test]
 fn repeated_it_tells_the_median_and_the_spread() {
     let record = &json("kill --kills 2 --journal memory --repeat 3")[0];
     assert_eq!(record["repeat"], 3);

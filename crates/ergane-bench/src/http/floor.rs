@@ -1,20 +1,17 @@
-//! The same requests by hand: with reqwest alone, and with the smallest shape of actors that deserves the name.
+//! The same requests by hand: with reqwest alone, and from the bare shape of actors.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use ergane::ractor::{
-    Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, call_t,
-};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::server::ANSWER;
 use crate::Outcome;
 use crate::args::{HttpArgs, TurnKind};
 use crate::laps::Laps;
 use crate::process::Stopwatch;
+use crate::shape::{self, Tools, Work};
+use crate::turns::model::ANSWER;
 use crate::turns::{Run, collect};
 
 /// What is asked, and where.
@@ -46,7 +43,7 @@ impl Plain {
         Ok(Self { client, url, kind: options.turn, stream: !options.no_stream, before })
     }
 
-    async fn turn(&self, add: impl AsyncFnOnce(String) -> Outcome<String>) -> Outcome<()> {
+    async fn converse(&self, add: impl AsyncFnOnce(String) -> Outcome<String>) -> Outcome<String> {
         let user = json!({"role": "user", "content": self.kind.as_str()}).to_string();
         let mut reply = self.ask(&user).await?;
         if let Some(arguments) = reply.call.take() {
@@ -56,7 +53,7 @@ impl Plain {
             let result = json!({"role": "tool", "tool_call_id": "call_1", "content": result});
             reply = self.ask(&format!("{user},{call},{result}")).await?;
         }
-        if reply.text == ANSWER { Ok(()) } else { Err(format!("the answer was {reply:?}").into()) }
+        if reply.text == ANSWER { Ok(reply.text) } else { Err(format!("the answer was {reply:?}").into()) }
     }
 
     async fn ask(&self, messages: &str) -> Outcome<Reply> {
@@ -113,7 +110,7 @@ async fn add(arguments: String) -> Outcome<String> {
 
 /// reqwest and nothing else.
 pub(super) async fn bare(plain: &Arc<Plain>, options: &HttpArgs) -> Outcome<Run> {
-    plain.turn(add).await?;
+    plain.converse(add).await?;
     let mut running: JoinSet<Outcome<Laps>> = JoinSet::new();
     let (watch, turns) = (Stopwatch::start(), options.turns);
     for _ in 0..options.inflight {
@@ -122,7 +119,7 @@ pub(super) async fn bare(plain: &Arc<Plain>, options: &HttpArgs) -> Outcome<Run>
             let mut laps = Laps::default();
             for _ in 0..turns {
                 let start = Instant::now();
-                plain.turn(add).await?;
+                plain.converse(add).await?;
                 laps.lap(start.elapsed());
             }
             Ok(laps)
@@ -131,146 +128,19 @@ pub(super) async fn bare(plain: &Arc<Plain>, options: &HttpArgs) -> Outcome<Run>
     collect(running, watch, options.inflight * turns).await
 }
 
-type Answer = RpcReplyPort<()>;
+impl Work for Arc<Plain> {
+    type Input = String;
 
-struct Parent;
-struct Session;
-struct Turn;
-struct Tool;
+    async fn turn(&self, tools: Tools) -> Outcome<String> {
+        self.converse(async |arguments| tools.start::<Self>(arguments).await?.await?).await
+    }
 
-struct Never;
-struct Ask(Answer);
-struct Go(Answer);
-struct Add(String, oneshot::Sender<Outcome<String>>);
-
-/// Children come and go; nobody looks.
-macro_rules! childless {
-    ($msg:ty, $state:ty) => {
-        async fn handle_supervisor_evt(
-            &self,
-            _: ActorRef<$msg>,
-            _: SupervisionEvent,
-            _: &mut $state,
-        ) -> Result<(), ActorProcessingErr> {
-            Ok(())
-        }
-    };
+    async fn tool(arguments: String) -> Outcome<String> {
+        add(arguments).await
+    }
 }
 
-impl Actor for Parent {
-    type Msg = Never;
-    type State = ();
-    type Arguments = ();
-
-    async fn pre_start(&self, _: ActorRef<Never>, (): ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    childless!(Never, ());
-}
-
-impl Actor for Session {
-    type Msg = Ask;
-    type State = Arc<Plain>;
-    type Arguments = Arc<Plain>;
-
-    async fn pre_start(&self, _: ActorRef<Ask>, plain: Arc<Plain>) -> Result<Arc<Plain>, ActorProcessingErr> {
-        Ok(plain)
-    }
-
-    async fn handle(
-        &self,
-        me: ActorRef<Ask>,
-        Ask(reply): Ask,
-        plain: &mut Arc<Plain>,
-    ) -> Result<(), ActorProcessingErr> {
-        let (turn, _) = Actor::spawn_linked(None, Turn, plain.clone(), me.get_cell()).await?;
-        Ok(turn.cast(Go(reply))?)
-    }
-
-    childless!(Ask, Arc<Plain>);
-}
-
-impl Actor for Turn {
-    type Msg = Go;
-    type State = Arc<Plain>;
-    type Arguments = Arc<Plain>;
-
-    async fn pre_start(&self, _: ActorRef<Go>, plain: Arc<Plain>) -> Result<Arc<Plain>, ActorProcessingErr> {
-        Ok(plain)
-    }
-
-    async fn handle(
-        &self,
-        me: ActorRef<Go>,
-        Go(reply): Go,
-        plain: &mut Arc<Plain>,
-    ) -> Result<(), ActorProcessingErr> {
-        let parent = me.get_cell();
-        plain.turn(async |arguments| in_a_tool(arguments, parent).await).await?;
-        // A caller that gave up is no reason to fail.
-        reply.send(()).ok();
-        me.stop(None);
-        Ok(())
-    }
-
-    childless!(Go, Arc<Plain>);
-}
-
-async fn in_a_tool(arguments: String, turn: ActorCell) -> Outcome<String> {
-    let (reply, result) = oneshot::channel();
-    let (tool, _) = Actor::spawn_linked(None, Tool, (), turn).await?;
-    tool.cast(Add(arguments, reply)).map_err(|error| error.to_string())?;
-    result.await?
-}
-
-impl Actor for Tool {
-    type Msg = Add;
-    type State = ();
-    type Arguments = ();
-
-    async fn pre_start(&self, _: ActorRef<Add>, (): ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle(
-        &self,
-        me: ActorRef<Add>,
-        Add(arguments, reply): Add,
-        (): &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        // A turn that ended meanwhile does not want to know.
-        reply.send(add(arguments).await).ok();
-        me.stop(None);
-        Ok(())
-    }
-
-    childless!(Add, ());
-}
-
-/// A supervisor, sessions, an actor for each turn and one for each tool call; nothing is kept or decided.
+/// The same requests from the bare shape of actors.
 pub(super) async fn actors(plain: &Arc<Plain>, options: &HttpArgs) -> Outcome<Run> {
-    let (parent, _) = Actor::spawn(None, Parent, ()).await?;
-    let mut sessions = Vec::new();
-    for _ in 0..options.inflight {
-        let (session, _) = Actor::spawn_linked(None, Session, plain.clone(), parent.get_cell()).await?;
-        call_t!(session, Ask, 60_000)?;
-        sessions.push(session);
-    }
-    let mut running: JoinSet<Outcome<Laps>> = JoinSet::new();
-    let (watch, turns) = (Stopwatch::start(), options.turns);
-    for session in sessions {
-        running.spawn(async move {
-            let mut laps = Laps::default();
-            for _ in 0..turns {
-                let start = Instant::now();
-                call_t!(session, Ask, 60_000)?;
-                laps.lap(start.elapsed());
-            }
-            Ok(laps)
-        });
-    }
-    let run = collect(running, watch, options.inflight * turns).await?;
-    parent.stop(None);
-    Ok(run)
+    shape::run(plain.clone(), options.inflight, options.turns).await
 }

@@ -8,9 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use crate::Outcome;
-
-/// What the model says in the end.
-pub(super) const ANSWER: &str = "It is what it is, and there is no more to be said of it.";
+use crate::turns::model::ANSWER;
 
 /// The running server; it ends with this.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 
 mod bare;
 pub(crate) mod children;
-mod ours;
+pub(crate) mod ours;
 
 use std::ffi::OsString;
 

@@ -18,7 +18,7 @@ pub(super) const DYNAMIC: &str = "dynamic child";
 /// A child of the supervisor with a fixed list.
 pub(super) const STATIC: &str = "static child";
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A tree with a supervisor of each kind.
 pub(super) struct Ours {

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ergane::System;
 use ergane::journal::Sqlite;
+use ergane::provider::Provider;
 use ergane::session::Session;
 use tokio::task::JoinSet;
 
@@ -28,8 +29,18 @@ pub(crate) struct House {
 impl House {
     /// With a model that answers after `latency_ms`. Its sessions may be killed as often as one likes.
     pub(crate) async fn open(journal: JournalKind, dir: Option<&Path>, latency_ms: u64) -> Outcome<Self> {
+        Self::with(journal, dir, "scripted", model::provider(latency_ms)).await
+    }
+
+    /// The same with another model.
+    pub(crate) async fn with(
+        journal: JournalKind,
+        dir: Option<&Path>,
+        name: &'static str,
+        provider: impl Provider,
+    ) -> Outcome<Self> {
         let mut builder = System::builder()
-            .provider("scripted", model::provider(latency_ms))
+            .provider(name, provider)
             .tool(model::add)
             // No two kills meet in so short a window: what is measured is restarts, and not back-offs.
             .session_budget(u32::MAX, Duration::from_nanos(1));
@@ -75,8 +86,11 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 impl Folder {
     pub(crate) fn make(dir: Option<&Path>) -> Outcome<Self> {
         let dir = dir.map_or_else(std::env::temp_dir, Path::to_owned);
-        let folder = dir.join(format!("ergane-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
+        std::fs::create_dir_all(&dir)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+        let folder = dir.join(format!("ergane-bench-{}-{now}", std::process::id()));
+        // One that is there already is not ours: not to be measured in, nor to be removed.
+        std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Self(folder))
     }
 }

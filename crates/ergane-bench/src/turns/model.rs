@@ -13,7 +13,7 @@ pub(crate) async fn add(left: i64, right: i64) -> String {
 }
 
 /// What the model says in the end.
-pub(super) const ANSWER: &str = "It is what it is, and there is no more to be said of it.";
+pub(crate) const ANSWER: &str = "It is what it is, and there is no more to be said of it.";
 
 /// What the user says.
 pub(super) fn question(kind: TurnKind) -> &'static str {
