@@ -46,6 +46,7 @@ pub use request::{
     ModelReply, ModelRequest, OutputSchema, PromptCache, ReasoningEffort, Sampling, ToolChoice, ToolSpec,
 };
 pub use settings::{
-    Durability, Limits, Mode, OnUnknown, PermissionMode, Permissions, Settings, SettingsPatch, Ungranted,
+    Answering, Durability, Limits, Mode, OnUnknown, PermissionMode, Permissions, Settings, SettingsPatch,
+    Ungranted,
 };
 pub use usage::{Cost, MicroUsd, Usage};

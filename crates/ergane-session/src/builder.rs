@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use ergane_core::{
-    Durability, OnUnknown, PermissionMode, SessionName, Settings, SettingsPatch, Text, Ungranted,
+    Durability, OnUnknown, OutputSchema, PermissionMode, PromptCache, ReasoningEffort, Sampling, SessionName,
+    Settings, SettingsPatch, Text, ToolChoice, Ungranted,
 };
 use ergane_otp::{ChildSpec, Restart};
 use ractor::ActorCell;
@@ -141,6 +142,50 @@ impl SessionBuilder {
         self
     }
 
+    /// At most so many tokens of answer from each model call; `None` leaves it to the provider, which is the default.
+    pub fn max_tokens(mut self, tokens: impl Into<Option<u32>>) -> Self {
+        self.patch.max_tokens = Some(tokens.into());
+        self
+    }
+
+    /// How much a model thinks before it answers; `None` leaves it to the provider, which is the default. An adapter
+    /// takes the nearest that its provider knows.
+    pub fn reasoning(mut self, effort: impl Into<Option<ReasoningEffort>>) -> Self {
+        self.patch.reasoning = Some(effort.into());
+        self
+    }
+
+    /// How tokens are chosen: temperature and the like, the whole of it. Default: left to the provider.
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        self.patch.sampling = Some(sampling);
+        self
+    }
+
+    /// Whether and which of the tools must be called. Default: the model decides, as it does once a turn has called one.
+    pub fn tool_choice(mut self, choice: ToolChoice) -> Self {
+        self.patch.tool_choice = Some(choice);
+        self
+    }
+
+    /// Whether several tools may be called at once; `None` leaves it to the provider, which is the default.
+    pub fn parallel_tools(mut self, parallel: impl Into<Option<bool>>) -> Self {
+        self.patch.parallel_tools = Some(parallel.into());
+        self
+    }
+
+    /// The structure that the text of answers must have, asked for in the provider's own way; `None` is free text, which
+    /// is the default. The text is not checked here: a model that cannot be held to it may write something else.
+    pub fn output(mut self, schema: impl Into<Option<OutputSchema>>) -> Self {
+        self.patch.output = Some(schema.into());
+        self
+    }
+
+    /// Whether the provider keeps the prompt for the next call. Default: for a short time.
+    pub fn prompt_cache(mut self, cache: PromptCache) -> Self {
+        self.patch.prompt_cache = Some(cache);
+        self
+    }
+
     /// Rounds of tools in one turn. Default: 25.
     pub fn max_iterations(mut self, rounds: u32) -> Self {
         self.patch.max_iterations = Some(rounds);
@@ -180,7 +225,7 @@ impl SessionBuilder {
         session.bring_up(Instant::now() + QUICK, Missing::IsFine).await?;
         let configure = |reply| SessionMsg::Configure {
             initial: initial.clone(),
-            patch: patch.clone(),
+            patch: Box::new(patch.clone()),
             durability,
             reply,
         };

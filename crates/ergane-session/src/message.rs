@@ -115,7 +115,7 @@ pub enum SessionMsg {
         /// The settings of a session that has not begun.
         initial: Arc<Settings>,
         /// What was set explicitly.
-        patch: SettingsPatch,
+        patch: Box<SettingsPatch>,
         /// What the caller takes the session to keep; another one than it does is refused.
         durability: Durability,
         /// Answered when the settings are durable.

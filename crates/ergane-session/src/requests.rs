@@ -40,7 +40,7 @@ impl State {
                 answer(reply, Err(SessionError::OtherDurability { session, running }));
             }
             SessionMsg::Configure { initial, patch, reply, .. } => {
-                self.on_configure(&initial, patch, reply)?
+                self.on_configure(&initial, *patch, reply)?
             }
             SessionMsg::Send(send, reply) => match self.accept(&send)? {
                 Err(error) => answer(reply, Err(error)),

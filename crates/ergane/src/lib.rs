@@ -30,8 +30,9 @@ pub use system::{System, SystemBuilder};
 /// Everything that most programs need.
 pub mod prelude {
     pub use ergane_core::{
-        CallId, Decision, Durability, Effect, FinishReason, Message, ModelRequest, OnUnknown, Part,
-        PendingApproval, PermissionMode, Role, SessionName, TurnId, Ungranted,
+        CallId, Decision, Durability, Effect, FinishReason, Message, ModelRequest, OnUnknown, OutputSchema,
+        Part, PendingApproval, PermissionMode, PromptCache, ReasoningEffort, Role, Sampling, SessionName,
+        ToolChoice, TurnId, Ungranted,
     };
     pub use ergane_journal::{Memory, Sqlite};
     pub use ergane_otp::{Down, ExitReason, Incarnation};

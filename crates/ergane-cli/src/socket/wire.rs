@@ -11,7 +11,7 @@ const VERSION: u32 = 1;
 pub(crate) const IDLE: &str = "idle";
 
 /// What can be asked of a running process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub(crate) enum Ask {
     /// The supervision tree.

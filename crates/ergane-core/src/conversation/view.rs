@@ -7,7 +7,7 @@ use super::{Conversation, History, OpenTurn, QueuedSend, SendRecord, TurnRecord,
 use crate::approval::Decided;
 use crate::ids::{CallId, SendId, Seq, TurnId};
 use crate::message::{Message, Part, Role, Text};
-use crate::request::{ModelRequest, ToolSpec};
+use crate::request::{ModelRequest, ToolChoice, ToolSpec};
 use crate::settings::Settings;
 use crate::usage::{Cost, Usage};
 
@@ -23,11 +23,24 @@ impl Conversation {
         for (_, input) in &turn.steers {
             send_on(&mut messages, Arc::new(Message::user(input.clone())));
         }
+        let answering = &settings.answering;
+        let mut tool_choice = answering.tool_choice.clone();
+        if matches!(tool_choice, ToolChoice::Required | ToolChoice::Tool(_)) && turn.totals.tool_calls > 0 {
+            tool_choice = ToolChoice::Auto; // it has called one; forced again it could never answer
+        }
         Some(ModelRequest {
+            model: settings.model.clone(),
             system: settings.system_prompt.clone(),
+            messages,
             tools,
+            tool_choice,
+            parallel_tools: answering.parallel_tools,
+            output: answering.output.clone(),
+            reasoning: answering.reasoning,
+            sampling: answering.sampling.clone(),
             stream: settings.stream,
-            ..ModelRequest::new(settings.model.clone(), messages)
+            max_tokens: answering.max_tokens,
+            cache: answering.cache,
         })
     }
 

@@ -4,9 +4,6 @@
 //! can be read in one place, and a program can describe a server that nobody here knows, by
 //! [`OpenAi::compat`](crate::OpenAi::compat), from a file of its own if it likes: the flags are read from JSON. Ergane's
 //! own configuration file has no place for them.
-//!
-//! Some flags are about what only calls made through [`Providers`](crate::Providers) or a [`Provider`](crate::Provider)
-//! directly may set, and sessions do not yet: structure, how much to think, a forced tool, sampling, the limit of an answer.
 
 use ergane_core::Text;
 use serde::{Deserialize, Serialize};

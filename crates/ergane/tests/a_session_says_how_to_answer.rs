@@ -1,0 +1,138 @@
+//! What a session says of answers (how long, how much thought, which structure, which tool) reaches the wire, in each
+//! format's own words, and is kept with the session.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::future::IntoFuture;
+
+use common::{LONG, soon};
+use ergane::core::SettingsPatch;
+use ergane::prelude::*;
+use ergane::provider::Provider;
+use ergane_testkit::{FaultServer, Reply};
+use serde_json::Value;
+
+/// The time of day.
+#[tool(effect = "read")]
+async fn now() -> String {
+    "noon".to_owned()
+}
+
+/// A server that asks for a tool first, and then answers.
+async fn server(call: Value, answer: Value) -> FaultServer {
+    let reply = |body: Value| Reply::answer("200 OK", &["content-type: application/json"], body.to_string());
+    FaultServer::in_turn([reply(call), reply(answer)]).await.unwrap()
+}
+
+fn schema() -> OutputSchema {
+    OutputSchema::new("hour", json!({"type": "object", "properties": {"hour": {"type": "string"}}}))
+}
+
+/// Sets everything in one process and sends in the next one, to a provider made by `provider` each time. The bodies that
+/// the server was sent.
+async fn asked<P: Provider>(server: &FaultServer, provider: impl Fn(&str) -> P) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let start = async || {
+        let journal = Sqlite::open(folder.path().join("ergane.db")).unwrap();
+        let builder = System::builder().provider("it", provider(server.url())).tool(now).journal(journal);
+        builder.start().await.unwrap()
+    };
+    let first = start().await;
+    let session = first
+        .session("a")
+        .model("m")
+        .max_tokens(4_000)
+        .reasoning(ReasoningEffort::Low)
+        .sampling(Sampling { temperature: Some(0.25), seed: Some(7), ..Sampling::default() })
+        .tool_choice(ToolChoice::Required)
+        .parallel_tools(false)
+        .output(schema())
+        .prompt_cache(PromptCache::Long)
+        .settings(SettingsPatch { stream: Some(false), ..SettingsPatch::default() });
+    soon("its end", session.start()).await.unwrap();
+    soon("its end", first.shutdown(LONG)).await.unwrap();
+    drop(first);
+    let second = start().await;
+    let session = soon("its end", second.session("a").start()).await.unwrap();
+    let result = soon("its end", session.send_message("when?").into_future()).await.unwrap();
+    assert_eq!((&*result.text, result.tool_calls_made), (r#"{"hour":"12"}"#, 1), "{result:?}");
+    // Nothing of it for good: the next turn is free again.
+    let free = second.session("a").output(None).max_tokens(None).tool_choice(ToolChoice::Auto);
+    let session = soon("its end", free.start()).await.unwrap();
+    soon("its end", session.send_message("and now?").into_future()).await.unwrap();
+    soon("its end", second.shutdown(LONG)).await.unwrap();
+    server.requests().iter().map(|request| request.json()).collect()
+}
+
+#[tokio::test]
+async fn to_chat_completions() {
+    let message =
+        |message: Value, why: &str| json!({"choices": [{"message": message, "finish_reason": why}]});
+    let call = json!({"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}});
+    let server = server(
+        message(json!({"role": "assistant", "content": null, "tool_calls": [call]}), "tool_calls"),
+        message(json!({"role": "assistant", "content": r#"{"hour":"12"}"#}), "stop"),
+    );
+    let server = server.await;
+    let asked = asked(&server, |url| OpenAi::new(url)).await;
+    let first = &asked[0];
+    assert_eq!(first["max_tokens"], 4_000, "{first}");
+    assert_eq!((&first["temperature"], &first["seed"]), (&json!(0.25), &json!(7)));
+    assert_eq!((&first["reasoning_effort"], &first["tool_choice"]), (&json!("low"), &json!("required")));
+    assert_eq!((&first["parallel_tool_calls"], &first["stream"]), (&json!(false), &json!(false)));
+    let format = &first["response_format"];
+    assert_eq!((&format["type"], &format["json_schema"]["name"]), (&json!("json_schema"), &json!("hour")));
+    assert!(asked[1].get("tool_choice").is_none(), "it has called one: {}", asked[1]);
+    assert_eq!(asked[1]["response_format"], first["response_format"]);
+    let free = &asked[2];
+    assert!(
+        ["max_tokens", "tool_choice", "response_format"].iter().all(|it| free.get(it).is_none()),
+        "{free}"
+    );
+    assert_eq!(free["temperature"], 0.25, "what was not set again is kept");
+}
+
+#[tokio::test]
+async fn to_the_messages_api() {
+    let message = |content: Value, why: &str| json!({"type": "message", "role": "assistant", "content": [content], "stop_reason": why});
+    let server = server(
+        message(json!({"type": "tool_use", "id": "t1", "name": "now", "input": {}}), "tool_use"),
+        message(json!({"type": "text", "text": r#"{"hour":"12"}"#}), "end_turn"),
+    );
+    let server = server.await;
+    let asked = asked(&server, |url| Anthropic::new(url)).await;
+    let first = &asked[0];
+    assert_eq!(
+        (&first["max_tokens"], &first["tool_choice"]["type"]),
+        (&json!(4_000), &json!("any")),
+        "{first}"
+    );
+    assert_eq!(first["tool_choice"]["disable_parallel_tool_use"], true);
+    assert_eq!(first["thinking"]["type"], "disabled", "a tool is forced, so it cannot think yet");
+    assert_eq!(first["output_config"]["format"]["type"], "json_schema");
+    assert_eq!(first["tools"][0]["cache_control"], json!({"type": "ephemeral", "ttl": "1h"}));
+    assert_ne!(asked[1]["tool_choice"]["type"], "any", "it has called one: {}", asked[1]);
+    let free = &asked[2];
+    assert!(free["output_config"].get("format").is_none() && free["max_tokens"] != 4_000, "{free}");
+    assert_eq!(free["thinking"]["type"], "enabled", "nothing is forced any more");
+}
+
+#[tokio::test]
+async fn to_ollama() {
+    let message =
+        |message: Value| json!({"model": "m", "message": message, "done": true, "done_reason": "stop"});
+    let call = json!({"function": {"name": "now", "arguments": {}}});
+    let server = server(
+        message(json!({"role": "assistant", "content": "", "tool_calls": [call]})),
+        message(json!({"role": "assistant", "content": r#"{"hour":"12"}"#})),
+    );
+    let server = server.await;
+    let provider = |url: &str| Ollama::new(url).tool_calls(ergane::provider::ToolCalls::Native);
+    let asked = asked(&server, provider).await;
+    let first = &asked[0];
+    let options = &first["options"];
+    assert_eq!((&options["num_predict"], &options["temperature"]), (&json!(4_000), &json!(0.25)), "{first}");
+    assert_eq!((&options["seed"], &first["format"]), (&json!(7), &*schema().schema));
+    assert!(asked[2].get("format").is_none(), "{}", asked[2]);
+}
