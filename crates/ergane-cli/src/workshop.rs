@@ -86,6 +86,9 @@ impl Workshop {
     pub(crate) async fn open(place: &Place, config: &Config, script: Option<&Path>) -> Result<Self, Failure> {
         let mut builder = System::builder().tools(Tools::all()).recovery(Recovery::Lazy);
         for (name, provider) in provider::all(config, script)? {
+            for (model, price) in config.of(&name).into_iter().flat_map(|said| &said.prices) {
+                builder = builder.price(name.as_str(), model.clone(), *price);
+            }
             builder = builder.provider(name, provider);
         }
         if let Place::File(path) = place {

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ergane::core::{PermissionMode, SettingsPatch, Text};
+use ergane::provider::{Compat, Price};
 
 use crate::folders;
 use crate::outcome::Failure;
 use crate::provider::{BUILTIN, Kind};
 
 /// What the file says; everything may be left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Config {
     /// The file that was read; `None` when there is none.
     pub(crate) file: Option<PathBuf>,
@@ -24,9 +25,13 @@ pub(crate) struct Config {
     pub(crate) provider: Option<Text>,
     /// The model that goes with it.
     pub(crate) model: Option<Text>,
+    /// Who is asked, in this order, when that one fails.
+    pub(crate) fallbacks: Vec<Text>,
     pub(crate) journal: Option<PathBuf>,
     pub(crate) tools: Option<Offered>,
     pub(crate) permissions: Defaults,
+    /// How models are to answer in a new session.
+    pub(crate) answers: SettingsPatch,
     /// By their names: the builtin ones that something is said of, and others.
     pub(crate) providers: BTreeMap<String, ProviderConfig>,
 }
@@ -54,6 +59,19 @@ pub(crate) struct ProviderConfig {
     pub(crate) model: Option<Text>,
     pub(crate) base_url: Option<Text>,
     pub(crate) key: Option<Key>,
+    pub(crate) limits: Limits,
+    /// What an OpenAI-compatible server takes, where its address alone does not tell.
+    pub(crate) compat: Option<Compat>,
+    /// By model.
+    pub(crate) prices: Vec<(Text, Price)>,
+}
+
+/// What a provider is asked to bear.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) max_in_flight: Option<u64>,
+    pub(crate) requests_per_minute: Option<u64>,
+    pub(crate) tokens_per_minute: Option<u64>,
 }
 
 /// Where the key is. Never the key.
@@ -86,7 +104,7 @@ impl Config {
     /// What a new session begins with, before its flags.
     pub(crate) fn defaults(&self) -> SettingsPatch {
         let Defaults { mode, allow, deny } = self.permissions.clone();
-        let mut patch = SettingsPatch { permission_mode: mode, allow, deny, ..SettingsPatch::default() };
+        let mut patch = SettingsPatch { permission_mode: mode, allow, deny, ..self.answers.clone() };
         match &self.tools {
             None => {}
             Some(Offered::All) => patch.all_tools = true,

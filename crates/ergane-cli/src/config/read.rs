@@ -1,21 +1,36 @@
 //! From the file's text to [`Config`], or to what is wrong with it, where, and what is allowed. Pure.
 
-use std::path::{Path, PathBuf};
+mod provider;
+mod table;
 
-use ergane::core::{PermissionMode, Text};
-use ergane::tool_support::nearest;
-use ergane::tools::Tools;
-use toml::Spanned;
+use std::path::Path;
+
+use ergane::core::{PermissionMode, PromptCache, ReasoningEffort, Sampling, SettingsPatch, Text};
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, Defaults, Key, Offered, ProviderConfig};
+use self::provider::provider;
+use self::table::{Source, Table, meant};
+use super::{Config, Defaults, Offered};
 use crate::args::Mode;
 use crate::outcome::Failure;
-use crate::provider::Kind;
 
-const TOP: [&str; 6] = ["provider", "model", "journal", "tools", "permissions", "providers"];
+const TOP: [&str; 8] =
+    ["provider", "model", "fallbacks", "journal", "tools", "permissions", "answers", "providers"];
 const PERMISSIONS: [&str; 3] = ["mode", "allow", "deny"];
-const PROVIDER: [&str; 5] = ["kind", "model", "base_url", "api_key_env", "api_key_file"];
+const ANSWERS: [&str; 7] =
+    ["max_tokens", "reasoning", "temperature", "top_p", "top_k", "seed", "prompt_cache"];
+
+const EFFORTS: [(&str, ReasoningEffort); 7] = [
+    ("off", ReasoningEffort::Off),
+    ("minimal", ReasoningEffort::Minimal),
+    ("low", ReasoningEffort::Low),
+    ("medium", ReasoningEffort::Medium),
+    ("high", ReasoningEffort::High),
+    ("xhigh", ReasoningEffort::XHigh),
+    ("max", ReasoningEffort::Max),
+];
+const CACHES: [(&str, PromptCache); 3] =
+    [("off", PromptCache::Off), ("short", PromptCache::Short), ("long", PromptCache::Long)];
 
 /// Reads it. `home` is what `~/` means in a path; other relative paths start at the file's folder.
 pub(super) fn read(file: &Path, text: &str, home: Option<&Path>) -> Result<Config, Failure> {
@@ -38,6 +53,9 @@ pub(super) fn read(file: &Path, text: &str, home: Option<&Path>) -> Result<Confi
     if let Some(table) = top.table("permissions")? {
         config.permissions = permissions(&table)?;
     }
+    if let Some(table) = top.table("answers")? {
+        config.answers = answers(&table)?;
+    }
     if let Some(providers) = top.table("providers")? {
         for name in providers.table.keys() {
             if let Some(table) = providers.table(name.get_ref())? {
@@ -46,6 +64,7 @@ pub(super) fn read(file: &Path, text: &str, home: Option<&Path>) -> Result<Confi
         }
     }
     known_provider(&top, &config)?;
+    config.fallbacks = fallbacks(&top, &config)?;
     Ok(config)
 }
 
@@ -63,6 +82,27 @@ fn known_provider(top: &Table<'_>, config: &Config) -> Result<(), Failure> {
         return Err(top.source.wrong(span, "model", why));
     }
     Ok(())
+}
+
+/// Who is asked when the provider fails: others that there are.
+fn fallbacks(top: &Table<'_>, config: &Config) -> Result<Vec<Text>, Failure> {
+    let Some(named) = top.texts("fallbacks")? else { return Ok(Vec::new()) };
+    let names = config.names();
+    let mut fallbacks: Vec<Text> = Vec::new();
+    for (at, name) in named {
+        let why = if config.provider.is_none() {
+            "they go with `provider`, which is not set here".to_owned()
+        } else if !names.contains(&name.to_string()) {
+            format!("there is no provider {name:?}{}", meant(&name, &names))
+        } else if config.provider.as_ref() == Some(&name) || fallbacks.contains(&name) {
+            format!("{name} is asked already; each provider is asked once")
+        } else {
+            fallbacks.push(name);
+            continue;
+        };
+        return Err(top.wrong(at, "fallbacks", &why));
+    }
+    Ok(fallbacks)
 }
 
 fn offered(top: &Table<'_>) -> Result<Option<Offered>, Failure> {
@@ -96,180 +136,27 @@ fn permissions(table: &Table<'_>) -> Result<Defaults, Failure> {
     Ok(Defaults { mode, allow: table.tools("allow")?, deny: table.tools("deny")? })
 }
 
-fn provider(table: &Table<'_>, name: &Spanned<toml::de::DeString<'_>>) -> Result<ProviderConfig, Failure> {
-    table.allow(&PROVIDER)?;
-    let at = name.span().start;
-    let kinds = || Kind::words().join(", ");
-    let kind = match (table.text("kind")?, Kind::builtin(name.get_ref())) {
-        (None, Some(kind)) => kind,
-        (None, None) => {
-            let why = format!("it is no builtin provider, so its `kind` must be told: {}", kinds());
-            return Err(table.source.wrong(at, &table.path, &why));
-        }
-        (Some((at, word)), builtin) => match Kind::builtin(&word) {
-            Some(kind) if builtin.is_none_or(|builtin| builtin == kind) => kind,
-            Some(_) => {
-                let why = format!("{0} is of kind {0}; give another kind another name", name.get_ref());
-                return Err(table.wrong(at, "kind", &why));
-            }
-            None => {
-                return Err(table.wrong(
-                    at,
-                    "kind",
-                    &format!("there is no kind {word:?}; allowed are {}", kinds()),
-                ));
-            }
-        },
+/// How models are to answer in a new session.
+fn answers(table: &Table<'_>) -> Result<SettingsPatch, Failure> {
+    table.allow(&ANSWERS)?;
+    let small = |key: &str, least: u64| {
+        let number = table.number(key, least, u32::MAX.into())?;
+        Ok::<_, Failure>(number.and_then(|number| u32::try_from(number).ok()))
     };
-    let base_url = table.text("base_url")?;
-    if let Some((at, url)) = &base_url {
-        kind.check_url(url).map_err(|why| table.wrong(*at, "base_url", &why))?;
-    }
-    let key = match (table.text("api_key_env")?, table.path("api_key_file")?) {
-        (Some((at, _)), Some(_)) => {
-            return Err(table.wrong(at, "api_key_env", "there is an `api_key_file` too; one of both"));
-        }
-        (Some((_, variable)), None) => Some(Key::Env(variable)),
-        (None, Some(path)) => Some(Key::File(path)),
-        (None, None) => None,
+    let sampling = Sampling {
+        temperature: table.fraction("temperature", 2.0)?,
+        top_p: table.fraction("top_p", 1.0)?,
+        top_k: small("top_k", 1)?,
+        seed: table.number("seed", 0, i64::MAX.unsigned_abs())?,
+        stop: Vec::new(),
     };
-    if kind == Kind::Scripted && (base_url.is_some() || key.is_some()) {
-        return Err(table.source.wrong(at, &table.path, "a script has no place and needs no key"));
-    }
-    let model = table.text("model")?.map(|(_, model)| model);
-    Ok(ProviderConfig { kind, model, base_url: base_url.map(|(_, url)| url), key })
-}
-
-/// `; did you mean …`, or what there is.
-fn meant(word: &str, there_are: &[impl AsRef<str>]) -> String {
-    match nearest(word, there_are.iter().map(AsRef::as_ref)) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None => {
-            let all: Vec<&str> = there_are.iter().map(AsRef::as_ref).collect();
-            format!("; there are: {}", all.join(", "))
-        }
-    }
-}
-
-/// The text that is read.
-#[derive(Debug, Clone, Copy)]
-struct Source<'a> {
-    file: &'a Path,
-    text: &'a str,
-    home: Option<&'a Path>,
-}
-
-impl Source<'_> {
-    /// What is wrong with `key`, at that byte of the text.
-    fn wrong(&self, at: usize, key: &str, why: &str) -> Failure {
-        let line = self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
-        let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
-        Failure::config(format!("{}:{line}: {key}{why}", self.file.display()))
-    }
-}
-
-/// A table, and the way to it.
-struct Table<'a> {
-    source: Source<'a>,
-    path: String,
-    table: &'a DeTable<'a>,
-}
-
-impl<'a> Table<'a> {
-    fn named(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
-    }
-
-    fn wrong(&self, at: usize, key: &str, why: &str) -> Failure {
-        self.source.wrong(at, &self.named(key), why)
-    }
-
-    /// Refuses a key that is not one of these.
-    fn allow(&self, keys: &[&str]) -> Result<(), Failure> {
-        let Some(key) = self.table.keys().find(|key| !keys.contains(&&**key.get_ref())) else {
-            return Ok(());
-        };
-        let name = key.get_ref();
-        let why = if matches!(&**name, "api_key" | "key" | "token") {
-            "a key does not stand in this file: name its variable by `api_key_env`, or its file by `api_key_file`"
-                .to_owned()
-        } else {
-            format!("there is no such key{}", meant(name, keys))
-        };
-        Err(self.wrong(key.span().start, name, &why))
-    }
-
-    fn value(&self, key: &str) -> Option<(usize, &'a DeValue<'a>)> {
-        self.table.get(key).map(|value| (value.span().start, value.get_ref()))
-    }
-
-    /// A text that is not blank, and where it is.
-    fn text(&self, key: &str) -> Result<Option<(usize, Text)>, Failure> {
-        match self.value(key) {
-            None => Ok(None),
-            Some((at, DeValue::String(text))) if !text.trim().is_empty() => Ok(Some((at, (&**text).into()))),
-            Some((at, DeValue::String(_))) => Err(self.wrong(at, key, "it is empty")),
-            Some((at, other)) => Err(self.wrong(at, key, &format!("allowed is a text, not {}", kind(other)))),
-        }
-    }
-
-    fn path(&self, key: &str) -> Result<Option<PathBuf>, Failure> {
-        let Some((at, text)) = self.text(key)? else { return Ok(None) };
-        let folder = self.source.file.parent().unwrap_or(Path::new(""));
-        match (text.strip_prefix("~/"), self.source.home) {
-            (Some(rest), Some(home)) => Ok(Some(home.join(rest))),
-            (Some(_), None) => Err(self.wrong(at, key, "there is no home directory for `~`")),
-            (None, _) if key == "journal" && text.contains(':') => Ok(Some(PathBuf::from(&*text))),
-            (None, _) => Ok(Some(folder.join(&*text))),
-        }
-    }
-
-    /// Names of tools that exist: a misspelt one would silently allow or deny something else than was meant.
-    fn tools(&self, key: &str) -> Result<Option<Vec<Text>>, Failure> {
-        let list = match self.value(key) {
-            None => return Ok(None),
-            Some((_, DeValue::Array(list))) => list,
-            Some((at, other)) => {
-                let why = format!("allowed is a list of tools, not {}", kind(other));
-                return Err(self.wrong(at, key, &why));
-            }
-        };
-        let known: Vec<String> = Tools::all().into_iter().map(|tool| tool.name().to_owned()).collect();
-        let mut names = Vec::new();
-        for value in list.iter() {
-            let at = value.span().start;
-            match value.get_ref() {
-                DeValue::String(name) if known.iter().any(|known| known == name) => {
-                    names.push((&**name).into());
-                }
-                DeValue::String(name) => {
-                    let why = format!("there is no tool {name:?}{}", meant(name, &known));
-                    return Err(self.wrong(at, key, &why));
-                }
-                other => {
-                    let why = format!("allowed are names of tools, not {}", kind(other));
-                    return Err(self.wrong(at, key, &why));
-                }
-            }
-        }
-        Ok(Some(names))
-    }
-
-    fn table(&self, key: &str) -> Result<Option<Table<'a>>, Failure> {
-        match self.value(key) {
-            None => Ok(None),
-            Some((_, DeValue::Table(table))) => {
-                Ok(Some(Table { source: self.source, path: self.named(key), table }))
-            }
-            Some((at, other)) => {
-                Err(self.wrong(at, key, &format!("allowed is a table, not {}", kind(other))))
-            }
-        }
-    }
-}
-
-fn kind(value: &DeValue<'_>) -> String {
-    format!("a value of type {}", value.type_str())
+    Ok(SettingsPatch {
+        max_tokens: small("max_tokens", 1)?.map(Some),
+        reasoning: table.one_of("reasoning", &EFFORTS)?.map(Some),
+        sampling: (sampling != Sampling::default()).then_some(sampling),
+        prompt_cache: table.one_of("prompt_cache", &CACHES)?,
+        ..SettingsPatch::default()
+    })
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl Kind {
 /// A provider, and the name it is registered under.
 pub(crate) type Named = (String, Arc<dyn Provider>);
 
-/// A provider where it is said to be, with what is said over it: its model, and where its key is.
+/// A provider where it is said to be, with what is said over it: its model, where its key is, and what it bears.
 macro_rules! with_said {
     ($kind:ident, $said:expr) => {
         with_said!($kind, $said, $said.and_then(|said| said.base_url.as_deref()))
@@ -100,6 +100,15 @@ macro_rules! with_said {
                 Some(Key::Env(variable)) => provider.api_key_env(variable.clone()),
                 Some(Key::File(path)) => provider.api_key_file(path),
             };
+            if let Some(calls) = said.limits.max_in_flight {
+                provider = provider.max_in_flight(usize::try_from(calls).unwrap_or(usize::MAX));
+            }
+            if let Some(requests) = said.limits.requests_per_minute {
+                provider = provider.requests_per_minute(requests);
+            }
+            if let Some(tokens) = said.limits.tokens_per_minute {
+                provider = provider.tokens_per_minute(tokens);
+            }
         }
         provider
     }};
@@ -112,7 +121,7 @@ pub(crate) fn all(config: &Config, script: Option<&Path>) -> Result<Vec<Named>, 
         let provider: Arc<dyn Provider> = match config.kind(&name) {
             Kind::Ollama if name == OLLAMA => Arc::new(local_ollama(config)),
             Kind::Ollama => Arc::new(ollama(said, None)),
-            Kind::OpenAi => Arc::new(with_said!(OpenAi, said)),
+            Kind::OpenAi => Arc::new(open_ai(said)),
             Kind::OpenAiResponses => Arc::new(with_said!(OpenAiResponses, said)),
             Kind::Anthropic => Arc::new(with_said!(Anthropic, said)),
             Kind::Gemini => Arc::new(with_said!(Gemini, said)),
@@ -133,6 +142,14 @@ pub(crate) fn local_ollama(config: &Config) -> Ollama {
 fn ollama(said: Option<&ProviderConfig>, url: Option<&str>) -> Ollama {
     let url = url.or_else(|| said?.base_url.as_deref());
     with_said!(Ollama, said, url)
+}
+
+fn open_ai(said: Option<&ProviderConfig>) -> OpenAi {
+    let provider = with_said!(OpenAi, said);
+    match said.and_then(|said| said.compat.clone()) {
+        Some(flags) => provider.compat(flags),
+        None => provider,
+    }
 }
 
 /// The scripted provider: a file, or the built-in conversation.

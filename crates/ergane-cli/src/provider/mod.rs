@@ -60,8 +60,11 @@ pub(crate) async fn choose(
         Some(provider.with_endpoint(&endpoint).map_err(refused)?)
     };
     if stored != Some(&*name) {
-        if config.provider.as_ref() == Some(&name) && patch.base_url.is_none() {
-            patch.model = patch.model.take().or_else(|| config.model.clone());
+        if config.provider.as_ref() == Some(&name) {
+            if patch.base_url.is_none() {
+                patch.model = patch.model.take().or_else(|| config.model.clone());
+            }
+            patch.fallbacks = Some(config.fallbacks.clone()).filter(|fallbacks| !fallbacks.is_empty());
         }
         // The default of the place that is asked, which is not the registered provider's when it is elsewhere.
         let default = || placed.as_ref().unwrap_or(&provider).default_model();

@@ -1,8 +1,11 @@
 //! The configuration file: what holds when neither a flag nor the environment says otherwise.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Home, finish};
+use crate::harness::{Home, Running, finish};
 use crate::server::{Answer, Server};
 
 /// Where the file is when nobody says otherwise.
@@ -120,4 +123,67 @@ fn ollama_host_beats_the_file() {
     command.env_remove("OLLAMA_HOST");
     let object = finish(command).expect(3).json();
     assert!(object["error"]["message"].as_str().unwrap().contains(&server.port.to_string()), "{object}");
+}
+
+#[test]
+fn bounds_prices_flags_and_how_to_answer_are_taken_from_the_file() {
+    let home = Home::new();
+    let server = Server::start(|_| {
+        let choice = json!({"message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"});
+        Answer::json(
+            200,
+            &json!({"choices": [choice], "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 100_000}}),
+        )
+    });
+    home.write(
+        FILE,
+        format!(
+            "provider = 'mine'\n[answers]\nmax_tokens = 77\ntemperature = 0.5\n\
+             [providers.mine]\nkind = 'openai'\nbase_url = '{}'\nmodel = 'm'\nrequests_per_minute = 1\n\
+             compat = {{ max_tokens_field = 'max_completion_tokens', developer_role = true }}\n\
+             prices.m = {{ input = 2.5, output = 10 }}\n",
+            server.url("")
+        ),
+    );
+    let ask = ["send", "a", "hi", "--system", "Be brief.", "--no-stream", "--json"];
+    let object = home.run(&ask).expect(0).json();
+    assert_eq!((&object["text"], &object["cost_usd"]), (&json!("ok"), &json!(3.5)), "{object}");
+    let asked = server.asked("/v1/chat/completions");
+    let body = &asked[0].body;
+    assert_eq!((&body["max_completion_tokens"], &body["temperature"]), (&json!(77), &json!(0.5)), "{body}");
+    assert_eq!(body["messages"][0]["role"], "developer");
+    // The second call in a minute of one process waits, and tells why.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut chat = home.command(&["chat", "b", "--no-stream", "--stream-json"]);
+    chat.stdin(Stdio::from(reader));
+    writer.write_all(b"one\ntwo\n").unwrap();
+    let mut running = Running::of(chat);
+    running.wait_for(r#""type":"waiting","reason":"the limit of requests a minute"#);
+    running.kill();
+}
+
+#[test]
+fn when_the_provider_fails_the_next_of_the_file_is_asked() {
+    let home = Home::new();
+    let broken = Server::start(|_| Answer::json(401, &json!({"error": {"message": "no"}})));
+    let server = openai();
+    home.write(
+        FILE,
+        format!(
+            "provider = 'first'\nmodel = 'a'\nfallbacks = ['second']\n\
+             [providers.first]\nkind = 'openai'\nbase_url = '{}'\n\
+             [providers.second]\nkind = 'openai'\nbase_url = '{}'\nmodel = 'b'\n",
+            broken.url(""),
+            server.url("")
+        ),
+    );
+    let output = home.run(&["send", "a", "hi", "--no-stream", "--json"]).expect(0);
+    let object = output.json();
+    assert_eq!((&object["provider"], &object["text"]), (&json!("second"), &json!("b no key")), "{object}");
+    assert!(output.stderr.contains("first failed, now second is asked"), "{output:?}");
+    // They belong to that provider and to no other.
+    let settings = |name: &str| home.run(&["sessions", "show", name, "--json"]).json()["settings"].clone();
+    assert_eq!(settings("a")["fallbacks"], json!(["second"]));
+    home.run(&["send", "b", "hi", "--provider", "scripted"]).expect(0);
+    assert_eq!(settings("b").get("fallbacks"), None);
 }

@@ -1,4 +1,11 @@
+use std::path::PathBuf;
+
+use ergane::provider::{Compat, Price};
+
+use super::provider::{PRICE, PROVIDER};
 use super::*;
+use crate::config::{Key, Limits};
+use crate::provider::Kind;
 
 /// The documented example, which is a file as it stands.
 const DOCUMENTED: &str = include_str!("../../../../../docs/configuration.md");
@@ -32,8 +39,28 @@ fn the_documented_example_is_read_and_uses_every_key() {
     assert_eq!(config.of("openai").unwrap().key, Some(Key::File("/home/me/.secrets/openai".into())));
     let groq = config.of("groq").unwrap();
     assert_eq!((groq.kind, groq.key.clone()), (Kind::OpenAi, Some(Key::Env("GROQ_API_KEY".into()))));
-    for key in TOP.iter().chain(&PERMISSIONS).chain(&PROVIDER) {
+    assert_eq!(config.fallbacks, ["openai".into(), "ollama".into()]);
+    let bounds =
+        Limits { max_in_flight: Some(4), requests_per_minute: Some(30), tokens_per_minute: Some(6_000) };
+    assert_eq!(groq.limits, bounds);
+    let price = Price::per_million(290_000, 590_000);
+    assert_eq!(groq.prices, [("qwen/qwen3-32b".into(), price)]);
+    assert_eq!(config.of("openai").unwrap().prices[0].1.cached, Some(250_000));
+    let flags: Compat =
+        serde_json::from_str(r#"{"like":"vllm","images":"none","developer_role":true}"#).unwrap();
+    assert_eq!(config.of("lab").unwrap().compat, Some(flags));
+    let answers = config.defaults();
+    assert_eq!(
+        (answers.max_tokens, answers.reasoning),
+        (Some(Some(4_000)), Some(Some(ReasoningEffort::Low)))
+    );
+    assert_eq!(answers.sampling.unwrap().temperature, Some(0.2));
+    for key in TOP.iter().chain(&PERMISSIONS).chain(&ANSWERS).chain(&PROVIDER).chain(&PRICE) {
         assert!(example.contains(key), "{key} is not shown in the example");
+    }
+    let flags = serde_json::to_value(Compat::default()).unwrap();
+    for flag in flags.as_object().unwrap().keys() {
+        assert!(DOCUMENTED.contains(&format!("`{flag}`")), "the flag {flag} is not described");
     }
 }
 
@@ -80,6 +107,69 @@ fn a_bad_value_is_told_with_what_is_allowed() {
         ),
         ("[providers.scripted]\nbase_url = 'http://x'", ":1: providers.scripted: a script has no place"),
         ("provider =", ":1: "),
+        ("fallbacks = ['openai']", ":1: fallbacks: they go with `provider`"),
+        (
+            "provider = 'openai'\nfallbacks = ['olama']",
+            ":2: fallbacks: there is no provider \"olama\"; did you mean",
+        ),
+        ("provider = 'openai'\nfallbacks = ['openai']", ":2: fallbacks: openai is asked already"),
+        ("provider = 'openai'\nfallbacks = ['ollama',\n'ollama']", ":3: fallbacks: ollama is asked already"),
+        ("provider = 'openai'\nfallbacks = 'ollama'", ":2: fallbacks: allowed is a list of texts"),
+        ("provider = 'openai'\nfallbacks = ['']", ":2: fallbacks: allowed are texts that say something"),
+        (
+            "[answers]\nmax_tokens = 0",
+            ":2: answers.max_tokens: allowed is a whole number from 1 to 4294967295, not 0",
+        ),
+        (
+            "[answers]\nreasoning = 'hard'",
+            ":2: answers.reasoning: allowed are off, minimal, low, medium, high,",
+        ),
+        ("[answers]\ntemperature = 3.5", ":2: answers.temperature: allowed is a number from 0 to 2, not 3.5"),
+        ("[answers]\ntop_p = nan", ":2: answers.top_p: allowed is a number from 0 to 1, not nan"),
+        ("[answers]\nprompt_cache = true", ":2: answers.prompt_cache: allowed is a text"),
+        (
+            "[providers.openai]\nmax_in_flight = -1",
+            ":2: providers.openai.max_in_flight: allowed is a whole number from 1 to 1000000000, not -1",
+        ),
+        (
+            "[providers.openai]\ntokens_per_minute = '1k'",
+            ":2: providers.openai.tokens_per_minute: allowed is a whole number from 1 to 1000000000, not a value of \
+             type string",
+        ),
+        ("[providers.scripted]\nrequests_per_minute = 1", ":1: providers.scripted: a script has no limits"),
+        (
+            "[providers.openai.compat]\nlike = 'grok'",
+            ":2: providers.openai.compat.like: there is no server \"grok\"",
+        ),
+        (
+            "[providers.openai.compat]\nparallel_flag = true\nparalel_flag = false",
+            ":3: providers.openai.compat.paralel_flag: there is no flag \"paralel_flag\"; known are: like, ",
+        ),
+        (
+            "[providers.openai.compat]\nimages = 'some'",
+            ":2: providers.openai.compat.images: unknown variant `some`",
+        ),
+        (
+            "[providers.openai.compat]\nimages = 1",
+            ":2: providers.openai.compat.images: allowed is a word, or",
+        ),
+        (
+            "[providers.ollama.compat]\nlike = 'vllm'",
+            ":1: providers.ollama.compat: only a provider of kind openai",
+        ),
+        ("[providers.openai.prices]\nm = 1", ":2: providers.openai.prices.m: allowed is a table"),
+        (
+            "[providers.openai.prices.m]\ninput = 1",
+            ":1: providers.openai.prices.m: a price has at least `input`",
+        ),
+        (
+            "[providers.openai.prices.m]\ninput = 1\noutput = -2.5",
+            ":3: providers.openai.prices.m.output: allowed is a number from 0 to 1000, not -2.5",
+        ),
+        (
+            "[providers.openai.prices.m]\ninptu = 1",
+            ":2: providers.openai.prices.m.inptu: there is no such key; did",
+        ),
     ] {
         let message = wrong(text);
         assert!(message.starts_with(&format!("/c/ergane.toml{told}")), "{text:?}: {message}");

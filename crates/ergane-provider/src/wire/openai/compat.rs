@@ -2,8 +2,8 @@
 //!
 //! Why flags and not one adapter each: the differences are small, known, and change from month to month; as data they
 //! can be read in one place, and a program can describe a server that nobody here knows, by
-//! [`OpenAi::compat`](crate::OpenAi::compat), from a file of its own if it likes: the flags are read from JSON. Ergane's
-//! own configuration file has no place for them.
+//! [`OpenAi::compat`](crate::OpenAi::compat), from a file of its own if it likes: the flags are read from JSON, and the
+//! command's configuration file has a table for them.
 
 use ergane_core::Text;
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,158 @@
+//! The table of a provider: what it speaks, where it is, what it bears and what it costs.
+
+use ergane::core::Text;
+use ergane::provider::{Compat, Price};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::table::{Table, kind};
+use crate::config::{Key, Limits, ProviderConfig};
+use crate::outcome::Failure;
+use crate::provider::Kind;
+
+pub(super) const PROVIDER: [&str; 10] = [
+    "kind",
+    "model",
+    "base_url",
+    "api_key_env",
+    "api_key_file",
+    "max_in_flight",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "compat",
+    "prices",
+];
+pub(super) const PRICE: [&str; 5] = ["input", "output", "cached", "cache_write", "cache_write_long"];
+
+/// The key of the server whose flags hold where nothing else is said.
+const LIKE: &str = "like";
+
+/// More calls or tokens nobody has in a minute.
+const MANY: u64 = 1_000_000_000;
+
+/// More dollars a million tokens do not cost.
+const DEAR: f64 = 1_000.0;
+
+pub(super) fn provider(
+    table: &Table<'_>,
+    name: &Spanned<toml::de::DeString<'_>>,
+) -> Result<ProviderConfig, Failure> {
+    table.allow(&PROVIDER)?;
+    let at = name.span().start;
+    let kinds = || Kind::words().join(", ");
+    let kind = match (table.text("kind")?, Kind::builtin(name.get_ref())) {
+        (None, Some(kind)) => kind,
+        (None, None) => {
+            let why = format!("it is no builtin provider, so its `kind` must be told: {}", kinds());
+            return Err(table.source.wrong(at, &table.path, &why));
+        }
+        (Some((at, word)), builtin) => match Kind::builtin(&word) {
+            Some(kind) if builtin.is_none_or(|builtin| builtin == kind) => kind,
+            Some(_) => {
+                let why = format!("{0} is of kind {0}; give another kind another name", name.get_ref());
+                return Err(table.wrong(at, "kind", &why));
+            }
+            None => {
+                return Err(table.wrong(
+                    at,
+                    "kind",
+                    &format!("there is no kind {word:?}; allowed are {}", kinds()),
+                ));
+            }
+        },
+    };
+    let base_url = table.text("base_url")?;
+    if let Some((at, url)) = &base_url {
+        kind.check_url(url).map_err(|why| table.wrong(*at, "base_url", &why))?;
+    }
+    let key = match (table.text("api_key_env")?, table.path("api_key_file")?) {
+        (Some((at, _)), Some(_)) => {
+            return Err(table.wrong(at, "api_key_env", "there is an `api_key_file` too; one of both"));
+        }
+        (Some((_, variable)), None) => Some(Key::Env(variable)),
+        (None, Some(path)) => Some(Key::File(path)),
+        (None, None) => None,
+    };
+    if kind == Kind::Scripted && (base_url.is_some() || key.is_some()) {
+        return Err(table.source.wrong(at, &table.path, "a script has no place and needs no key"));
+    }
+    let limits = Limits {
+        max_in_flight: count(table, "max_in_flight")?,
+        requests_per_minute: count(table, "requests_per_minute")?,
+        tokens_per_minute: count(table, "tokens_per_minute")?,
+    };
+    if kind == Kind::Scripted && limits != Limits::default() {
+        return Err(table.source.wrong(at, &table.path, "a script has no limits"));
+    }
+    let compat = match table.table("compat")? {
+        None => None,
+        Some(flags) if kind == Kind::OpenAi => Some(compat(&flags)?),
+        Some(flags) => {
+            let why = "only a provider of kind openai has such flags";
+            let at = table.value("compat").map_or(at, |(at, _)| at);
+            return Err(table.source.wrong(at, &flags.path, why));
+        }
+    };
+    let model = table.text("model")?.map(|(_, model)| model);
+    let (base_url, prices) = (base_url.map(|(_, url)| url), prices(table)?);
+    Ok(ProviderConfig { kind, model, base_url, key, limits, compat, prices })
+}
+
+fn count(table: &Table<'_>, key: &str) -> Result<Option<u64>, Failure> {
+    table.number(key, 1, MANY)
+}
+
+/// What differs from a server that is known.
+fn compat(table: &Table<'_>) -> Result<Compat, Failure> {
+    let mut flags = serde_json::Map::new();
+    let like = table.table.get_key_value(LIKE);
+    // The server that it is like first: the others are laid over its flags.
+    for (key, value) in like.into_iter().chain(table.table.iter().filter(|(key, _)| key.get_ref() != LIKE)) {
+        let name = key.get_ref().to_string();
+        let at = value.span().start;
+        let value = match value.get_ref() {
+            DeValue::String(text) => text.to_string().into(),
+            DeValue::Boolean(yes) => (*yes).into(),
+            other => {
+                let why = format!("allowed is a word, or true or false, not {}", kind(other));
+                return Err(table.wrong(at, &name, &why));
+            }
+        };
+        flags.insert(name.clone(), value);
+        // One by one, so that it is known which one is wrong.
+        Compat::try_from(flags.clone()).map_err(|why| table.wrong(at, &name, &why))?;
+    }
+    Compat::try_from(flags).map_err(|why| table.source.wrong(0, &table.path, &why))
+}
+
+/// By model. In the file they are dollars for a million tokens, as vendors write them.
+fn prices(table: &Table<'_>) -> Result<Vec<(Text, Price)>, Failure> {
+    let Some(models) = table.table("prices")? else { return Ok(Vec::new()) };
+    let mut prices = Vec::new();
+    for model in models.table.keys() {
+        let Some(said) = models.table(model.get_ref())? else { continue };
+        said.allow(&PRICE)?;
+        let at = model.span().start;
+        let (Some(input), Some(output)) = (dollars(&said, "input")?, dollars(&said, "output")?) else {
+            let why = "a price has at least `input` and `output`, in dollars for a million tokens";
+            return Err(said.source.wrong(at, &said.path, why));
+        };
+        let mut price = Price::per_million(input, output);
+        price.cached = dollars(&said, "cached")?;
+        price.cache_write = dollars(&said, "cache_write")?;
+        price.cache_write_long = dollars(&said, "cache_write_long")?;
+        prices.push((model.get_ref().to_string().into(), price));
+    }
+    Ok(prices)
+}
+
+/// In millionths.
+fn dollars(table: &Table<'_>, key: &str) -> Result<Option<u64>, Failure> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is from 0 to a thousand millions"
+    )]
+    let millionths = |dollars: f64| (dollars * 1e6).round() as u64;
+    Ok(table.fraction(key, DEAR)?.map(millionths))
+}
