@@ -110,8 +110,8 @@ pub struct Sampling {
 }
 
 /// Whether the provider is asked to keep the prompt for the next request. Only formats in which a client marks what is
-/// to be kept make use of it; others keep what they like. The marks are set by rule: after the tools, after the system
-/// prompt, and at the end of the history.
+/// to be kept, or gives it a [key](ModelRequest::cache_key), make use of it; others keep what they like. The marks are set
+/// by rule: after the tools, after the system prompt, and at the end of the history.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptCache {
@@ -165,6 +165,9 @@ pub struct ModelRequest {
     pub max_tokens: Option<u32>,
     /// Whether the prompt is to be kept for the next request. For a short time by default.
     pub cache: PromptCache,
+    /// What requests have in common that begin alike, such as a fingerprint of their session's name: OpenAI sends those to
+    /// the same machine, where their beginning is kept. No secret. None by default; not told when nothing is to be kept.
+    pub cache_key: Option<Text>,
 }
 
 impl ModelRequest {
@@ -183,6 +186,7 @@ impl ModelRequest {
             stream: true,
             max_tokens: None,
             cache: PromptCache::default(),
+            cache_key: None,
         }
     }
 }

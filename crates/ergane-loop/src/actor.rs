@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{
-    ErrorKind, MicroUsd, ModelReply, ModelRequest, ProviderError, StopReason, Text, TurnId, Usage,
+    Digest, ErrorKind, MicroUsd, ModelReply, ModelRequest, ProviderError, StopReason, Text, TurnId, Usage,
 };
 use ergane_provider::retry::{self, Decision, Failed, RetryPolicy};
 use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers, WaitReason};
@@ -304,6 +304,7 @@ impl LoopState {
         };
         let mut request = flight.step.request.clone();
         request.model = model;
+        request.cache_key = Some(Digest::of(self.args.asker.as_bytes()).to_string().into());
         let max_wait = retry::max_wait(flight.begun.elapsed(), flight.has_next(), &flight.step.retry);
         let call = Call {
             endpoint,

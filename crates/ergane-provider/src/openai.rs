@@ -45,7 +45,7 @@ const PATHS: PathRules =
 #[derive(Debug, Clone)]
 pub struct OpenAi {
     pub(crate) site: Site,
-    flags: Arc<Compat>,
+    pub(crate) flags: Arc<Compat>,
     /// Whether the flags are the user's own, and not those of the address.
     own_flags: bool,
     native: NativeCalls,

@@ -46,6 +46,9 @@ impl OpenAiResponses {
         if call.request.model.is_empty() {
             call.request.model = self.server.usual_model().await?;
         }
+        if !self.server.flags.cache_key {
+            call.request.cache_key = None;
+        }
         let site = &self.server.site;
         site.call(call, |call| Ok(request(&call.request, &call.provider)), Decoder::new).await
     }

@@ -150,6 +150,16 @@ async fn responses_are_asked_for_and_get_their_reasoning_back() {
 }
 
 #[tokio::test]
+async fn responses_tell_the_key_of_a_kept_prompt_to_openai_only() {
+    let whole = r#"{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"hi"}]}]}"#;
+    let server = TestServer::always(vec![answer("200 OK", &[JSON], whole)]).await;
+    let mut keyed = request("hi");
+    keyed.cache_key = Some("key".into());
+    ask(&OpenAiResponses::new(&server.url), keyed).await.unwrap();
+    assert_eq!(server.next_request().await.json().get("prompt_cache_key"), None);
+}
+
+#[tokio::test]
 async fn responses_ask_a_server_of_one_model_for_its_name() {
     let server = TestServer::start(|request| match request.path() {
         "/v1/models" => vec![answer("200 OK", &[JSON], r#"{"data":[{"id":"only"}]}"#)],

@@ -39,6 +39,24 @@ async fn a_send_waits_for_the_end_of_its_turn_and_later_ones_see_the_whole_histo
 }
 
 #[tokio::test]
+async fn what_a_session_asks_has_a_key_in_common_that_is_not_its_name() {
+    let (model, mut questions) = model();
+    let system = system(&model).await;
+    let mut keys = Vec::new();
+    for name in ["alice", "alice", "bob"] {
+        let session = system.session(name).start().await.unwrap();
+        let send = sending(&session, "hello");
+        let asked = questions.next().await;
+        keys.push(asked.request.cache_key.clone().unwrap());
+        asked.answer("hi");
+        result(send).await;
+    }
+    assert_eq!(keys[0], keys[1]);
+    assert_ne!(keys[0], keys[2]);
+    assert!(!keys[0].contains("alice") && keys[0].len() <= 64, "{keys:?}");
+}
+
+#[tokio::test]
 async fn a_round_of_tools_reads_beside_each_other_writes_alone_and_answers_in_call_order() {
     let (model, mut questions) = model();
     let (tools, mut calls) = hand_tools(&[("look", Effect::Read), ("change", Effect::Write)]);

@@ -41,6 +41,7 @@ impl Conversation {
             stream: settings.stream,
             max_tokens: answering.max_tokens,
             cache: answering.cache,
+            cache_key: None, // who asks is known to the loop
         })
     }
 

@@ -31,7 +31,7 @@ mod vectors;
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use ergane_core::{Message, ModelReply, ProviderError, Text};
+use ergane_core::{Message, ModelReply, ModelRequest, PromptCache, ProviderError, Text};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -191,6 +191,11 @@ pub trait Decoder: Send {
     /// The body is over: by its end, or (with an error) because it broke or fell silent. An answer that had proved
     /// complete before is complete all the same.
     fn end(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>);
+}
+
+/// The key under which the prompt's beginning is to be kept.
+pub(crate) fn cache_key(request: &ModelRequest) -> Option<&str> {
+    request.cache_key.as_deref().filter(|_| request.cache != PromptCache::Off)
 }
 
 /// A text as a value within a query.

@@ -62,6 +62,8 @@ pub struct Compat {
     pub top_k: bool,
     /// The name of the seed.
     pub seed_field: Text,
+    /// Whether it knows `prompt_cache_key`.
+    pub cache_key: bool,
 }
 
 /// The name of the limit of an answer.
@@ -273,6 +275,7 @@ impl Default for Compat {
             images: ImageStyle::Any,
             top_k: true,
             seed_field: "seed".into(),
+            cache_key: false,
         }
     }
 }
@@ -283,6 +286,7 @@ fn openai() -> Compat {
         developer_role: true,
         strict_schemas: true,
         top_k: false,
+        cache_key: true,
         ..Compat::default()
     }
 }
@@ -409,6 +413,7 @@ plain! {
     images: ImageStyle,
     top_k: bool,
     seed_field: Text,
+    cache_key: bool,
 }
 
 #[cfg(test)]

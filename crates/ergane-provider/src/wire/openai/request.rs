@@ -15,7 +15,7 @@ use super::compat::{
 };
 use crate::wire::effort::word;
 use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
-use crate::wire::{HttpRequest, schema};
+use crate::wire::{HttpRequest, cache_key, schema};
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own; `flags`
 /// say what the server takes.
@@ -43,6 +43,7 @@ pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> Result
         top_p: request.sampling.top_p,
         top_k: request.sampling.top_k.filter(|_| flags.top_k),
         stop: request.sampling.stop.iter().map(|stop| &**stop).collect(),
+        prompt_cache_key: cache_key(request).filter(|_| flags.cache_key),
         further: further(request, flags, offer.without_thinking),
     };
     Ok(HttpRequest::post("/chat/completions", &body).accept_events(request.stream))
@@ -71,6 +72,8 @@ struct Body<'a> {
     top_k: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stop: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a str>,
     /// Fields whose names differ from server to server.
     #[serde(flatten)]
     further: Map<String, Value>,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{API, items};
 use crate::wire::effort::word;
 use crate::wire::history::{IdRule, Turn, WireResult, turns};
-use crate::wire::{HttpRequest, schema};
+use crate::wire::{HttpRequest, cache_key, schema};
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own.
 pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
@@ -43,6 +43,7 @@ pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
         tools: request.tools.iter().map(tool).collect(),
         tool_choice: has_tools.then(|| tool_choice(&request.tool_choice)).flatten(),
         parallel_tool_calls: request.parallel_tools.filter(|_| has_tools),
+        prompt_cache_key: cache_key(request),
         input,
     };
     HttpRequest::post("/responses", &body).accept_events(request.stream)
@@ -85,6 +86,8 @@ struct Body<'a> {
     tool_choice: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a str>,
     /// Last, because it grows.
     input: Vec<Value>,
 }

@@ -1,4 +1,4 @@
-use ergane_core::{CallId, Message, Origin, Role, StopReason, ToolCall, ToolResult, TurnId};
+use ergane_core::{CallId, Message, Origin, PromptCache, Role, StopReason, ToolCall, ToolResult, TurnId};
 use serde_json::json;
 
 use super::super::CompatServer;
@@ -290,6 +290,21 @@ fn a_longer_history_begins_with_the_bytes_of_the_shorter() {
     let end = shorter.windows(2).rposition(|pair| pair == b"}]").unwrap();
     assert_eq!(longer[..=end], shorter[..=end]);
     assert_eq!(bytes(turn(1)), shorter);
+}
+
+#[test]
+fn the_key_of_a_kept_prompt_goes_where_it_is_known_unless_nothing_is_to_be_kept() {
+    let key = |server: &str, cache: PromptCache| {
+        let asked = asked(server, |request| {
+            (request.cache_key, request.cache) = (Some("key".into()), cache);
+        });
+        asked.get("prompt_cache_key").cloned()
+    };
+    assert_eq!(key("openai", PromptCache::Short), Some("key".into()));
+    assert_eq!(key("openai", PromptCache::Off), None);
+    for server in ["mistral", "groq", "compatible"] {
+        assert_eq!(key(server, PromptCache::Short), None, "{server}");
+    }
 }
 
 fn asked(server: &str, change: impl FnOnce(&mut ModelRequest)) -> Value {

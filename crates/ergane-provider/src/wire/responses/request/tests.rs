@@ -87,13 +87,14 @@ fn a_request_says_what_it_has_to_and_nothing_else() {
     request.tools = [tool("get", json!({"type": "object"}))].into();
     request.tool_choice = ToolChoice::Tool("get".into());
     request.parallel_tools = Some(false);
+    request.cache_key = Some("key".into());
     let expected = json!({
         "model": "gpt-4.1", "stream": false, "store": false, "instructions": "be brief", "max_output_tokens": 70,
         "temperature": 0.5, "top_p": 0.9, "reasoning": {"effort": "low", "summary": "auto"},
         "text": {"format": {"type": "json_schema", "name": "out", "strict": true,
             "schema": {"type": "object", "properties": {"x": {"type": ["string", "null"]}}, "required": ["x"], "additionalProperties": false}}},
         "tools": [{"type": "function", "name": "get", "description": "d", "parameters": {"type": "object"}, "strict": false}],
-        "tool_choice": {"type": "function", "name": "get"}, "parallel_tool_calls": false, "input": hi,
+        "tool_choice": {"type": "function", "name": "get"}, "parallel_tool_calls": false, "prompt_cache_key": "key", "input": hi,
     });
     assert_eq!(body(&request), expected);
 }
