@@ -103,7 +103,7 @@ pub use ollama::Ollama;
 pub use openai::OpenAi;
 pub use openai_responses::OpenAiResponses;
 pub use port::{
-    BreakerPolicy, Call, CallEvent, CallHandle, Limits, ProviderStatus, Providers, ProvidersBuilder,
+    BreakerPolicy, Call, CallEvent, CallHandle, Circuit, Limits, ProviderStatus, Providers, ProvidersBuilder,
     WaitReason,
 };
 pub use price::{LongPrice, Price, Pricing};

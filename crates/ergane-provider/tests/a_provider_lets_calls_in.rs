@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::gate::{gate, gate_of};
 use common::*;
 use ergane_core::{ErrorKind, ProviderError};
-use ergane_provider::{BreakerPolicy, Call, CallEvent, Limits, OpenAi, Providers, WaitReason};
+use ergane_provider::{BreakerPolicy, Call, CallEvent, Circuit, Limits, OpenAi, Providers, WaitReason};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -162,8 +162,14 @@ async fn after_failures_in_a_row_calls_wait_and_one_is_the_probe() {
     for call in &mut waiting {
         assert_eq!(call.waiting().await, open);
     }
+    let stands = || {
+        let status = tree.providers.status().remove(0);
+        (status.circuit, status.wait)
+    };
+    assert_eq!(stands(), (Circuit::Open, Some(Duration::from_secs(1))));
     let probe = calls.next().await;
     assert_eq!(probe.text, "0");
+    assert_eq!(stands().0, Circuit::Probing);
     // The probe fails: twice the wait, and then the next is the probe.
     let begin = tokio::time::Instant::now();
     probe.fail(broken());
@@ -176,6 +182,7 @@ async fn after_failures_in_a_row_calls_wait_and_one_is_the_probe() {
     waiting[1].done().await.unwrap();
     calls.next().await.answer();
     waiting[2].done().await.unwrap();
+    assert_eq!(stands(), (Circuit::Closed, None));
     assert!(tree.providers.status()[0].reason.is_none());
     tree.shutdown().await;
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use ergane::core::{Durability, SessionName};
 use ergane::otp::{ChildKind, EntryStatus, TreeNode, call};
+use ergane::provider::{Circuit, ProviderStatus};
 use ergane::ractor::{ActorCell, ActorStatus};
 use ergane::session::{Session, SessionMsg, Status, session_of_process};
 use ergane::{System, SystemError};
 use tokio::task::JoinSet;
 
-use super::wire::Node;
+use super::wire::{Node, Standing};
 
 /// A session answers at once or is in trouble.
 const SOON: Duration = Duration::from_secs(5);
@@ -81,6 +82,30 @@ fn leaf(cell: &ActorCell, above: &str) -> Option<Node> {
         queued: None,
         children: Vec::new(),
     })
+}
+
+/// How the providers stand.
+pub(super) fn standings(system: &System) -> Vec<Standing> {
+    let standing = |status: ProviderStatus| Standing {
+        provider: status.provider.to_string(),
+        endpoint: status.endpoint,
+        running: count(status.running),
+        waiting: count(status.waiting),
+        max_in_flight: Some(count(status.limits.max_in_flight))
+            .filter(|_| status.limits.max_in_flight < usize::MAX),
+        requests_per_minute: status.limits.requests_per_minute,
+        tokens_per_minute: status.limits.tokens_per_minute,
+        circuit: match status.circuit {
+            Circuit::Closed => "closed",
+            Circuit::Open => "open",
+            Circuit::Probing => "probing",
+            _ => "unknown",
+        }
+        .to_owned(),
+        reason: status.reason.map(|reason| reason.to_string()),
+        wait_ms: status.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+    };
+    system.context().providers().status().into_iter().map(standing).collect()
 }
 
 fn node(tree: TreeNode, seen: &mut HashMap<String, Seen>, now: SystemTime) -> Node {

@@ -99,6 +99,9 @@ pub(crate) struct Process {
     pub(crate) journal: String,
     pub(crate) system: Option<String>,
     pub(crate) tree: Option<Node>,
+    /// How the providers stand that it has called.
+    #[serde(default)]
+    pub(crate) providers: Vec<Standing>,
     /// Why there is no tree.
     #[serde(default)]
     pub(crate) error: Option<Problem>,
@@ -123,6 +126,24 @@ pub(crate) struct Node {
     /// Of a session: how many sends wait for their turn.
     pub(crate) queued: Option<u64>,
     pub(crate) children: Vec<Node>,
+}
+
+/// How a provider stands, at one endpoint. A bound that is `null` is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    pub(crate) provider: String,
+    pub(crate) endpoint: String,
+    /// How many calls run, and how many wait.
+    pub(crate) running: u64,
+    pub(crate) waiting: u64,
+    pub(crate) max_in_flight: Option<u64>,
+    pub(crate) requests_per_minute: Option<u64>,
+    pub(crate) tokens_per_minute: Option<u64>,
+    /// `closed`, `open`, `probing`.
+    pub(crate) circuit: String,
+    /// Why a call would have to wait now, and how long at least, if that is known.
+    pub(crate) reason: Option<String>,
+    pub(crate) wait_ms: Option<u64>,
 }
 
 impl Problem {
@@ -208,7 +229,20 @@ mod tests {
             children: Vec::new(),
         };
         let system = Some("ergane".into());
-        Process { pid: Some(1), journal: "/j.db".into(), system, tree: Some(leaf), error: None }
+        let standing = Standing {
+            provider: "p".into(),
+            endpoint: "http://h".into(),
+            running: 1,
+            waiting: 2,
+            max_in_flight: Some(1),
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            circuit: "closed".into(),
+            reason: Some("r".into()),
+            wait_ms: None,
+        };
+        let (journal, providers) = ("/j.db".into(), vec![standing]);
+        Process { pid: Some(1), journal, system, tree: Some(leaf), providers, error: None }
     }
 
     #[test]

@@ -159,6 +159,15 @@ fn bounds_prices_flags_and_how_to_answer_are_taken_from_the_file() {
     writer.write_all(b"one\ntwo\n").unwrap();
     let mut running = Running::of(chat);
     running.wait_for(r#""type":"waiting","reason":"the limit of requests a minute"#);
+    // And so does `top`.
+    let seen = home.run(&["top", "--json"]).expect(0).json();
+    let provider = &seen["processes"][0]["providers"][0];
+    assert_eq!((&provider["provider"], &provider["endpoint"]), (&json!("mine"), &json!(server.url("/v1"))));
+    assert_eq!((&provider["running"], &provider["waiting"]), (&json!(0), &json!(1)), "{provider}");
+    assert_eq!((&provider["requests_per_minute"], &provider["circuit"]), (&json!(1), &json!("closed")));
+    assert_eq!(provider["reason"], "the limit of requests a minute is used up");
+    assert!(provider["wait_ms"].as_u64().is_some_and(|wait| wait <= 60_000), "{provider}");
+    assert!(home.run(&["top"]).expect(0).stdout.contains("64 at once, 1 requests/min"));
     running.kill();
 }
 

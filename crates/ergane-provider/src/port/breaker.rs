@@ -44,6 +44,18 @@ pub(super) enum Breaker {
     Probing { until: Instant, trips: u32 },
 }
 
+/// Where a provider's circuit stands, for whoever looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Circuit {
+    /// Calls pass.
+    Closed,
+    /// Calls wait; the first that passes after the wait shows whether the server works again.
+    Open,
+    /// One call is under way to see whether the server works again.
+    Probing,
+}
+
 /// What happened to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -59,6 +71,15 @@ pub(super) enum Outcome {
 
 impl Breaker {
     pub(super) const NEW: Self = Self::Closed { failures: 0 };
+
+    /// How it is told.
+    pub(super) fn circuit(self) -> Circuit {
+        match self {
+            Self::Closed { .. } => Circuit::Closed,
+            Self::Open { .. } => Circuit::Open,
+            Self::Probing { .. } => Circuit::Probing,
+        }
+    }
 
     /// Until when no call may pass; `None` when one may.
     pub(super) fn shut_until(self, now: Instant) -> Option<Instant> {

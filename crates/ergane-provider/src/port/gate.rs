@@ -9,7 +9,7 @@ use std::time::Duration;
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, Outcome, outcome_of};
+use super::breaker::{Breaker, Circuit, Outcome, outcome_of};
 use super::bucket::Bucket;
 use super::limits::Limits;
 use crate::wire::{Allowance, Quota};
@@ -164,6 +164,14 @@ impl Gate {
 
     pub(super) fn running(&self) -> usize {
         self.running
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn circuit(&self) -> Circuit {
+        self.breaker.circuit()
     }
 
     pub(super) fn max_waiting(&self) -> usize {

@@ -17,7 +17,8 @@ use tokio::time::{Instant, timeout};
 use super::admission::AdmissionMsg;
 use super::call::Line;
 use super::door::Door;
-use super::gate::{Block, Gate, Permit, WaitReason};
+use super::gate::{Block, Gate, Permit};
+use super::providers::ProviderStatus;
 use crate::price::{Price, is_of};
 use crate::provider::{BoxFuture, Provider, ProviderCall};
 use crate::wire::{Head, Quota};
@@ -153,9 +154,22 @@ impl Lane {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// Why a small call would have to wait now.
-    pub(super) fn blocked(&self) -> Option<WaitReason> {
-        self.gate().block(1, Instant::now()).map(|block| block.reason)
+    /// How it stands, in one moment.
+    pub(super) fn status(&self) -> ProviderStatus {
+        let (gate, now) = (self.gate(), Instant::now());
+        // Of a small call.
+        let block = gate.block(1, now);
+        ProviderStatus {
+            actor: self.actor.clone(),
+            provider: self.provider_name.clone(),
+            endpoint: self.provider.endpoint(),
+            running: gate.running(),
+            waiting: self.waiting(),
+            limits: gate.limits(),
+            circuit: gate.circuit(),
+            wait: block.as_ref().and_then(|block| block.until).map(|until| until.duration_since(now)),
+            reason: block.map(|block| block.reason),
+        }
     }
 
     pub(super) fn forget_cancelled(&self) {

@@ -13,7 +13,7 @@ mod limits;
 mod providers;
 mod request;
 
-pub use breaker::BreakerPolicy;
+pub use breaker::{BreakerPolicy, Circuit};
 pub use call::{Call, CallEvent, CallHandle};
 pub use gate::WaitReason;
 pub use limits::Limits;

@@ -12,10 +12,12 @@ use ergane_otp::{
 };
 use tokio::time::Instant;
 
+use super::breaker::Circuit;
 use super::call::{Call, CallEvent, CallHandle, Line};
 use super::door::{Door, Supervisors};
 use super::gate::WaitReason;
 use super::lane::{Lane, Ticket, estimate};
+use super::limits::Limits;
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::price::Price;
 use crate::provider::{DeltaSink, Endpoint, Provider, ProviderCall, invalid};
@@ -57,8 +59,14 @@ pub struct ProviderStatus {
     pub running: usize,
     /// How many wait.
     pub waiting: usize,
+    /// The bounds that were set.
+    pub limits: Limits,
+    /// Where its circuit stands.
+    pub circuit: Circuit,
     /// Why a call would have to wait now; `None` when it would not.
     pub reason: Option<WaitReason>,
+    /// How long it would have to wait at least; `None` when nobody knows, as when it waits for another to end.
+    pub wait: Option<Duration>,
 }
 
 /// Builds [`Providers`].
@@ -235,15 +243,7 @@ impl Providers {
 
     /// How each provider stands that was called: by the name of its actor.
     pub fn status(&self) -> Vec<ProviderStatus> {
-        let status = |lane: &Arc<Lane>| ProviderStatus {
-            actor: lane.actor.clone(),
-            provider: lane.provider_name.clone(),
-            endpoint: lane.provider.endpoint(),
-            running: lane.running(),
-            waiting: lane.waiting(),
-            reason: lane.blocked(),
-        };
-        let mut all: Vec<ProviderStatus> = self.distinct_lanes().iter().map(status).collect();
+        let mut all: Vec<ProviderStatus> = self.distinct_lanes().iter().map(|lane| lane.status()).collect();
         all.sort_by(|one, other| one.actor.cmp(&other.actor));
         all
     }

@@ -1,9 +1,10 @@
 //! What `top` shows, as lines. Pure.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::plain;
-use crate::socket::wire::{Node, Process};
+use crate::socket::wire::{Node, Process, Standing};
 use crate::term::{Paint, Style};
 
 /// Longer reasons are cut, also where lines are not.
@@ -41,6 +42,7 @@ impl Picture {
             if let Some(tree) = &process.tree {
                 lines.extend(table(tree));
             }
+            lines.extend(standings(&process.providers));
         }
         if lines.is_empty() {
             let journal = plain::on_one_line(journal, usize::MAX);
@@ -89,6 +91,53 @@ fn table(tree: &Node) -> Vec<(Style, String)> {
         rows.into_iter().map(|row| (row.style, row.cells)).unzip();
     let text = plain::table(&cells);
     styles.into_iter().zip(text.lines().map(str::to_owned)).collect()
+}
+
+/// The providers that were called, and what their calls wait for.
+fn standings(providers: &[Standing]) -> Vec<(Style, String)> {
+    if providers.is_empty() {
+        return Vec::new();
+    }
+    let head = ["PROVIDER", "AT", "RUNNING", "WAITING", "CIRCUIT", "LIMITS", "STATUS"].map(str::to_owned);
+    let row = |provider: &Standing| {
+        vec![
+            plain::on_one_line(&provider.provider, REASON),
+            plain::on_one_line(&provider.endpoint, REASON),
+            provider.running.to_string(),
+            provider.waiting.to_string(),
+            plain::on_one_line(&provider.circuit, REASON),
+            limits(provider),
+            standing(provider),
+        ]
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(head.to_vec()).chain(providers.iter().map(row)).collect();
+    let style = |provider: &Standing| {
+        if provider.circuit == "closed" && provider.waiting == 0 { Style::Plain } else { Style::Ask }
+    };
+    let styles = std::iter::once(Style::Bold).chain(providers.iter().map(style));
+    styles.zip(plain::table(&rows).lines().map(str::to_owned)).collect()
+}
+
+fn limits(provider: &Standing) -> String {
+    let all = [
+        (provider.max_in_flight, "at once"),
+        (provider.requests_per_minute, "requests/min"),
+        (provider.tokens_per_minute, "tokens/min"),
+    ];
+    let set: Vec<String> =
+        all.iter().filter_map(|(limit, of)| limit.map(|limit| format!("{limit} {of}"))).collect();
+    if set.is_empty() { "-".to_owned() } else { set.join(", ") }
+}
+
+fn standing(provider: &Standing) -> String {
+    let Some(reason) = &provider.reason else { return "ready".to_owned() };
+    let reason = plain::on_one_line(reason, REASON);
+    match provider.wait_ms {
+        Some(wait) => {
+            format!("{reason}; the next in {}", crate::term::live::time(Duration::from_millis(wait)))
+        }
+        None => reason,
+    }
 }
 
 /// `branch` leads to the node, `stem` to what is below it.
@@ -178,7 +227,14 @@ mod tests {
 
     fn process(tree: Node) -> Process {
         let system = Some("ergane".to_owned());
-        Process { pid: Some(7), journal: "/j.db".into(), system, tree: Some(tree), error: None }
+        Process {
+            pid: Some(7),
+            journal: "/j.db".into(),
+            system,
+            tree: Some(tree),
+            providers: vec![],
+            error: None,
+        }
     }
 
     #[test]
@@ -199,6 +255,45 @@ root             0.1  worker  0         1m01s   live
 └─ z             0.1  worker  0         1m01s   live
 ";
         assert_eq!(Picture::of(&[process(tree)], "").plain(), expected);
+    }
+
+    #[test]
+    fn the_providers_are_told_with_what_their_calls_wait_for() {
+        let standing = Standing {
+            provider: "groq".into(),
+            endpoint: "https://groq".into(),
+            running: 4,
+            waiting: 2,
+            max_in_flight: Some(4),
+            requests_per_minute: Some(30),
+            tokens_per_minute: None,
+            circuit: "closed".into(),
+            reason: Some("4 calls run already".into()),
+            wait_ms: None,
+        };
+        let open = Standing {
+            provider: "lab".into(),
+            running: 0,
+            waiting: 0,
+            max_in_flight: None,
+            requests_per_minute: None,
+            circuit: "open".into(),
+            reason: Some("it failed\u{1b}[2J".into()),
+            wait_ms: Some(2_000),
+            ..standing.clone()
+        };
+        let idle = Standing { waiting: 0, reason: None, ..standing.clone() };
+        let lines = standings(&[standing, open, idle]);
+        let text: String = lines.iter().map(|(_, line)| format!("{line}\n")).collect();
+        let expected = "\
+PROVIDER  AT            RUNNING  WAITING  CIRCUIT  LIMITS                      STATUS
+groq      https://groq  4        2        closed   4 at once, 30 requests/min  4 calls run already
+lab       https://groq  0        0        open     -                           it failed [2J; the next in 2.0s
+groq      https://groq  4        0        closed   4 at once, 30 requests/min  ready
+";
+        assert_eq!(text, expected);
+        let styles: Vec<Style> = lines.iter().map(|(style, _)| *style).collect();
+        assert_eq!(styles, [Style::Bold, Style::Ask, Style::Ask, Style::Plain]);
     }
 
     #[test]
