@@ -39,6 +39,7 @@ async fn a_full_disk_parks_the_session_and_it_goes_on_when_there_is_room() {
     let before = alice.actor_ref().unwrap().get_id();
     let send = sending(&alice, "go");
     let asked = questions.next().await;
+    let mut listening = alice.subscribe(None).await.unwrap();
     plan.break_journal(JournalFault::NotWritten);
     asked.call(&[("change", json!({}))]);
     until("it is parked", || async {
@@ -53,11 +54,70 @@ async fn a_full_disk_parks_the_session_and_it_goes_on_when_there_is_room() {
         "reads work, and show nothing that may still be lost"
     );
     assert_eq!(alice.subscribe(None).await.unwrap().snapshot().messages.len(), 1);
+    let mut told = Box::pin(async { listening.next().await });
+    assert!(is_pending(&mut told), "and nobody is told of it");
     plan.heal();
+    assert!(matches!(told.await, Some(Ok(SessionEvent::Reply { .. }))));
     calls.next().await.give("changed");
     questions.next().await.answer("done");
     assert_eq!(&*result(send).await.text, "done");
     assert_eq!(alice.actor_ref().unwrap().get_id(), before, "no restart was spent");
+}
+
+#[tokio::test]
+async fn a_send_is_not_accepted_and_no_model_is_asked_before_it_is_durable() {
+    let plan = FaultPlan::none();
+    let (store, _folder) = store(&plan);
+    let (model, mut questions) = model();
+    let system =
+        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    plan.break_journal(JournalFault::NotWritten);
+    let mut accepted = Box::pin(alice.send_message("go").accepted());
+    assert!(is_pending(&mut accepted));
+    until("it tried again", || async { plan.told().len() >= 2 }).await;
+    assert!(is_pending(&mut accepted) && questions.is_empty());
+    plan.heal();
+    let turn = soon("accepted", accepted).await.unwrap();
+    questions.next().await.answer("done");
+    assert_eq!(&*soon("the result", alice.turn(turn).into_future()).await.unwrap().text, "done");
+    assert!(questions.is_empty(), "it is asked once");
+}
+
+#[tokio::test]
+async fn no_call_runs_before_the_answer_it_is_of_and_no_write_before_its_own_start_is_durable() {
+    let plan = FaultPlan::none();
+    let (store, _folder) = store(&plan);
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("look", Effect::Read), ("change", Effect::Write)]);
+    let system = System::builder()
+        .provider("test", model)
+        .tools(tools)
+        .shared_journal(store.clone())
+        .start()
+        .await
+        .unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let send = sending(&alice, "go");
+    let asked = questions.next().await;
+    plan.break_journal(JournalFault::NotWritten);
+    asked.call(&[("look", json!({})), ("change", json!({"n": 1})), ("change", json!({"n": 2}))]);
+    until("it tried again", || async { plan.told().len() >= 2 }).await;
+    assert!(calls.is_empty(), "the answer may still be lost");
+    plan.heal();
+    calls.next().await.give("seen");
+    let first = calls.next().await;
+    let before = plan.told().len();
+    plan.break_journal(JournalFault::NotWritten);
+    first.give("changed");
+    until("it tried again", || async { plan.told().len() >= before + 2 }).await;
+    assert!(calls.is_empty(), "the start of the second may still be lost");
+    plan.heal();
+    calls.next().await.give("changed again");
+    let asked = questions.next().await;
+    assert_eq!(asked.results(), ["look: seen", "change: changed", "change: changed again"]);
+    asked.answer("done");
+    assert_eq!(&*result(send).await.text, "done");
 }
 
 #[tokio::test]

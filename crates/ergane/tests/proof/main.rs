@@ -4,3 +4,4 @@
 mod script;
 mod simulation;
 mod sweep;
+mod trace;

@@ -1,42 +1,38 @@
 //! The crash-point sweep: a process dies before and after everything that matters, and the next one goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ergane::core::{CallId, Envelope, Event, Seq};
+use ergane::core::{CallId, Conversation, Envelope, Event, EventKind, Next};
 use ergane::journal::Journal;
 use ergane::prelude::*;
 use ergane_testkit::{EffectLog, Step, StopAt};
 
-use crate::script::{CUT_OFF, Life, Outside, SHORT_TALK, Said, TALK, Talk, forgiven, live, said};
+use crate::script::{
+    Act, CUT_OFF, Life, Outside, SHORT_TALK, SHORT_TALK_WITH_PEOPLE, Said, TALK, TALK_WITH_PEOPLE, Talk,
+    WRITES, forgiven, hangs, live, said,
+};
 
 /// The conversation as it is when nothing dies.
 struct Reference {
-    turns: &'static Talk,
+    acts: &'static Talk,
     steps: Vec<Step>,
     results: Vec<(FinishReason, Vec<Said>)>,
-    /// What the model is asked, with the number of the turn and of the answer in it.
-    requests: Vec<((usize, u32), Vec<Said>)>,
+    /// What the model is asked, with the number of the turn and where it stands then.
+    requests: Vec<((usize, Stand), Vec<Said>)>,
+    /// What was said in the session that was forked off, if one was.
+    fork: Vec<Said>,
 }
 
 fn outside(store: impl Journal) -> Outside {
     Outside { store: Arc::new(store), effects: EffectLog::in_memory() }
 }
 
-fn log(outside: &Outside) -> Vec<Arc<Envelope>> {
-    let alice = "alice".parse().unwrap();
-    match outside.store.position(&alice).unwrap() {
-        Some(position) if position.next_seq > Seq(1) => {
-            outside.store.load(&alice, Seq(0), position.next_seq).unwrap()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// What is in a log of each turn: how many answers, whether its end was asked for, whether it ended.
+/// What is in a log of each turn: how many answers, how many words that were put in, whether its end was asked for or came.
 #[derive(Debug, Clone, Copy, Default)]
 struct Stand {
     replies: u32,
+    words: u32,
     over: bool,
 }
 
@@ -46,6 +42,7 @@ fn stands(log: &[Arc<Envelope>]) -> Vec<Stand> {
         match (&envelope.event, stands.last_mut()) {
             (Event::TurnStarted { .. }, _) => stands.push(Stand::default()),
             (Event::ModelReplied { .. }, Some(last)) => last.replies += 1,
+            (Event::Steered { .. }, Some(last)) => last.words += 1,
             (Event::InterruptRequested { .. } | Event::TurnEnded { .. }, Some(last)) => last.over = true,
             _ => {}
         }
@@ -58,24 +55,38 @@ fn results(life: &Life) -> Vec<(FinishReason, Vec<Said>)> {
     results.iter().map(|result| (result.finish_reason, forgiven(said(&result.messages)))).collect()
 }
 
-async fn reference(turns: &'static Talk) -> Reference {
+/// What the session that was forked off has of its parent.
+fn fork(outside: &Outside) -> Vec<Said> {
+    let log = outside.log("bob");
+    let conversation = Conversation::fold(log.iter().map(Arc::as_ref)).unwrap();
+    assert!(log.is_empty() || conversation.next() == Next::Idle);
+    forgiven(said(conversation.messages().iter()))
+}
+
+async fn reference(acts: &'static Talk) -> Reference {
     let outside = outside(Memory::new());
-    let life = live(&outside, turns, None).await;
+    let life = live(&outside, acts, None).await;
     let results = results(&life);
-    for ((text, interrupted), (finish, _)) in turns.iter().zip(&results) {
-        let expected = if *interrupted { FinishReason::Interrupted } else { FinishReason::Stop };
-        assert_eq!(*finish, expected, "{text}: {results:#?}");
+    let turns: Vec<Act> = acts.iter().copied().filter(|act| act.said().is_some()).collect();
+    assert_eq!(turns.len(), results.len());
+    for (act, (finish, _)) in turns.iter().zip(&results) {
+        let interrupted = matches!(act, Act::Interrupt(_));
+        let expected = if interrupted { FinishReason::Interrupted } else { FinishReason::Stop };
+        assert_eq!(*finish, expected, "{act:?}: {results:#?}");
     }
     let asked: Vec<Vec<Said>> =
         life.world.asked().iter().map(|request| forgiven(said(request.messages.iter()))).collect();
-    // In which turn each was asked: as many as it had answers, and one more that was never answered when it hung.
+    // In which turn each was asked, after how many answers and words: the first one twice when it hung.
     let mut places = Vec::new();
-    for (turn, stand) in stands(&log(&outside)).into_iter().enumerate() {
-        let hung = turns[turn].0 == "talk on and on";
-        places.extend((0..stand.replies + u32::from(hung)).map(|reply| (turn, reply)));
+    for (turn, Stand { replies, words, .. }) in stands(&outside.log("alice")).into_iter().enumerate() {
+        if turns[turn].said().is_some_and(hangs) {
+            places.push((turn, Stand::default()));
+        }
+        places.extend((0..replies).map(|replies| (turn, Stand { replies, words, over: false })));
     }
     assert_eq!(places.len(), asked.len());
-    Reference { turns, steps: life.world.steps(), results, requests: places.into_iter().zip(asked).collect() }
+    let requests = places.into_iter().zip(asked).collect();
+    Reference { acts, steps: life.world.steps(), results, requests, fork: fork(&outside) }
 }
 
 /// What must hold of a life that came to the end, after one or several that did not.
@@ -84,21 +95,24 @@ fn check(reference: &Reference, outside: &Outside, before: &[Arc<Envelope>], lif
 
     // The model is asked what was not answered yet, in order, and nothing else.
     let stands = stands(before);
-    let due = reference.requests.iter().filter(|((turn, reply), _)| {
-        stands.get(*turn).is_none_or(|stand| *reply >= stand.replies && !stand.over)
+    let due = reference.requests.iter().filter(|((turn, then), _)| {
+        stands
+            .get(*turn)
+            .is_none_or(|now| then.replies >= now.replies && then.words >= now.words && !now.over)
     });
     let due: Vec<&Vec<Said>> = due.map(|(_, request)| request).collect();
     let asked: Vec<Vec<Said>> =
         life.world.asked().iter().map(|request| forgiven(said(request.messages.iter()))).collect();
     assert_eq!(asked.iter().collect::<Vec<_>>(), due, "{what}: the requests");
 
+    assert_eq!(fork(outside), reference.fork, "{what}: the fork");
     check_effects(outside, what);
 }
 
 /// Each write was done at most once, and not at all only where the model was told that nobody knows. What may be done
 /// again was done under one key. And "nobody knows" was said of no call but a write whose process died.
 fn check_effects(outside: &Outside, what: &str) {
-    let log = log(outside);
+    let log = outside.log("alice");
     let mut started: HashMap<CallId, (Effect, usize)> = HashMap::new();
     let (mut cut_off, mut keys) = (Vec::new(), HashMap::new());
     for (at, envelope) in log.iter().enumerate() {
@@ -119,7 +133,7 @@ fn check_effects(outside: &Outside, what: &str) {
     }
     let mut under: HashMap<String, String> = HashMap::new();
     for (done, times) in outside.effects.counts().unwrap() {
-        if done.what.starts_with("save") {
+        if WRITES.iter().any(|tool| done.what.starts_with(tool)) {
             assert_eq!(times, 1, "{what}: {done:?}");
         }
         let key = under.entry(done.what.clone()).or_insert_with(|| done.key.clone());
@@ -143,10 +157,10 @@ fn seconds(first: usize, steps: usize) -> usize {
 /// Dies at `stop`, then lives on to the end.
 async fn die_once(reference: &Reference, outside: &Outside, stop: usize) -> Life {
     let what = format!("killed at step {stop}, {:?}", reference.steps[stop]);
-    let dead = live(outside, reference.turns, Some(StopAt::Step(stop))).await;
+    let dead = live(outside, reference.acts, Some(StopAt::Step(stop))).await;
     assert!(dead.results.is_none() && dead.world.has_stopped(), "{what}: it did not die");
-    let before = log(outside);
-    let life = live(outside, reference.turns, None).await;
+    let before = outside.log("alice");
+    let life = live(outside, reference.acts, None).await;
     check(reference, outside, &before, &life, &what);
     life
 }
@@ -161,20 +175,43 @@ async fn a_crash_before_or_after_anything_changes_nothing_but_what_nobody_can_kn
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crash_around_decisions_words_put_in_forks_and_rewinds_changes_nothing_either() {
+    let reference = reference(TALK_WITH_PEOPLE).await;
+    let mut kinds = BTreeSet::new();
+    for stop in 0..reference.steps.len() {
+        let outside = outside(Memory::new());
+        die_once(&reference, &outside, stop).await;
+        let logs = ["alice", "bob"].map(|session| outside.log(session));
+        kinds.extend(logs.iter().flatten().map(|fact| fact.event.kind() as u8));
+    }
+    let all = EventKind::SessionStarted as u8..=EventKind::Forked as u8;
+    assert_eq!(kinds, all.collect(), "every kind of fact is there");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_crash_at_any_point_of_the_recovery_changes_nothing_more() {
-    let reference = reference(SHORT_TALK).await;
+    die_twice(&reference(SHORT_TALK).await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_crash_around_decisions_and_words_put_in_changes_nothing_more() {
+    die_twice(&reference(SHORT_TALK_WITH_PEOPLE).await).await;
+}
+
+async fn die_twice(reference: &Reference) {
+    let acts = reference.acts;
     for first in 0..reference.steps.len() {
         // How long the recovery is, is known once it was seen.
-        let steps = die_once(&reference, &outside(Memory::new()), first).await.world.steps().len();
+        let steps = die_once(reference, &outside(Memory::new()), first).await.world.steps().len();
         for second in 0..seconds(first, steps) {
             let outside = outside(Memory::new());
             let what = format!("killed at step {first}, and again at step {second} of the recovery");
-            live(&outside, SHORT_TALK, Some(StopAt::Step(first))).await;
-            let dead = live(&outside, SHORT_TALK, Some(StopAt::Step(second))).await;
+            live(&outside, acts, Some(StopAt::Step(first))).await;
+            let dead = live(&outside, acts, Some(StopAt::Step(second))).await;
             assert!(dead.results.is_none(), "{what}: it did not die");
-            let before = log(&outside);
-            let life = live(&outside, SHORT_TALK, None).await;
-            check(&reference, &outside, &before, &life, &what);
+            let before = outside.log("alice");
+            let life = live(&outside, acts, None).await;
+            check(reference, &outside, &before, &life, &what);
         }
     }
 }
@@ -199,7 +236,7 @@ async fn a_crash_on_a_real_file_changes_nothing_but_what_nobody_can_know() {
         }
         drop((dead, first));
         let second = process();
-        let before = log(&second);
+        let before = second.log("alice");
         let life = live(&second, TALK, None).await;
         check(&reference, &second, &before, &life, &what);
     }
