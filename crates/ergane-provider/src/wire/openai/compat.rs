@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::tool_calls::ToolCalls;
 
-/// What a server that speaks Chat Completions takes, and how.
+/// What a server that speaks Chat Completions takes, and how. Each flag is a row in `docs/configuration.md` too, whose test
+/// asks for it.
 ///
 /// As JSON it is an object of what differs from a server of the table, which `like` names (`compatible` by default):
 ///
