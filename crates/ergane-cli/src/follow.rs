@@ -15,6 +15,8 @@ use crate::term::keys::Keys;
 
 /// A pause before an interrupt that found no open turn is asked for again.
 pub(crate) const AGAIN: Duration = Duration::from_millis(20);
+/// How often it is looked whether the journal can take what happens.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often what moves is moved, and how often it is looked whether a turn waits for nothing but a decision.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -169,7 +171,57 @@ pub(crate) async fn follow(
     until: Option<Instant>,
 ) -> Result<TurnResult, Failure> {
     let notes = screen.notes;
-    guide(following.run(screen, session), || interrupt(session), notes, signals, until).await
+    let guided = guide(following.run(screen, session), || interrupt(session), notes, signals, until);
+    told_of_parking(session, notes, guided).await
+}
+
+/// Waits until a send is accepted, or its session has begun again, but not past `until`.
+pub(crate) async fn accepted<T>(
+    session: &Session,
+    notes: Notes,
+    until: Option<Instant>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    told_of_parking(session, notes, within(until, work)).await
+}
+
+/// Says while it waits why the journal cannot take what happens, if it cannot; then that is why a deadline passed, too.
+async fn told_of_parking<T>(
+    session: &Session,
+    notes: Notes,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let tell = async {
+        let mut told = None;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let reason = parked(session).await;
+            if let Some(reason) = reason.as_ref().filter(|_| reason != told) {
+                notes.say(&format!("waiting: {reason}"));
+            }
+            told = reason;
+        }
+    };
+    let done = tokio::select! {
+        biased;
+        done = work => done,
+        () = tell => return Err(too_late()), // it has no end
+    };
+    match done {
+        Err(failure) if failure.is_timeout() => Err(match parked(session).await {
+            Some(reason) => Failure::journal(format!("{}: {reason}", failure.message)),
+            None => failure,
+        }),
+        done => done,
+    }
+}
+
+/// Why the session's facts cannot be written now, if they cannot.
+pub(crate) async fn parked(session: &Session) -> Option<String> {
+    match session.status().await.ok()?.activity {
+        Activity::Parked { reason } => Some(reason),
+        _ => None,
+    }
 }
 
 /// Runs `turn` to its end, which Ctrl-C asks for by `interrupt`, meanwhile. A further Ctrl-C does not wait for anything.

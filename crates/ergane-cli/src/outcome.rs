@@ -51,8 +51,7 @@ impl Failure {
         Self::new("not_found", FAILED, message)
     }
 
-    /// What lies beside the journal cannot be used.
-    #[cfg(unix)]
+    /// The journal, or what lies beside it, cannot be used.
     pub(crate) fn journal(message: impl Into<String>) -> Self {
         Self::new("journal", JOURNAL, message)
     }

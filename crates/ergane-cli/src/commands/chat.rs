@@ -14,7 +14,7 @@ use self::slash::Next;
 use super::resume::{self, Pending};
 use super::{Home, Job, session_name};
 use crate::args::ChatArgs;
-use crate::follow::{Following, follow, within};
+use crate::follow::{Following, accepted, follow};
 use crate::outcome::{FAILED, Failure, INTERRUPTED, OK};
 use crate::report::Report;
 use crate::screen::{Format, Screen};
@@ -151,7 +151,8 @@ impl Talk {
         let until = job.until();
         let message = self.session.send_message(prompt);
         let start = async { Ok(message.stream().await?) };
-        let followed = match job.signals.guard(within(until, start)).await {
+        let followed = match job.signals.guard(accepted(&self.session, job.screen.notes, until, start)).await
+        {
             Ok(stream) => {
                 let following = Following::Send(stream);
                 follow(following, &self.session, &mut job.screen, &mut job.signals, until).await

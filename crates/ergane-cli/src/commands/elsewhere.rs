@@ -98,8 +98,15 @@ impl Elsewhere<'_> {
         }
         let Job { screen, signals, .. } = job;
         screen.notes.say(&format!("process {} owns session {} and runs the turn", self.pid, self.session));
-        let notes = screen.notes;
-        guide(tell(&mut owner, screen), || self.interrupt(), notes, signals, until).await
+        let (notes, mut parked) = (screen.notes, None);
+        let told = tell(&mut owner, screen, &mut parked);
+        match guide(told, || self.interrupt(), notes, signals, until).await {
+            Err(failure) if failure.is_timeout() => Err(match parked {
+                Some(reason) => Failure::journal(format!("{}: {reason}", failure.message)),
+                None => failure,
+            }),
+            told => told,
+        }
     }
 
     /// Asks for the end of the turn there, until there is one to end. An owner that is dead by now has nothing to end.
@@ -119,11 +126,22 @@ impl Elsewhere<'_> {
     }
 }
 
-/// Tells what happens there until it ends.
-async fn tell(owner: &mut Owner, screen: &mut Screen) -> Result<Option<Report>, Failure> {
+/// Tells what happens there until it ends. `parked` is why nothing does, for as long as that is so.
+async fn tell(
+    owner: &mut Owner,
+    screen: &mut Screen,
+    parked: &mut Option<String>,
+) -> Result<Option<Report>, Failure> {
     loop {
         match owner.hear().await.map_err(|problem| Failure::of_another(&problem))? {
-            Some(Heard::Event { event }) => screen.raw_event(event),
+            Some(Heard::Event { event }) => {
+                *parked = None;
+                screen.raw_event(event);
+            }
+            Some(Heard::Parked { parked: reason }) => {
+                screen.notes.say(&format!("waiting: {reason}"));
+                *parked = Some(reason);
+            }
             Some(Heard::Ended { report, exit, waiting }) => {
                 let report: Report = serde_json::from_value(report)
                     .map_err(|error| Failure::internal(format!("the owner's report is garbled: {error}")))?;

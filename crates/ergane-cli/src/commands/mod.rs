@@ -16,13 +16,13 @@ mod top;
 
 use std::time::Duration;
 
-use ergane::core::{SessionName, SettingsPatch, Ungranted};
+use ergane::core::{Durability, SessionName, SettingsPatch, Ungranted};
 use ergane::session::{Session, SessionError};
 use tokio::time::Instant;
 
 use crate::args::{Cli, Command, Global, TurnFlags};
 use crate::config::Config;
-use crate::follow::within;
+use crate::follow::accepted;
 use crate::outcome::Failure;
 use crate::provider;
 use crate::screen::{Format, Notes, Screen};
@@ -148,7 +148,8 @@ impl<'a> Job<'a> {
                 Err(error) => Err(Failure::from(error)),
             }
         };
-        self.signals.guard(within(until, start)).await
+        let seen = Session::new(workshop.system.context().clone(), name.clone(), Durability::Strict);
+        self.signals.guard(accepted(&seen, self.screen.notes, until, start)).await
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Home, Job, session_name};
 use crate::args::ResumeArgs;
-use crate::follow::{Following, follow, within};
+use crate::follow::{Following, accepted, follow, within};
 use crate::outcome::{FAILED, Failure};
 use crate::report::{ErrorObject, LastLine, Report};
 use crate::screen::{Format, Screen, Stdout};
@@ -76,7 +76,7 @@ pub(super) async fn finish(
             // The same id and input: the same send.
             let message = session.send_message(input.clone()).key(&pending.send.0);
             let start = async { Ok(message.stream().await?) };
-            Following::Send(job.signals.guard(within(until, start)).await?)
+            Following::Send(job.signals.guard(accepted(session, job.screen.notes, until, start)).await?)
         }
     };
     follow(following, session, &mut job.screen, &mut job.signals, until).await

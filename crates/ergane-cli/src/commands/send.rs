@@ -11,7 +11,7 @@ use super::elsewhere::Elsewhere;
 use super::resume::{self, Pending};
 use super::{Home, Job, check_prompt, session_name};
 use crate::args::SendArgs;
-use crate::follow::{Following, follow, within};
+use crate::follow::{Following, accepted, follow};
 use crate::outcome::{FAILED, Failure};
 use crate::provider::SCRIPTED;
 use crate::report::Report;
@@ -186,7 +186,7 @@ async fn answer(
     }
     let until = job.until();
     let start = async { Ok(message.stream().await?) };
-    let stream = job.signals.guard(within(until, start)).await?;
+    let stream = job.signals.guard(accepted(&session, job.screen.notes, until, start)).await?;
     let followed = follow(Following::Send(stream), &session, &mut job.screen, &mut job.signals, until).await;
     if followed.is_err() {
         *turn = open_turn(&session).await;

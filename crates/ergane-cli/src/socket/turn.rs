@@ -6,13 +6,15 @@ use std::io;
 use std::time::Duration;
 
 use ergane::System;
+use ergane::core::Durability;
 use ergane::session::{Activity, Session, SessionError, TurnStream};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::server::problem;
 use super::wire::{self, Answer, Ask, Problem};
+use crate::follow::parked;
 use crate::outcome::Failure;
 use crate::report::Report;
 
@@ -20,6 +22,8 @@ use crate::report::Report;
 const TICK: Duration = Duration::from_millis(100);
 /// How long whoever asked may take to hear a line.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// A turn that is not accepted by then may wait for the journal.
+const A_WHILE: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(mut stream: UnixStream, ask: Ask, system: &System) -> io::Result<()> {
     let last = match begin(ask, system).await {
@@ -46,9 +50,27 @@ async fn begin(ask: Ask, system: &System) -> Result<(Session, TurnStream), Sessi
     let Ask::Send { session, input, key, settings } = ask else {
         return Err(SessionError::System("only a turn is run here".to_owned()));
     };
-    let session = system.session(session.as_str()).settings(*settings).start().await?;
-    let turn = session.send_message(&*input).key(&*key).stream().await?;
-    Ok((session, turn))
+    let begun = async {
+        let session = system.session(session.as_str()).settings(*settings).start().await?;
+        let turn = session.send_message(&*input).key(&*key).stream().await?;
+        Ok((session, turn))
+    };
+    let seen = Session::new(system.context().clone(), session.clone(), Durability::Strict);
+    tokio::select! {
+        biased;
+        begun = begun => begun,
+        reason = cannot_begin(&seen) => Err(SessionError::Parked { session: session.clone(), reason }),
+    }
+}
+
+/// Why nothing begins, when it has not for a while: who asked is told before his patience ends.
+async fn cannot_begin(session: &Session) -> String {
+    loop {
+        sleep(A_WHILE).await;
+        if let Some(reason) = parked(session).await {
+            return reason;
+        }
+    }
 }
 
 /// Tells what happens; what the last line is.
@@ -59,7 +81,7 @@ async fn follow(
 ) -> io::Result<Result<Answer, Problem>> {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut waiting = None;
+    let (mut waiting, mut told) = (None, None);
     loop {
         tokio::select! {
             biased;
@@ -72,7 +94,14 @@ async fn follow(
             // What happened before it waited has been told.
             () = std::future::ready(()), if waiting.is_some() => break,
             // Asked and not counted: what was requested before, by this turn or one that is before it, is no event here.
-            _ = ticks.tick() => waiting = waits(session).await,
+            _ = ticks.tick() => match session.status().await.map(|status| status.activity) {
+                Ok(Activity::AwaitingApproval { .. }) => waiting = waits(session).await,
+                Ok(Activity::Parked { reason }) if told.as_ref() != Some(&reason) => {
+                    say(stream, &Ok(Answer::Parked { parked: reason.clone() })).await?;
+                    told = Some(reason);
+                }
+                _ => {}
+            },
         }
     }
     if let Some(failure) = waiting {
@@ -84,11 +113,8 @@ async fn follow(
     })
 }
 
-/// Whether it waits for somebody, who is not here.
+/// What it waits for: somebody, who is not here.
 async fn waits(session: &Session) -> Option<Failure> {
-    if !matches!(session.status().await.ok()?.activity, Activity::AwaitingApproval { .. }) {
-        return None;
-    }
     let pending = session.approvals().await.ok().filter(|pending| !pending.is_empty())?;
     Some(Failure::waiting(session.name(), &pending))
 }

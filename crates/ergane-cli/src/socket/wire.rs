@@ -30,7 +30,8 @@ pub(crate) enum Ask {
     Rewind { session: SessionName, to: Text },
     /// A quarantine is to be lifted.
     Lift { session: SessionName },
-    /// A turn. Answered by [`Answer::Accepted`], then by an [`Answer::Event`] for each event, then by [`Answer::Ended`].
+    /// A turn. Answered by [`Answer::Accepted`], then by an [`Answer::Event`] for each event (and [`Answer::Parked`] in
+    /// between), then by [`Answer::Ended`].
     Send {
         session: SessionName,
         input: Text,
@@ -57,6 +58,10 @@ pub(crate) enum Answer {
     Event {
         event: Value,
     },
+    /// The turn goes on when the journal can take what happens. Why it cannot.
+    Parked {
+        parked: String,
+    },
     /// The turn has ended, or waits: the object of `--json`, the exit status, and what is told of waiting.
     Ended {
         report: Value,
@@ -73,6 +78,7 @@ pub(crate) enum Heard {
     Done { done: String },
     Accepted { accepted: bool },
     Event { event: Value },
+    Parked { parked: String },
     Ended { report: Value, exit: u8, waiting: Option<String> },
 }
 
@@ -278,6 +284,8 @@ mod tests {
             Heard::Done { done: "entered".into() }
         );
         assert_eq!(heard(Ok(Answer::Accepted { accepted: true })), Heard::Accepted { accepted: true });
+        let parked = Answer::Parked { parked: "the disk is full".into() };
+        assert_eq!(heard(Ok(parked)), Heard::Parked { parked: "the disk is full".into() });
         let ended = Answer::Ended { report: Value::Null, exit: 5, waiting: Some("w".into()) };
         assert!(matches!(heard(Ok(ended)), Heard::Ended { exit: 5, .. }));
         let problem = Problem::new("busy", "m");

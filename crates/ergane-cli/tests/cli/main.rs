@@ -8,6 +8,8 @@ mod bad_input;
 mod chat;
 mod config;
 mod crashes;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod harness;
 mod history;
 mod inventory;
