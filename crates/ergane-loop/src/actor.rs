@@ -2,13 +2,16 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
+use std::future::ready;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ergane_core::{
     Digest, ErrorKind, MicroUsd, ModelReply, ModelRequest, ProviderError, StopReason, Text, TurnId, Usage,
 };
+use ergane_otp::{Hold, Scope};
 use ergane_provider::retry::{self, Decision, Failed, RetryPolicy};
 use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers, WaitReason};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -28,7 +31,7 @@ pub struct StepId {
 #[derive(Debug)]
 pub enum Step {
     /// Ask the model.
-    CallModel(ModelStep),
+    CallModel(Box<ModelStep>),
 }
 
 /// One model call, with the policy for its attempts.
@@ -99,7 +102,7 @@ pub enum Report {
     /// The model answered.
     Replied {
         /// The answer. Its usage and cost hold those of answers before it that were thrown away.
-        reply: ModelReply,
+        reply: Box<ModelReply>,
         /// How many attempts it took, at all providers.
         attempts: u32,
     },
@@ -136,6 +139,8 @@ pub struct LoopArgs {
     pub reporter: Reporter,
     /// Who asks, such as the session: where calls wait, those who ask take turns.
     pub asker: Text,
+    /// The scope of whoever starts it: it takes itself in.
+    pub scope: Scope,
 }
 
 /// The messages of the loop.
@@ -157,13 +162,14 @@ pub struct LoopActor;
 #[derive(Debug)]
 pub struct LoopState {
     args: LoopArgs,
+    _hold: Hold,
     flight: Option<Flight>,
 }
 
 #[derive(Debug)]
 struct Flight {
     id: StepId,
-    step: ModelStep,
+    step: Box<ModelStep>,
     begun: Instant,
     /// Who of the chain is asked.
     target: usize,
@@ -186,7 +192,7 @@ struct Flight {
 }
 
 impl Flight {
-    fn new(id: StepId, step: ModelStep) -> Self {
+    fn new(id: StepId, step: Box<ModelStep>) -> Self {
         Self {
             id,
             step,
@@ -252,16 +258,20 @@ impl Actor for LoopActor {
     type State = LoopState;
     type Arguments = LoopArgs;
 
-    async fn pre_start(&self, _: ActorRef<LoopMsg>, args: LoopArgs) -> Result<LoopState, ActorProcessingErr> {
-        Ok(LoopState { args, flight: None })
+    async fn pre_start(
+        &self,
+        me: ActorRef<LoopMsg>,
+        args: LoopArgs,
+    ) -> Result<LoopState, ActorProcessingErr> {
+        Ok(LoopState { _hold: args.scope.hold(me.get_cell()), args, flight: None })
     }
 
-    async fn handle(
+    fn handle(
         &self,
         myself: ActorRef<LoopMsg>,
         message: LoopMsg,
         state: &mut LoopState,
-    ) -> Result<(), ActorProcessingErr> {
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         match message {
             LoopMsg::Step(id, Step::CallModel(step)) => {
                 state.flight = Some(Flight::new(id, step));
@@ -273,7 +283,7 @@ impl Actor for LoopActor {
             LoopMsg::Retry(id, attempt) if state.is_current(id, attempt) => state.attempt(&myself),
             LoopMsg::Event(..) | LoopMsg::Retry(..) => {} // of an attempt that was given up
         }
-        Ok(())
+        ready(Ok(()))
     }
 
     /// The loop supervises nobody; ractor's default would end it with any actor it happened to watch.
@@ -313,7 +323,14 @@ impl LoopState {
             max_wait: Some(max_wait),
             ..Call::new(provider, request)
         };
+        // Who carries it out is of no interest here, only that somebody does, of a call that had to wait.
+        let waited = AtomicBool::new(false);
         flight.call = Some(self.args.providers.call(call, move |event| {
+            match &event {
+                CallEvent::Waiting { .. } => waited.store(true, Ordering::Relaxed),
+                CallEvent::Started { .. } if !waited.load(Ordering::Relaxed) => return,
+                _ => {}
+            }
             // A loop that is gone has no use for the event: its session starts the step anew.
             drop(loop_ref.cast(LoopMsg::Event(id, attempt, event)));
         }));
@@ -347,7 +364,7 @@ impl LoopState {
     fn replied(&mut self, reply: ModelReply) {
         let Some(flight) = self.flight.take() else { return };
         let reply = flight.with_what_was_thrown_away(reply);
-        self.report(flight.id, Report::Replied { reply, attempts: flight.attempt });
+        self.report(flight.id, Report::Replied { reply: Box::new(reply), attempts: flight.attempt });
     }
 
     /// An attempt failed. With a `reply` it is one that is of no use: what is thrown away if another attempt is made.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ractor::ActorId;
+use ractor::{ActorCell, ActorId};
 
-use crate::entry::{Entry, EntryStatus};
+use crate::entry::{Entry, EntryStatus, is_alive};
 use crate::exit::ExitReason;
 use crate::spec::ChildKind;
 
@@ -61,6 +61,21 @@ pub(crate) struct Row {
     pub(crate) started_at: Option<SystemTime>,
     pub(crate) entry: Option<Arc<Entry>>,
     pub(crate) ended: Option<ExitReason>,
+}
+
+/// An actor that carries out one piece of work: it is in no namespace, and alive as long as it is listed.
+pub(crate) fn work_info(prefix: &str, cell: &ActorCell, since: SystemTime) -> ChildInfo {
+    let name = cell.get_name().unwrap_or_else(|| cell.get_id().to_string());
+    let id = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&name).to_owned();
+    let live = is_alive(cell);
+    ChildInfo {
+        id,
+        pid: live.then(|| cell.get_id()),
+        status: if live { EntryStatus::Live } else { EntryStatus::Stopping },
+        restarts: 0,
+        kind: ChildKind::Worker,
+        started_at: live.then_some(since),
+    }
 }
 
 impl From<Row> for ChildInfo {

@@ -4,7 +4,7 @@
 //! `child`, the names in the namespace. A start and an end are told where the name's entry changes, which is once for every
 //! incarnation, whoever is there to hear of it.
 
-use ractor::ActorId;
+use ractor::{ActorCell, ActorId};
 use tokio::time::Duration;
 use tracing::Level;
 
@@ -43,6 +43,26 @@ pub(crate) fn exit(
         let supervisor = supervisor();
         tracing::debug!(target: TRACING_TARGET, event = "exit", supervisor, child, %pid, %reason, crash, "ended");
     }
+}
+
+/// As [`start`], of an actor that is in no namespace: its names are asked for only if somebody listens.
+pub(crate) fn work_starts(cell: &ActorCell) {
+    if tracing::enabled!(target: TRACING_TARGET, Level::DEBUG) {
+        start(|| supervisor_of(cell), &cell.get_name().unwrap_or_default(), cell.get_id(), 1);
+    }
+}
+
+/// As [`exit`], of an actor that is in no namespace. A kill is how work is cancelled, and no news.
+pub(crate) fn work_ends(cell: &ActorCell, reason: &ExitReason) {
+    let asked = matches!(reason, ExitReason::Killed);
+    if tracing::enabled!(target: TRACING_TARGET, Level::WARN) {
+        let name = cell.get_name().unwrap_or_default();
+        exit(|| supervisor_of(cell), &name, cell.get_id(), reason, asked);
+    }
+}
+
+fn supervisor_of(cell: &ActorCell) -> String {
+    cell.try_get_supervisor().and_then(|supervisor| supervisor.get_name()).unwrap_or_default()
 }
 
 pub(crate) fn restart(supervisor: &str, child: &str, restarts: u32) {

@@ -112,6 +112,11 @@
 //! # }
 //! ```
 //!
+//! # A task supervisor
+//!
+//! [`TaskSupervisor`] holds actors that carry out one piece of work and end with it. They cost a third of a child that can be
+//! started again, and starting one needs no message.
+//!
 //! # Calls and monitors
 //!
 //! [`call`] (by reference) and [`call_name`] (by name) have a deadline, and an error that tells nobody there, died in
@@ -200,6 +205,8 @@ mod supervisor_handle;
 mod supervisor_reports;
 mod supervisor_round;
 mod supervisor_state;
+mod task;
+mod task_supervisor;
 mod tree;
 mod watch;
 
@@ -215,13 +222,15 @@ pub use idle::{IdleTimer, IdleToken};
 pub use monitor::{Down, DownNote, Monitor, MonitorRef};
 pub use names::Namespace;
 pub use promise::Promise;
-pub use scope::{DrainGuard, Leftovers, Scope, TaskHandle};
+pub use scope::{DrainGuard, Hold, Leftovers, Scope, TaskHandle};
 pub use spec::{
     ChildKind, ChildSpec, ChildTemplate, DEFAULT_GRACE, DEFAULT_SHUTDOWN, Restart, Shutdown, StartContext,
     Started,
 };
 pub use supervisor::{Strategy, Supervisor, SupervisorBuilder, SupervisorRef};
 pub use supervisor_handle::SupervisorHandle;
+pub use task::spawn_now;
+pub use task_supervisor::{TaskSupervisor, TaskSupervisorRef};
 pub use tree::{TreeNode, tree};
 pub use watch::{Incarnation, WATCH_CAPACITY, Watch};
 
@@ -235,12 +244,14 @@ const _: () = {
     crosses_threads::<SupervisorRef>();
     crosses_threads::<SupervisorHandle>();
     crosses_threads::<DynamicSupervisorRef>();
+    crosses_threads::<TaskSupervisorRef>();
     crosses_threads::<StartError>();
     crosses_threads::<CallError>();
     crosses_threads::<Watch>();
     const fn moves_between_threads<T: Send + 'static>() {}
     moves_between_threads::<Monitor>();
     moves_between_threads::<DrainGuard>();
+    moves_between_threads::<Hold>();
 };
 
 /// The examples of the topic pages, compiled and run.

@@ -4,13 +4,12 @@
 //! (ractor stops neither). So the scope belongs to the child's entry with its supervisor. When the actor is gone,
 //! however it went, the scope is drained and *awaited*, and only then may a successor take the name.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ractor::ActorCell;
 use tokio::runtime::Handle;
@@ -37,9 +36,28 @@ struct State {
     cleanups: HashMap<u64, Cleanup>,
 }
 
+impl State {
+    fn insert(&mut self, held: Held) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.held.insert(id, held);
+        id
+    }
+}
+
 struct Held {
-    label: Cow<'static, str>,
+    /// Of a task or a cleanup; an actor has its name.
+    label: &'static str,
     stop: Stop,
+}
+
+impl Held {
+    fn label(&self) -> String {
+        match &self.stop {
+            Stop::Kill(cell, _) => cell.get_name().unwrap_or_else(|| format!("actor {}", cell.get_id())),
+            Stop::Nothing | Stop::Abort(_) => self.label.to_owned(),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -47,7 +65,8 @@ enum Stop {
     /// A task not spawned yet, or a cleanup under way, which is never interrupted.
     Nothing,
     Abort(AbortHandle),
-    Kill(ActorCell),
+    /// An actor, and when it came.
+    Kill(ActorCell, SystemTime),
 }
 
 impl Stop {
@@ -55,7 +74,7 @@ impl Stop {
         match self {
             Self::Nothing => {}
             Self::Abort(task) => task.abort(),
-            Self::Kill(cell) => cell.kill(),
+            Self::Kill(cell, _) => cell.kill(),
         }
     }
 }
@@ -80,7 +99,7 @@ impl Scope {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let Some(leave) = self.enter(Cow::Borrowed(label), Stop::Nothing, false) else {
+        let Some(leave) = self.enter(label) else {
             return TaskHandle { task: None };
         };
         let id = leave.id;
@@ -100,19 +119,25 @@ impl Scope {
     /// Takes a child actor into the scope: at the drain it is killed and its `join` awaited. It leaves the scope when it
     /// ends by itself. After the drain began it is killed at once (and still awaited).
     pub fn adopt(&self, cell: ActorCell, join: JoinHandle<()>) {
-        let label = cell.get_name().unwrap_or_else(|| format!("actor {}", cell.get_id()));
-        let Some(leave) = self.enter(Cow::Owned(label), Stop::Kill(cell.clone()), true) else {
-            return;
-        };
+        let hold = self.hold(cell);
         tokio::spawn(async move {
             if let Err(error) = join.await {
-                tracing::warn!(label = %leave.label(), %error, "an adopted actor's task was aborted");
+                tracing::warn!(label = %hold.0.label(), %error, "an adopted actor's task was aborted");
             }
-            drop(leave);
+            drop(hold);
         });
-        if self.is_draining() {
+    }
+
+    /// Takes an actor into the scope until the guard is dropped: at the drain the actor is killed and the guard waited for.
+    /// For an actor that takes itself in, and keeps the guard in its state: so its place is given up when that state is
+    /// dropped, and no task is needed that waits for its end. After the drain began the actor is killed at once.
+    pub fn hold(&self, cell: ActorCell) -> Hold {
+        let (leave, draining) =
+            self.enter_late(Held { label: "", stop: Stop::Kill(cell.clone(), SystemTime::now()) });
+        if draining {
             cell.kill();
         }
+        Hold(leave)
     }
 
     /// Runs `act` after `delay`, unless aborted or drained before. `act` must be quick: send a message.
@@ -174,9 +199,7 @@ impl Scope {
         }
         match tokio::time::timeout(grace, self.drained()).await {
             Ok(()) => Leftovers::default(),
-            Err(_) => Leftovers {
-                labels: lock(&self.0.state).held.values().map(|held| held.label.to_string()).collect(),
-            },
+            Err(_) => Leftovers { labels: lock(&self.0.state).held.values().map(Held::label).collect() },
         }
     }
 
@@ -191,6 +214,15 @@ impl Scope {
         }
     }
 
+    /// The actors that are alive in it, and since when.
+    pub(crate) fn actors(&self) -> Vec<(ActorCell, SystemTime)> {
+        let actor = |held: &Held| match &held.stop {
+            Stop::Kill(cell, since) => Some((cell.clone(), *since)),
+            Stop::Nothing | Stop::Abort(_) => None,
+        };
+        lock(&self.0.state).held.values().filter_map(actor).collect()
+    }
+
     /// How many tasks, timers, adopted actors and running cleanups are alive now.
     pub fn alive(&self) -> usize {
         lock(&self.0.state).held.len()
@@ -201,15 +233,21 @@ impl Scope {
         lock(&self.0.state).draining
     }
 
-    fn enter(&self, label: Cow<'static, str>, stop: Stop, even_late: bool) -> Option<Leave> {
+    /// A place for a task that is not spawned yet; none after the drain began.
+    fn enter(&self, label: &'static str) -> Option<Leave> {
         let mut state = lock(&self.0.state);
-        if state.draining && !even_late {
+        if state.draining {
             return None;
         }
-        let id = state.next;
-        state.next += 1;
-        state.held.insert(id, Held { label, stop });
+        let id = state.insert(Held { label, stop: Stop::Nothing });
         Some(Leave { scope: self.clone(), id })
+    }
+
+    /// A place, also after the drain began; says whether it has.
+    fn enter_late(&self, held: Held) -> (Leave, bool) {
+        let mut state = lock(&self.0.state);
+        let id = state.insert(held);
+        (Leave { scope: self.clone(), id }, state.draining)
     }
 
     fn set_stop(&self, id: u64, stop: Stop) {
@@ -227,9 +265,7 @@ impl Scope {
 
     fn run_cleanup(&self, cleanup: Cleanup) {
         let Cleanup { label, runtime, run } = cleanup;
-        let Some(leave) = self.enter(Cow::Borrowed(label), Stop::Nothing, true) else {
-            return;
-        };
+        let (leave, _) = self.enter_late(Held { label, stop: Stop::Nothing });
         runtime.spawn(async move {
             let leave = leave;
             run().await;
@@ -257,7 +293,7 @@ struct Leave {
 
 impl Leave {
     fn label(&self) -> String {
-        lock(&self.scope.0.state).held.get(&self.id).map(|held| held.label.to_string()).unwrap_or_default()
+        lock(&self.scope.0.state).held.get(&self.id).map(Held::label).unwrap_or_default()
     }
 }
 
@@ -270,11 +306,21 @@ impl Drop for Leave {
         if std::thread::panicking()
             && let Some(held) = left
         {
-            tracing::warn!(label = %held.label, "a task of a scope panicked");
+            tracing::warn!(label = %held.label(), "a task of a scope panicked");
         }
         if idle {
             self.scope.0.idle.notify_waiters();
         }
+    }
+}
+
+/// The place of an actor in a [`Scope`], from [`Scope::hold`]. Dropping it says that the actor is gone.
+#[must_use = "dropped, it says that the actor is gone"]
+pub struct Hold(Leave);
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hold")
     }
 }
 

@@ -5,6 +5,7 @@
 //! leaves what it saw with the actor's life, and marks which actor is running, so that a call to oneself is refused
 //! instead of waiting for its deadline.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,27 +48,48 @@ impl Drop for Running {
 }
 
 impl<A> Supervised<A> {
-    async fn guard<T>(
+    /// Runs a part of the actor. `begin` is called at once, and makes the future of that part: so the message that it takes
+    /// is not kept beside that future, and an actor whose handlers never wait has futures of a few bytes. A message is
+    /// moved in them several times, and an idle actor keeps the room for them.
+    fn guard<T, F>(
         &self,
         pid: ActorId,
-        work: impl Future<Output = Result<T, ActorProcessingErr>> + Send,
-    ) -> Result<T, ActorProcessingErr> {
-        let mut work = pin!(work);
-        let outcome = poll_fn(|context| {
+        begin: impl FnOnce() -> F,
+    ) -> impl Future<Output = Result<T, ActorProcessingErr>> + Send
+    where
+        T: Send,
+        A: Sync,
+        F: Future<Output = Result<T, ActorProcessingErr>> + Send,
+    {
+        let begun = {
             let _running = Running::enter(pid);
-            match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-                Ok(poll) => poll,
-                Err(payload) => {
-                    Poll::Ready(Err(Box::new(ExitReason::from_panic(payload)) as ActorProcessingErr))
+            catch_unwind(AssertUnwindSafe(begin))
+        };
+        async move {
+            let outcome = match begun {
+                Ok(work) => {
+                    let mut work = pin!(work);
+                    poll_fn(|context| {
+                        let _running = Running::enter(pid);
+                        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+                            Ok(poll) => poll,
+                            Err(payload) => Poll::Ready(Err(panicked(payload))),
+                        }
+                    })
+                    .await
                 }
+                Err(payload) => Err(panicked(payload)),
+            };
+            if let Err(error) = &outcome {
+                self.life.hint(ExitReason::from_failure(error));
             }
-        })
-        .await;
-        if let Err(error) = &outcome {
-            self.life.hint(ExitReason::from_failure(error));
+            outcome
         }
-        outcome
     }
+}
+
+fn panicked(payload: Box<dyn Any + Send>) -> ActorProcessingErr {
+    Box::new(ExitReason::from_panic(payload))
 }
 
 impl<A: Actor> Actor for Supervised<A> {
@@ -82,44 +104,40 @@ impl<A: Actor> Actor for Supervised<A> {
     ) -> Result<A::State, ActorProcessingErr> {
         let pid = myself.get_id();
         self.life.born(pid);
-        self.guard(pid, async move { self.actor.pre_start(myself, arguments).await }).await
+        self.guard(pid, || self.actor.pre_start(myself, arguments)).await
     }
 
-    async fn post_start(
+    fn post_start(
         &self,
         myself: ActorRef<A::Msg>,
         state: &mut A::State,
-    ) -> Result<(), ActorProcessingErr> {
-        self.guard(myself.get_id(), async move { self.actor.post_start(myself, state).await }).await
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        self.guard(myself.get_id(), move || self.actor.post_start(myself, state))
     }
 
-    async fn post_stop(
+    fn post_stop(
         &self,
         myself: ActorRef<A::Msg>,
         state: &mut A::State,
-    ) -> Result<(), ActorProcessingErr> {
-        self.guard(myself.get_id(), async move { self.actor.post_stop(myself, state).await }).await
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        self.guard(myself.get_id(), move || self.actor.post_stop(myself, state))
     }
 
-    async fn handle(
+    fn handle(
         &self,
         myself: ActorRef<A::Msg>,
         message: A::Msg,
         state: &mut A::State,
-    ) -> Result<(), ActorProcessingErr> {
-        self.guard(myself.get_id(), async move { self.actor.handle(myself, message, state).await }).await
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        self.guard(myself.get_id(), move || self.actor.handle(myself, message, state))
     }
 
-    async fn handle_supervisor_evt(
+    fn handle_supervisor_evt(
         &self,
         myself: ActorRef<A::Msg>,
         event: SupervisionEvent,
         state: &mut A::State,
-    ) -> Result<(), ActorProcessingErr> {
-        self.guard(
-            myself.get_id(),
-            async move { self.actor.handle_supervisor_evt(myself, event, state).await },
-        )
-        .await
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        self.guard(myself.get_id(), move || self.actor.handle_supervisor_evt(myself, event, state))
     }
 }

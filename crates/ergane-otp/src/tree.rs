@@ -13,6 +13,7 @@ use crate::dynamic_actor::DynamicMsg;
 use crate::entry::EntryStatus;
 use crate::spec::ChildKind;
 use crate::supervisor_actor::SupervisorMsg;
+use crate::task_supervisor::TaskSupervisorMsg;
 
 /// One actor of a tree and what is below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct TreeNode {
     pub status: EntryStatus,
     /// When the present incarnation started; unknown for the root.
     pub started_at: Option<SystemTime>,
-    /// Its children: those of a supervisor in the order of their start, those of a dynamic one by id.
+    /// Its children: those of a supervisor in the order of their start, those of the others by id.
     pub children: Vec<TreeNode>,
 }
 
@@ -56,6 +57,11 @@ type Children<'a> = Pin<Box<dyn Future<Output = Result<Vec<TreeNode>, CallError>
 fn children_of(supervisor: &ActorCell, until: Instant) -> Children<'_> {
     Box::pin(async move {
         let left = until.saturating_duration_since(Instant::now());
+        if supervisor.is_message_type_of::<TaskSupervisorMsg>() == Some(true) {
+            let mut workers = call(supervisor, TaskSupervisorMsg::List, left).await?.infos();
+            workers.sort_by(|a, b| a.id.cmp(&b.id));
+            return Ok(workers.into_iter().map(|info| node(info, Vec::new())).collect());
+        }
         let (rows, dynamic) = if supervisor.is_message_type_of::<DynamicMsg>() == Some(true) {
             (call(supervisor, DynamicMsg::List, left).await?, true)
         } else {

@@ -8,6 +8,7 @@
 //! must happen now and submits what was accepted; that is the whole of the control flow, live and after a crash.
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,41 +109,50 @@ impl Actor for SessionActor {
         Ok(state)
     }
 
-    async fn handle(
+    /// Nothing here waits for anything. A future that says so is small, and every idle session keeps one.
+    fn handle(
         &self,
         _: ActorRef<SessionMsg>,
         message: SessionMsg,
         state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        // Who only looks is no reason to stay.
-        let looks = matches!(message, SessionMsg::Status(_));
-        state.receive(message)?;
-        state.settle().await?;
-        if !looks {
-            state.count_quiet();
-        }
-        Ok(())
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        ready(state.handle(message))
     }
 
     /// Children are the loop and the tools. A tool's outcome comes by its promise, whatever happens to its actor.
-    async fn handle_supervisor_evt(
+    fn handle_supervisor_evt(
         &self,
         _: ActorRef<SessionMsg>,
         event: SupervisionEvent,
         state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        if let SupervisionEvent::ActorTerminated(child, ..) | SupervisionEvent::ActorFailed(child, _) = &event
-        {
-            state.on_child_gone(child.get_id())?;
-            state.settle().await?;
-        }
-        Ok(())
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        ready(state.handle_event(&event))
     }
 }
 
 impl State {
     pub(crate) fn port(&self) -> &JournalPort {
         self.context.journal(self.durability)
+    }
+
+    fn handle(&mut self, message: SessionMsg) -> Result<(), ActorProcessingErr> {
+        // Who only looks is no reason to stay.
+        let looks = matches!(message, SessionMsg::Status(_));
+        self.receive(message)?;
+        self.settle()?;
+        if !looks {
+            self.count_quiet();
+        }
+        Ok(())
+    }
+
+    fn handle_event(&mut self, event: &SupervisionEvent) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorTerminated(child, ..) | SupervisionEvent::ActorFailed(child, _) = event
+        {
+            self.on_child_gone(child.get_id())?;
+            self.settle()?;
+        }
+        Ok(())
     }
 
     fn receive(&mut self, message: SessionMsg) -> Result<(), ActorProcessingErr> {
@@ -208,7 +218,7 @@ impl State {
             Internal::Appended(outcome) => self.on_appended(outcome),
             Internal::Resubmit => {
                 if let Some(append) = self.facts.retry_append(&self.name) {
-                    self.submit(append);
+                    self.submit(append)?;
                 }
                 Ok(())
             }
@@ -245,11 +255,13 @@ impl State {
     }
 
     /// Asks the kernel what must happen, and submits what was accepted.
-    async fn settle(&mut self) -> Result<(), ActorProcessingErr> {
+    fn settle(&mut self) -> Result<(), ActorProcessingErr> {
         if matches!(self.phase, Phase::Live | Phase::Stopping(_)) {
-            self.advance().await?;
-            if let Some(append) = self.facts.take_append(&self.name) {
-                self.submit(append);
+            self.advance()?;
+            // What is durable at once lets more happen at once.
+            while let Some(append) = self.facts.take_append(&self.name) {
+                self.submit(append)?;
+                self.advance()?;
             }
             self.leave_when_done();
         }
@@ -332,10 +344,17 @@ impl State {
         }
     }
 
-    pub(crate) fn submit(&self, append: ergane_journal::Append) {
-        let me = self.me.clone();
-        let done = Promise::new(move |outcome| tell(&me, Internal::Appended(outcome)));
-        self.port().submit(append, done);
+    /// Hands an append over. Its outcome is here already if the store is instant, else it comes as a message.
+    fn submit(&mut self, append: ergane_journal::Append) -> Result<(), ActorProcessingErr> {
+        match self.port().append_now(append) {
+            Ok(outcome) => self.on_appended(Some(outcome)),
+            Err(append) => {
+                let me = self.me.clone();
+                let done = Promise::new(move |outcome| tell(&me, Internal::Appended(outcome)));
+                self.port().submit(append, done);
+                Ok(())
+            }
+        }
     }
 
     fn on_appended(&mut self, outcome: Option<Result<(), AppendError>>) -> Result<(), ActorProcessingErr> {

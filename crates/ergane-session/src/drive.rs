@@ -11,10 +11,10 @@ use ergane_journal::MAX_EVENT_BYTES;
 use ergane_loop::{
     LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId, Target,
 };
-use ergane_otp::TaskHandle;
+use ergane_otp::{TaskHandle, spawn_now};
 use ergane_provider::retry::RetryPolicy;
 use ergane_provider::{Delta, Endpoint};
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
+use ractor::{ActorId, ActorProcessingErr, ActorRef};
 
 use crate::actor::{Phase, State, tell};
 use crate::approvals::Passed;
@@ -205,7 +205,7 @@ impl Drive {
 
 impl State {
     /// Asks the kernel until there is nothing more to hand out.
-    pub(crate) async fn advance(&mut self) -> Result<(), ActorProcessingErr> {
+    pub(crate) fn advance(&mut self) -> Result<(), ActorProcessingErr> {
         loop {
             self.interrupt_when_stopping()?;
             let progressed = match self.facts.conversation().next() {
@@ -220,7 +220,7 @@ impl State {
                     false
                 }
                 Next::StartTurn { send } => self.start_turn(send)?,
-                Next::CallModel { .. } => self.call_model().await?,
+                Next::CallModel { .. } => self.call_model()?,
                 Next::RunTools { calls } => self.run_tools(&calls)?,
                 Next::AwaitApproval { .. } => {
                     // It may take days: nothing is held meanwhile.
@@ -264,7 +264,7 @@ impl State {
     }
 
     /// Has the model asked, once what the question rests on is durable.
-    async fn call_model(&mut self) -> Result<bool, ActorProcessingErr> {
+    fn call_model(&mut self) -> Result<bool, ActorProcessingErr> {
         if self.drive.flight.is_some() || self.facts.durable() < self.drive.barrier {
             return Ok(false);
         }
@@ -281,7 +281,7 @@ impl State {
             idle_timeout: Duration::from_millis(settings.limits.idle_timeout_ms),
             retry: RetryPolicy { max_retries: settings.limits.max_retries, ..RetryPolicy::default() },
         };
-        let worker = match self.worker(id).await {
+        let worker = match self.worker(id) {
             Ok(worker) => worker,
             Err(error) => {
                 let error =
@@ -293,7 +293,7 @@ impl State {
         let id = StepId { turn: id, step: self.drive.steps };
         self.drive.flight = Some(Flight { id, saw });
         self.drive.forget_shown();
-        if worker.cast(LoopMsg::Step(id, Step::CallModel(step))).is_err() {
+        if worker.cast(LoopMsg::Step(id, Step::CallModel(Box::new(step)))).is_err() {
             tracing::debug!(session = %self.name, "the loop was gone before its step; its end is on its way");
         }
         Ok(false)
@@ -317,7 +317,7 @@ impl State {
     }
 
     /// The loop actor of the turn, started when there is none.
-    async fn worker(&mut self, turn: TurnId) -> Result<ActorRef<LoopMsg>, ractor::SpawnErr> {
+    fn worker(&mut self, turn: TurnId) -> Result<ActorRef<LoopMsg>, ractor::SpawnErr> {
         match &self.drive.worker {
             Some(worker) if worker.turn == turn => return Ok(worker.actor.clone()),
             _ => self.drive.drop_model_call(),
@@ -325,7 +325,8 @@ impl State {
         let me = self.me.clone();
         let reporter = Reporter::new(move |report| tell(&me, Internal::Loop(report)));
         let asker = self.name.as_str().into();
-        let args = LoopArgs { providers: self.context.providers().clone(), reporter, asker };
+        let (providers, scope) = (self.context.providers().clone(), self.scope.clone());
+        let args = LoopArgs { providers, reporter, asker, scope };
         // A successor has a name of its own: its predecessor's is only free once that one is all gone.
         let name = match self.drive.launches {
             // A `#` cannot be in the name of a session, so no session takes a name like this.
@@ -333,11 +334,8 @@ impl State {
             launches => format!("{}#turn/{turn}/restart/{launches}", self.full_name),
         };
         self.drive.launches += 1;
-        // Its `pre_start` only keeps its arguments, so this await is over at once.
-        // Boxed: this large future, once a turn, would otherwise be part of the one that every message is moved in.
-        let start = Box::pin(Actor::spawn_linked(Some(name), LoopActor, args, self.me.get_cell()));
-        let (actor, join) = start.await?;
-        self.scope.adopt(actor.get_cell(), join);
+        // Its end is waited for by its place in the scope.
+        let (actor, _) = spawn_now(Some(name), LoopActor, args, self.me.get_cell())?;
         self.drive.worker = Some(Worker { actor: actor.clone(), turn });
         Ok(actor)
     }
@@ -387,7 +385,7 @@ impl State {
                     self.end_turn(FinishReason::DuringExecution, Some(error))?;
                     return Ok(());
                 }
-                match self.facts.conversation().replied(reply, saw, attempts) {
+                match self.facts.conversation().replied(*reply, saw, attempts) {
                     Some(event) if fits(&event) => drop(self.facts.record(event)?),
                     Some(_) => {
                         let why =

@@ -1,11 +1,10 @@
 //! The tool actor: one call, from its start to its report.
 //!
-//! The body runs in a task of the session's scope and not in a handler, so this actor is always free to act: on the
-//! timeout, which therefore also holds for a body that never yields, and on its own end. It reports once. When it is
+//! The body runs in a task of the session's scope and not in the actor, which is therefore always free to act: on the
+//! timeout, which also holds for a body that never yields, and on its own end. It reports once. When it is
 //! killed, or its task is dropped by a drain, the promise answers `None` by itself, and the session makes the result.
 
 use std::any::Any;
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -15,8 +14,10 @@ use std::time::Duration;
 
 use ergane_core::ToolCall;
 use ergane_otp::{Promise, Scope, TaskHandle};
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime, SpawnErr, SupervisionEvent};
+use ractor::{ActorCell, SpawnErr};
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::context::{CancelToken, ToolContext};
 use crate::error::ToolError;
@@ -65,7 +66,7 @@ impl ToolHandle {
 
 impl ToolActor {
     /// Starts the actor under `name` (process-global, the system's prefix included), as a child of `supervisor` and in
-    /// `scope`, and returns at once: the start goes on by itself. Must be called within a tokio runtime.
+    /// `scope`, and returns at once. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`SpawnErr::ActorAlreadyRegistered`] when the name is taken; the promise is answered with `None` then.
@@ -76,139 +77,62 @@ impl ToolActor {
         scope: &Scope,
     ) -> Result<ToolHandle, SpawnErr> {
         let cancel = run.context.cancel_token();
-        let arguments = Arguments { run, scope: scope.clone() };
-        let (actor, start) = ActorRuntime::spawn_linked_instant(Some(name), Runner, arguments, supervisor)?;
-        let cell = actor.get_cell();
-        let join = tokio::spawn(async move {
-            match start.await {
-                // A panic of the actor's own was told to its supervisor; here only its end counts.
-                Ok(Ok(join)) => drop(join.await),
-                Ok(Err(error)) => tracing::debug!(%error, "a tool actor did not start"),
-                Err(error) => tracing::debug!(%error, "the start of a tool actor was cancelled"),
-            }
-        });
-        scope.adopt(cell.clone(), join);
+        let of_body = scope.clone();
+        let cell = scope.spawn_actor(name, supervisor, move |_| carry_out(run, of_body))?;
         Ok(ToolHandle { cell, cancel })
     }
 }
 
-struct Runner;
-
-struct Arguments {
-    run: ToolRun,
-    scope: Scope,
-}
-
-#[derive(Debug)]
-enum Message {
-    /// The body ended.
-    Done(Box<ToolOutcome>),
-    /// The body was dropped before it ended.
-    Dropped,
-    /// The time is up.
-    TimedOut,
-    /// The grace after that is up, too.
-    GiveUp,
-}
-
-struct State {
-    report: Option<Promise<ToolOutcome>>,
-    body: TaskHandle,
-    timer: TaskHandle,
-    cancel: CancelToken,
-    scope: Scope,
-    timeout: Duration,
-    timed_out: bool,
-}
-
-impl State {
-    fn report(&mut self, outcome: ToolOutcome) {
-        if let Some(report) = self.report.take() {
-            report.keep(outcome);
+/// The actor's work: has the body run, and reports what comes of it.
+async fn carry_out(run: ToolRun, scope: Scope) {
+    let ToolRun { call, tool, arguments, context, timeout: limit, report } = run;
+    tracing::debug!(call = %call.id, tool = %call.name, "tool call starts");
+    let cancel = context.cancel_token();
+    let context = context.within(scope.clone());
+    let (ended, mut outcome) = oneshot::channel();
+    let task = scope.spawn("tool call", async move {
+        // Named first, so dropped last: when it tells that the body was dropped, that is so.
+        let ended = ended;
+        let outcome = run_body(tool, context, arguments).await.into();
+        if ended.send(outcome).is_err() {
+            tracing::trace!("a tool's actor had ended before its body");
+        }
+    });
+    let body = Body { task, cancel };
+    match timeout(limit, &mut outcome).await {
+        Ok(Ok(outcome)) => report.keep(outcome),
+        // By a drain or an abort from elsewhere: there is nothing to report, and dropping the promise says so.
+        Ok(Err(_dropped)) => {}
+        Err(_elapsed) => {
+            body.stop();
+            report.keep(match timeout(STOP_GRACE, outcome).await {
+                // A result that is there is the truth, also when the time was up just then.
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_dropped)) => ToolError::Timeout { after: limit }.into(),
+                Err(_elapsed) => stuck(limit),
+            });
         }
     }
 }
 
 /// Whatever ends the actor ends the call: the task is aborted, and code of it on other threads hears of it by the token.
-impl Drop for State {
+struct Body {
+    task: TaskHandle,
+    cancel: CancelToken,
+}
+
+impl Body {
+    fn stop(&self) {
+        self.cancel.cancel();
+        self.task.abort();
+    }
+}
+
+impl Drop for Body {
     fn drop(&mut self) {
-        self.timer.abort();
-        if !self.body.is_finished() {
-            self.cancel.cancel();
-            self.body.abort();
+        if !self.task.is_finished() {
+            self.stop();
         }
-    }
-}
-
-impl Actor for Runner {
-    type Msg = Message;
-    type State = State;
-    type Arguments = Arguments;
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        Arguments { run, scope }: Arguments,
-    ) -> Result<State, ActorProcessingErr> {
-        let ToolRun { call, tool, arguments, context, timeout, report } = run;
-        tracing::debug!(call = %call.id, tool = %call.name, "tool call starts");
-        let cancel = context.cancel_token();
-        let context = context.within(scope.clone());
-        let witness = Witness { actor: myself.clone(), told: false };
-        let body = scope.spawn("tool call", async move {
-            // Declared before the body runs, so dropped after it: what it tells is true.
-            let witness = witness;
-            let outcome = run_body(tool, context, arguments).await.into();
-            witness.done(outcome);
-        });
-        let timer = scope.send_after(timeout, move || tell(&myself, Message::TimedOut));
-        Ok(State { report: Some(report), body, timer, cancel, scope, timeout, timed_out: false })
-    }
-
-    async fn handle(
-        &self,
-        myself: ActorRef<Message>,
-        message: Message,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        match message {
-            // Also when the time was up just then: a result that is there is the truth.
-            Message::Done(outcome) => state.report(*outcome),
-            Message::Dropped if state.timed_out => {
-                state.report(ToolError::Timeout { after: state.timeout }.into());
-            }
-            // By a drain or an abort from elsewhere: there is nothing to report, and dropping the promise says so.
-            Message::Dropped => {}
-            Message::TimedOut => {
-                state.timed_out = true;
-                state.cancel.cancel();
-                state.body.abort();
-                let actor = myself.clone();
-                state.timer = state.scope.send_after(STOP_GRACE, move || tell(&actor, Message::GiveUp));
-                return Ok(());
-            }
-            Message::GiveUp => state.report(stuck(state.timeout)),
-        }
-        myself.stop(None);
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<Message>,
-        event: SupervisionEvent,
-        _state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        // It has no children; the default would stop it.
-        tracing::debug!(%event, "a tool actor ignores an event of a child it does not have");
-        Ok(())
-    }
-}
-
-/// Messages to an actor that is gone are of no use to anybody.
-fn tell(actor: &ActorRef<Message>, message: Message) {
-    if let Err(error) = actor.cast(message) {
-        tracing::trace!(%error, "a tool actor has ended already");
     }
 }
 
@@ -218,27 +142,6 @@ fn stuck(timeout: Duration) -> ToolOutcome {
          check before you repeat the call"
     );
     ToolOutcome { synthetic: true, ..ToolOutput::error(text).into() }
-}
-
-/// Tells the actor how the body ended, also when it was dropped.
-struct Witness {
-    actor: ActorRef<Message>,
-    told: bool,
-}
-
-impl Witness {
-    fn done(mut self, outcome: ToolOutcome) {
-        self.told = true;
-        tell(&self.actor, Message::Done(Box::new(outcome)));
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        if !self.told {
-            tell(&self.actor, Message::Dropped);
-        }
-    }
 }
 
 /// Runs the tool; a panic, in making the future or in running it, is an error.
@@ -260,10 +163,4 @@ async fn run_body(
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "with no message".to_owned())
-}
-
-impl fmt::Debug for Arguments {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Arguments").field("run", &self.run).finish_non_exhaustive()
-    }
 }

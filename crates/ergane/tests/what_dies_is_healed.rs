@@ -143,7 +143,7 @@ async fn a_killed_request_is_an_attempt_that_failed_and_is_tried_again() {
     let alice = system.session("alice").start().await.unwrap();
     let send = sending(&alice, "go");
     let mut asked = questions.next().await;
-    only_child(&system, "requests").await.kill();
+    only_request(&system).await.kill();
     asked.given_up().await;
     questions.next().await.answer("done");
     assert_eq!(&*result(send).await.text, "done");

@@ -57,6 +57,10 @@ struct Shared {
     waiting: Arc<AtomicUsize>,
 }
 
+fn away() -> AppendError {
+    AppendError::not_written(JournalError::Away.to_string())
+}
+
 impl JournalPort {
     /// A port to `store`. Nothing is written before the actor of [`child_spec`](Self::child_spec) lives.
     pub fn new(store: Arc<dyn Journal>) -> Self {
@@ -104,13 +108,11 @@ impl JournalPort {
     /// of the journal's scope; a session has one append outstanding, so its order is kept. An instant store commits
     /// before this returns.
     pub fn submit(&self, append: Append, done: Promise<Result<(), AppendError>>) {
-        let Some(door) = self.shared.door.borrow().clone() else {
-            return done.keep(Err(AppendError::not_written(JournalError::Away.to_string())));
+        let append = match self.append_now(append) {
+            Ok(outcome) => return done.keep(outcome),
+            Err(append) => append,
         };
-        if self.shared.store.is_instant() {
-            let outcome = self.shared.store.append(&[append]).pop();
-            return done.keep(outcome.unwrap_or_else(|| Err(AppendError::no_answer())));
-        }
+        let Some(door) = self.shared.door.borrow().clone() else { return done.keep(Err(away())) };
         if append.is_large() {
             return door.prepare_and_submit(append, done, &self.shared.waiting);
         }
@@ -118,6 +120,21 @@ impl JournalPort {
             Ok(prepared) => door.submit(prepared, done, &self.shared.waiting),
             Err(error) => done.keep(Err(error)),
         }
+    }
+
+    /// Commits an append to an instant store, and has its outcome at once: a caller needs no message to itself then. To any
+    /// other store it has to be [submitted](Self::submit), and comes back.
+    ///
+    /// # Errors
+    /// The append, untouched, if the store takes its time.
+    pub fn append_now(&self, append: Append) -> Result<Result<(), AppendError>, Append> {
+        if !self.shared.store.is_instant() {
+            return Err(append);
+        }
+        if !self.is_alive() {
+            return Ok(Err(away()));
+        }
+        Ok(self.shared.store.append(&[append]).pop().unwrap_or_else(|| Err(AppendError::no_answer())))
     }
 
     /// Opens the session after all that was submitted before: see [`Journal::open_session`]. Waits for the journal actor

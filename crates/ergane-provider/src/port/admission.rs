@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use ergane_core::Text;
-use ergane_otp::DynamicSupervisorRef;
+use ergane_otp::TaskSupervisorRef;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ pub(super) enum AdmissionMsg {
 
 pub(super) struct State {
     lane: Arc<Lane>,
-    requests: DynamicSupervisorRef,
+    requests: TaskSupervisorRef,
     me: ActorRef<AdmissionMsg>,
     /// Bounded by the places that [`Lane::wait`] gives.
     queue: FairQueue<Text, Box<Ticket>>,
@@ -64,7 +64,7 @@ impl Drop for Alarm {
 impl Actor for Admission {
     type Msg = AdmissionMsg;
     type State = State;
-    type Arguments = (Arc<Lane>, DynamicSupervisorRef);
+    type Arguments = (Arc<Lane>, TaskSupervisorRef);
 
     async fn pre_start(
         &self,

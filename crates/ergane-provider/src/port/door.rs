@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ergane_core::{ErrorKind, ProviderError};
-use ergane_otp::{ChildSpec, DynamicSupervisorRef, StartError};
+use ergane_otp::{ChildSpec, DynamicSupervisorRef, StartError, TaskSupervisorRef};
 use ractor::{ActorRef, MessagingErr};
 
 use super::admission::{Admission, AdmissionMsg};
@@ -34,7 +34,7 @@ enum Leaf {
 #[derive(Clone)]
 pub(super) struct Supervisors {
     pub(super) providers: DynamicSupervisorRef,
-    pub(super) requests: DynamicSupervisorRef,
+    pub(super) requests: TaskSupervisorRef,
 }
 
 impl Door {

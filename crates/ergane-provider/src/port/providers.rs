@@ -9,6 +9,7 @@ use std::time::Duration;
 use ergane_core::{ProviderError, Text};
 use ergane_otp::{
     ChildSpec, DynamicOptions, DynamicSupervisor, DynamicSupervisorRef, Namespace, RestartBudget,
+    TaskSupervisor, TaskSupervisorRef,
 };
 use tokio::time::Instant;
 
@@ -104,7 +105,7 @@ impl ProvidersBuilder {
             prices: self.prices,
             supervisors: Supervisors {
                 providers: DynamicSupervisorRef::new(namespace, PROVIDERS),
-                requests: DynamicSupervisorRef::new(namespace, REQUESTS),
+                requests: TaskSupervisorRef::new(namespace, REQUESTS),
             },
             lanes: Mutex::default(),
             draining: AtomicBool::new(false),
@@ -147,7 +148,7 @@ impl Providers {
             RestartBudget { max_restarts: 20, within: Duration::from_secs(60), ..RestartBudget::default() };
         vec![
             DynamicSupervisor::child_spec(PROVIDERS, DynamicOptions::new().budget(budget)),
-            DynamicSupervisor::child_spec(REQUESTS, DynamicOptions::new()),
+            TaskSupervisor::child_spec(REQUESTS),
         ]
     }
 

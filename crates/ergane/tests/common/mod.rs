@@ -9,6 +9,7 @@ use std::time::Duration;
 use ergane::core::{
     ErrorKind, ModelReply, ModelRequest, Origin, ProviderError, Reasoning, StopReason, Text, ToolCall, Usage,
 };
+use ergane::otp::TaskSupervisorRef;
 use ergane::prelude::*;
 use ergane::provider::{BoxFuture, Delta, DeltaSink, Endpoint, Provider, ProviderCall};
 use ergane::ractor::ActorCell;
@@ -271,17 +272,15 @@ pub async fn raw_actor(system: &System, name: &str) -> ActorCell {
     ergane::ractor::registry::where_is(full).expect("it was there a moment ago")
 }
 
-/// The only child of a dynamic supervisor, once there is one that lives.
-pub async fn only_child(system: &System, supervisor: &str) -> ActorCell {
-    let names = system.context().namespace();
-    let prefix = format!("{}/", supervisor.trim_end_matches('s'));
-    let find = || names.names().into_iter().map(|(name, _)| name).find(|name| name.starts_with(&prefix));
-    until(&format!("a child of {supervisor}"), || async {
-        find().is_some_and(|name| names.whereis(&name).is_some())
-    })
-    .await;
-    let name = find().expect("it was there a moment ago");
-    actor(system, &name).await
+/// The actor of the only request, once there is one.
+pub async fn only_request(system: &System) -> ActorCell {
+    let requests = TaskSupervisorRef::new(system.context().namespace(), "requests");
+    let find = async || {
+        let id = requests.children().await.ok()?.into_iter().next()?.id;
+        ergane::ractor::registry::where_is(system.context().namespace().full_name(&id))
+    };
+    until("a request", || async { find().await.is_some() }).await;
+    find().await.expect("it was there a moment ago")
 }
 
 /// Runs a send in the background.

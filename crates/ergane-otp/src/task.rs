@@ -1,0 +1,142 @@
+//! An actor that carries out one piece of work and ends with it.
+//!
+//! A supervised child can be started again. So it has a name that it claims, a task of its own that reaps it, and reports to
+//! its supervisor at each step. Work that is done once needs none of that: what is left is an actor, to be seen, watched
+//! and killed, with a place in a [`Scope`] by which it is waited for.
+
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::task::JoinHandle;
+
+use crate::events;
+use crate::exit::ExitReason;
+use crate::life::Life;
+use crate::scope::{Hold, Scope};
+use crate::supervised::Supervised;
+
+/// Spawns an actor, linked, without an await: for a handler, and for an actor whose `pre_start` awaits nothing that is not
+/// there already. Must be called within a tokio runtime.
+///
+/// # Errors
+/// As ractor's own `spawn_linked`; and [`SpawnErr::StartupFailed`] if the `pre_start` waits after all, which drops it.
+pub fn spawn_now<A: Actor>(
+    name: Option<String>,
+    actor: A,
+    arguments: A::Arguments,
+    supervisor: ActorCell,
+) -> Result<(ActorRef<A::Msg>, JoinHandle<()>), SpawnErr> {
+    // Unconstrained: to a task that has used up its share of polls, what is there already would say that it is not.
+    let start = tokio::task::unconstrained(Actor::spawn_linked(name, actor, arguments, supervisor));
+    match pin!(start).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => Err(SpawnErr::StartupFailed("its pre_start waits for something".into())),
+    }
+}
+
+impl Scope {
+    /// Carries out `work` in an actor of its own, which belongs to this scope and ends with the work. Its name is
+    /// process-global; it is linked to `supervisor`. A kill and the drain drop the work at its next await, a stop waits for
+    /// its end.
+    ///
+    /// `work` is told in which actor it runs. Monitors of the actor hear `Normal`, or of a panic, or `Killed`. Never waits.
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`SpawnErr`] if the name is taken or the supervisor is ending; the work is dropped then.
+    pub fn spawn_actor<W, F>(
+        &self,
+        name: String,
+        supervisor: ActorCell,
+        work: W,
+    ) -> Result<ActorCell, SpawnErr>
+    where
+        W: FnOnce(ActorCell) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let life = Life::new();
+        let arguments = Arguments { work, life: life.clone(), scope: self.clone() };
+        let actor = Supervised { actor: Task::<W>(PhantomData), life };
+        // Its end is waited for by its place in the scope, which it gives up last.
+        let (actor, _) = spawn_now(Some(name), actor, arguments, supervisor)?;
+        Ok(actor.get_cell())
+    }
+}
+
+struct Task<W>(PhantomData<fn(W)>);
+
+struct Arguments<W> {
+    work: W,
+    life: Arc<Life>,
+    scope: Scope,
+}
+
+/// The work, until it is begun, and what is told when it is over. That is not kept with the work: a panic drops the work
+/// before it is known that it panicked.
+struct State<W> {
+    work: Option<W>,
+    end: Option<End>,
+}
+
+impl<W, F> Actor for Task<W>
+where
+    W: FnOnce(ActorCell) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    type Msg = ();
+    type State = State<W>;
+    type Arguments = Arguments<W>;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<()>,
+        Arguments { work, life, scope }: Arguments<W>,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let cell = me.get_cell();
+        events::work_starts(&cell);
+        let end = End { done: false, life, hold: Some(scope.hold(cell.clone())), cell };
+        Ok(State { work: Some(work), end: Some(end) })
+    }
+
+    /// The work itself, and not a message: nothing else is for this actor to do, and a kill interrupts it here as anywhere.
+    async fn post_start(&self, me: ActorRef<()>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        if let Some(work) = state.work.take() {
+            work(me.get_cell()).await;
+        }
+        if let Some(mut end) = state.end.take() {
+            end.done = true;
+        }
+        me.stop(None);
+        Ok(())
+    }
+
+    /// It supervises nobody; ractor's default would end it with any actor it happened to watch.
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        _: SupervisionEvent,
+        _: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+/// Dropped when the work is gone: leaves the scope, and tells how it ended. Whoever hears of that finds it gone.
+struct End {
+    done: bool,
+    life: Arc<Life>,
+    cell: ActorCell,
+    hold: Option<Hold>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        drop(self.hold.take());
+        let reason = if self.done { ExitReason::Normal } else { ExitReason::Killed };
+        self.life.end_or_hint(reason.clone());
+        events::work_ends(&self.cell, &self.life.reason().unwrap_or(reason));
+    }
+}
