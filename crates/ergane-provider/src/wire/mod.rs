@@ -1,6 +1,6 @@
 //! The wire formats, without I/O.
 //!
-//! Every format is two pure parts: a function from a [`ModelRequest`](ergane_core::ModelRequest) to an [`HttpRequest`],
+//! Every format is two pure parts: a function from a [`ModelRequest`] to an [`HttpRequest`],
 //! and a [`Decoder`] that is fed the bytes of the answer as they come and yields [`StreamEvent`]s. Neither knows a
 //! socket, a clock or a task. So every trap of a format is a test of bytes in and events out, however the bytes are
 //! split, and the I/O around them is written once for all formats.
