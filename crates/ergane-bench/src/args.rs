@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Names(NamesArgs),
     /// Very many listen to one session
     Fanout(FanoutArgs),
+    /// A stored session with a long history is opened: the time to its first answer
+    Open(OpenArgs),
     /// A sensible set of everything, as a table with the marks
     All {
         /// How much is measured, as a factor
@@ -204,6 +206,16 @@ pub(crate) struct FanoutArgs {
     /// Where facts are kept
     #[arg(long, value_enum, default_value_t = JournalKind::Memory)]
     pub(crate) journal: JournalKind,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OpenArgs {
+    /// How many events the session has, about
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = positive)]
+    pub(crate) events: usize,
+    /// How often it is opened
+    #[arg(long, default_value_t = 15, value_name = "N", value_parser = positive)]
+    pub(crate) opens: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

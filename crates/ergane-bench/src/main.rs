@@ -14,6 +14,7 @@ mod journal;
 mod kill;
 mod laps;
 mod names;
+mod open;
 mod otp;
 mod plan;
 mod process;
@@ -83,6 +84,7 @@ async fn measure(command: Command, global: args::Global) -> Outcome<Vec<Record>>
         Command::CrashAll(options) => crash_all::run(&options, &global).await,
         Command::Names(options) => names::run(&options, &global).await,
         Command::Fanout(options) => fanout::run(&options, &global).await,
+        Command::Open(options) => open::run(&options, &global).await,
         // It starts processes for all that it measures, and is done before.
         Command::All { .. } | Command::Serve => Ok(Vec::new()),
     }

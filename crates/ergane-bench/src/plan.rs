@@ -292,6 +292,17 @@ pub(crate) const PLAN: &[Measurement] = &[
             Row::new("pieces lost, and counted", "missed", "", Mark::None),
         ],
     },
+    Measurement {
+        title: "stored session of 100,000 facts",
+        args: "open --opens 15",
+        amounts: &[("--events", 100_000)],
+        rows: &[
+            Row::new("all facts read from their rows", "rows_us", "ms", Mark::None).in_units_of(1e3),
+            Row::new("… read from snapshots", "packed_us", "ms", Mark::None).in_units_of(1e3),
+            Row::new("… folded", "fold_us", "ms", Mark::None).in_units_of(1e3),
+            Row::new("opened, to its first answer", "p50_us", "ms", Mark::None).in_units_of(1e3),
+        ],
+    },
 ];
 
 #[cfg(test)]

@@ -100,6 +100,14 @@ fn idle_tells_what_sessions_need() {
 }
 
 #[test]
+fn open_tells_the_time_and_what_it_is_made_of() {
+    let record = &json("open --events 900 --opens 2")[0];
+    for metric in ["p50_us", "rows_us", "packed_us", "fold_us"] {
+        assert!(record[metric].as_f64().unwrap() > 0.0, "{metric}: {record}");
+    }
+}
+
+#[test]
 fn kill_tells_the_time_to_the_next_answer() {
     for journal in ["memory", "sqlite"] {
         let record = &json(&format!("kill --kills 5 --journal {journal} --history 4"))[0];

@@ -19,6 +19,16 @@ impl Digest {
         const PRIME: u128 = 0x0000000001000000000000000000013b;
         Self(bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME)))
     }
+
+    /// The fingerprint itself, the lowest byte first.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_le_bytes()
+    }
+
+    /// The fingerprint that [`to_bytes`](Self::to_bytes) gave.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_le_bytes(bytes))
+    }
 }
 
 impl fmt::Display for Digest {

@@ -54,6 +54,7 @@ pub mod conformance;
 mod error;
 mod lock;
 mod memory;
+mod packed;
 mod port;
 mod row;
 mod sqlite;

@@ -80,6 +80,17 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     fn load(&self, session: &SessionName, after: Seq, below: Seq)
     -> Result<Vec<Arc<Envelope>>, JournalError>;
 
+    /// Keeps what is stored of the session once more, in a form that loads faster, as far as that is worth it and not done
+    /// yet: a snapshot. It is not durable, nothing depends on it, and what is read is the same with it and without.
+    /// Returns the position up to which there is one; 0 when there is none. May take a while, and does a bounded part of
+    /// a long history at once. Default: there is none, and none is made.
+    ///
+    /// # Errors
+    /// [`JournalError::NotFound`], [`JournalError::Corrupt`]; when the store cannot be read, or not be written now.
+    fn snapshot(&self, _session: &SessionName) -> Result<Seq, JournalError> {
+        Ok(Seq(0))
+    }
+
     /// Where the session stands; `None` when it was never opened.
     ///
     /// # Errors

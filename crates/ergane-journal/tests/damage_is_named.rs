@@ -101,13 +101,13 @@ fn a_journal_of_the_future_is_refused_with_its_path_and_both_versions() {
     let store = Sqlite::open(&path).unwrap();
     fill(&store, "a", &["1"]);
     drop(store);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let error = Sqlite::open(&path).unwrap_err();
-    assert!(matches!(error, JournalError::Newer { found: 2, supported: 1, .. }), "{error:?}");
+    assert!(matches!(error, JournalError::Newer { found: 3, supported: 2, .. }), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("j.db") && text.contains("version 2") && text.contains("up to 1"), "{text}");
+    assert!(text.contains("j.db") && text.contains("version 3") && text.contains("up to 2"), "{text}");
     assert_eq!((error.kind(), error.is_retryable()), ("journal", false));
 
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
     assert_eq!(stored(&Sqlite::open(&path).unwrap(), "a"), ["1"], "and nothing was changed");
 }

@@ -22,6 +22,7 @@ use crate::drive::Drive;
 use crate::error::SessionError;
 use crate::facts::Facts;
 use crate::message::{Internal, Reply, SessionMsg};
+use crate::snapshots::Snapshots;
 use crate::subscribers::Subscribers;
 use crate::waiters::{Waiters, answer};
 
@@ -73,6 +74,7 @@ pub struct State {
     pub(crate) waiters: Waiters,
     pub(crate) subscribers: Subscribers,
     pub(crate) idle: Option<IdleTimer>,
+    pub(crate) snapshots: Snapshots,
     incarnation: u64,
     stash: VecDeque<SessionMsg>,
 }
@@ -100,6 +102,7 @@ impl Actor for SessionActor {
             drive: Drive::default(),
             waiters: Waiters::default(),
             subscribers: Subscribers::default(),
+            snapshots: Snapshots::default(),
             idle: context.options().passivate_after.map(IdleTimer::new),
             stash: VecDeque::new(),
             name,
@@ -222,6 +225,10 @@ impl State {
                 }
                 Ok(())
             }
+            Internal::Snapshot(made) => {
+                self.on_snapshot(made);
+                Ok(())
+            }
             Internal::ReadBack(position) => self.on_read_back(position),
             Internal::Loop(report) => self.on_report(report),
             Internal::Consulted(call, answer) => self.on_consulted(call, answer),
@@ -297,6 +304,7 @@ impl State {
         self.subscribers.set_head(conversation.seq());
         self.facts = Facts::loaded(conversation, epoch);
         self.phase = Phase::Live;
+        self.snapshot_when_due();
         if self.facts.conversation().turn().is_some() {
             let restarted = self.incarnation > 1;
             let cause =
@@ -383,6 +391,7 @@ impl State {
                 _ => {}
             }
         }
+        self.snapshot_when_due();
     }
 
     fn park(&mut self, reason: String) {

@@ -31,6 +31,7 @@ mod requests;
 mod result;
 mod rewinding;
 mod send;
+mod snapshots;
 mod status;
 mod steer;
 mod steering;

@@ -293,6 +293,8 @@ pub enum Internal {
     Appended(Option<Result<(), AppendError>>),
     /// The pause after a failed append is over.
     Resubmit,
+    /// The store has made a snapshot up to there, or has not.
+    Snapshot(Result<Seq, JournalError>),
     /// Where the log stands, asked after an append whose outcome is unknown.
     ReadBack(Result<Option<Position>, JournalError>),
     /// The loop reports.

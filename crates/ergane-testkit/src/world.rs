@@ -297,6 +297,10 @@ impl Journal for InWorld<Arc<dyn Journal>> {
         self.if_going_on(|store| store.load(session, after, below))
     }
 
+    fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
+        self.if_going_on(|store| store.snapshot(session))
+    }
+
     fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {
         self.if_going_on(|store| store.position(session))
     }

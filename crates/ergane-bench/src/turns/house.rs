@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ergane::System;
 use ergane::journal::Sqlite;
 use ergane::provider::Provider;
 use ergane::session::Session;
+use ergane::{System, SystemBuilder};
 use tokio::task::JoinSet;
 
 use super::model;
@@ -39,19 +39,22 @@ impl House {
         name: &'static str,
         provider: impl Provider,
     ) -> Outcome<Self> {
-        let mut builder = System::builder()
-            .provider(name, provider)
-            .tool(model::add)
-            // No two kills meet in so short a window: what is measured is restarts, and not back-offs.
-            .session_budget(u32::MAX, Duration::from_nanos(1));
-        let (mut store, mut folder) = (None, None);
         if journal == JournalKind::Sqlite {
-            let made = Folder::make(dir)?;
-            let sqlite = Arc::new(Sqlite::open(made.0.join("journal.db"))?);
-            builder = builder.shared_journal(sqlite.clone());
-            (store, folder) = (Some(sqlite), Some(made));
+            let folder = Folder::make(dir)?;
+            let store = Arc::new(Sqlite::open(folder.0.join("journal.db"))?);
+            return Self::on(store, folder, builder(name, provider)).await;
         }
-        Ok(Self { system: builder.start().await?, store, _folder: folder })
+        Ok(Self { system: builder(name, provider).start().await?, store: None, _folder: None })
+    }
+
+    /// With a store that is there, in that folder.
+    pub(crate) async fn around(store: Arc<Sqlite>, folder: Folder) -> Outcome<Self> {
+        Self::on(store, folder, builder("scripted", model::provider(0))).await
+    }
+
+    async fn on(store: Arc<Sqlite>, folder: Folder, builder: SystemBuilder) -> Outcome<Self> {
+        let system = builder.shared_journal(store.clone()).start().await?;
+        Ok(Self { system, store: Some(store), _folder: Some(folder) })
     }
 
     /// Starts so many sessions, several at a time.
@@ -77,6 +80,14 @@ impl House {
     pub(crate) async fn close(self) -> Outcome<()> {
         Ok(self.system.shutdown(PATIENCE).await?)
     }
+}
+
+fn builder(name: &'static str, provider: impl Provider) -> SystemBuilder {
+    System::builder()
+        .provider(name, provider)
+        .tool(model::add)
+        // No two kills meet in so short a window: what is measured is restarts, and not back-offs.
+        .session_budget(u32::MAX, Duration::from_nanos(1))
 }
 
 /// A folder of its own, removed when dropped.

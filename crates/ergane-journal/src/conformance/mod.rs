@@ -56,6 +56,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("a_summary_follows_the_events", a_summary_follows_the_events),
     ("open_turns_and_waiting_sends_are_found", open_turns_and_waiting_sends_are_found),
     ("a_list_has_pages_by_name", a_list_has_pages_by_name),
+    ("a_snapshot_changes_nothing_that_is_read", a_snapshot_changes_nothing_that_is_read),
 ];
 
 /// Runs every check. `make` must give a fresh, empty store each time.

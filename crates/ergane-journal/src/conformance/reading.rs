@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ergane_core::{Cost, Digest, Event, MicroUsd, Seq, SettingsPatch, Timestamp, TurnId, Usage};
+use ergane_core::{Cost, Digest, Envelope, Event, MicroUsd, Seq, SettingsPatch, Timestamp, TurnId, Usage};
 
 use crate::conformance::facts::{
     Incarnation, name, one_of_each, queued, replied, started, steered, turn_ended, turn_started,
@@ -184,4 +184,39 @@ pub fn a_list_has_pages_by_name(make: &dyn Fn() -> Arc<dyn Journal>) {
     assert_eq!(page(Some("aa"), 9), ["b", "c"], "the name to go on from need not exist");
     assert_eq!(page(Some("c"), 9), [""; 0]);
     assert_eq!(page(None, 0), [""; 0]);
+}
+
+/// With a snapshot and without, made once or again and again: what is read is what was written.
+pub fn a_snapshot_changes_nothing_that_is_read(make: &dyn Fn() -> Arc<dyn Journal>) {
+    let journal = make();
+    let missing = journal.snapshot(&name("never"));
+    assert!(matches!(missing, Ok(Seq(0)) | Err(JournalError::NotFound { .. })), "{missing:?}");
+    let mut a = Incarnation::open(&journal, "a");
+    assert_eq!(journal.snapshot(&a.name), Ok(Seq(0)), "there is nothing to make one of");
+    let mut written = Vec::new();
+    for round in 0..3 {
+        let texts: Vec<String> = (0..400).map(|n| format!("{round}.{n}")).collect();
+        let events = one_of_each().into_iter().chain(texts.iter().map(|text| queued(text, text)));
+        let append = a.append_of(events.collect());
+        written.extend(append.events.clone());
+        a.append(append.events.iter().map(|envelope| envelope.event.clone()).collect()).unwrap();
+        let upto = journal.snapshot(&a.name).unwrap();
+        assert!(upto < a.next, "it is of what is there");
+        assert_eq!(journal.snapshot(&a.name).unwrap(), upto, "and no more is made of the same");
+        let end = a.next.0;
+        for (after, below) in
+            [(0, end), (0, u64::MAX), (0, 300), (0, 700), (0, upto.0), (200, end), (600, 800)]
+        {
+            let read = journal.load(&a.name, Seq(after), Seq(below)).unwrap();
+            let inside = |envelope: &&Arc<Envelope>| after < envelope.seq.0 && envelope.seq.0 < below;
+            assert!(read.iter().eq(written.iter().filter(inside)), "after {after}, below {below}");
+        }
+    }
+    // A session of the same name is another one.
+    assert_eq!(journal.delete(&a.name), Ok(true));
+    let mut again = Incarnation::open(&journal, "a");
+    again.append((0..800).map(|n| queued(&n.to_string(), "another")).collect()).unwrap();
+    let stored = again.stored();
+    assert_eq!(stored.len(), 800);
+    assert!(stored.iter().all(|envelope| matches!(&envelope.event, Event::Queued { .. })));
 }

@@ -188,6 +188,16 @@ impl JournalPort {
         self.read("load a session", move |store| store.load(&session, after, below)).await
     }
 
+    /// See [`Journal::snapshot`]. Never in the way of an append: it is made where things are read, and committed without a
+    /// sync.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
+        let session = session.clone();
+        self.read("make a snapshot", move |store| store.snapshot(&session)).await
+    }
+
     /// See [`Journal::position`].
     ///
     /// # Errors

@@ -19,8 +19,10 @@ mod open;
 mod owner;
 mod read;
 mod schema;
+mod snapshot;
 mod write;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,6 +58,8 @@ pub struct Sqlite {
     writer: Mutex<Writer>,
     readers: Mutex<Readers>,
     commits: AtomicU64,
+    /// Sessions of which a snapshot was found that is not what it ought to be: they are made anew.
+    unsound: Mutex<HashSet<SessionName>>,
 }
 
 /// How a journal's file is opened.
@@ -107,7 +111,13 @@ impl SqliteOptions {
         let disk = Disk::new(path.as_ref(), self)?;
         owner::sweep(&disk.owners);
         let writer = Mutex::new(Writer::new(disk.open()?));
-        Ok(Sqlite { disk, writer, readers: Mutex::default(), commits: AtomicU64::new(0) })
+        Ok(Sqlite {
+            disk,
+            writer,
+            readers: Mutex::default(),
+            commits: AtomicU64::new(0),
+            unsound: Mutex::default(),
+        })
     }
 }
 
@@ -274,7 +284,28 @@ impl Journal for Sqlite {
         after: Seq,
         below: Seq,
     ) -> Result<Vec<Arc<Envelope>>, JournalError> {
-        self.read(|connection| read::load(connection, &self.disk, session, after, below))
+        let (events, sound) =
+            self.read(|connection| read::load(connection, &self.disk, session, after, below))?;
+        if !sound {
+            tracing::warn!(%session, "a snapshot was not what it ought to be; the log was read instead");
+            lock(&self.unsound).insert(session.clone());
+        }
+        Ok(events)
+    }
+
+    fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
+        let mut anew = lock(&self.unsound).remove(session);
+        let mut upto = Seq(0);
+        for _ in 0..snapshot::AT_ONCE {
+            let due = self.read(|connection| snapshot::due(connection, &self.disk, session, anew))?;
+            upto = due.upto;
+            if !due.is_anything() {
+                break;
+            }
+            self.change(|writer| writer.keep(&self.disk, &due))?;
+            (upto, anew) = (due.then(), false);
+        }
+        Ok(upto)
     }
 
     fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {

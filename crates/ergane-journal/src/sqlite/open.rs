@@ -82,6 +82,7 @@ impl Writer {
             for sql in [
                 "DELETE FROM event WHERE sid = ?1",
                 "DELETE FROM dedupe WHERE sid = ?1",
+                "DELETE FROM snapshot WHERE sid = ?1",
                 "DELETE FROM session WHERE sid = ?1",
             ] {
                 connection.prepare_cached(sql)?.execute([held.sid])?;

@@ -13,6 +13,7 @@ use serde::de::IntoDeserializer;
 
 use crate::error::JournalError;
 use crate::row::Row;
+use crate::sqlite::snapshot::{self, Snapshots};
 use crate::sqlite::{Disk, owner};
 use crate::store::{Position, Sent};
 use crate::summary::{SessionSummary, Tally};
@@ -27,29 +28,54 @@ pub(super) fn uint(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// Events, and whether snapshots that helped with them were what they ought to be.
 pub(super) fn load(
     connection: &Connection,
     disk: &Disk,
     session: &SessionName,
     after: Seq,
     below: Seq,
-) -> Result<Vec<Arc<Envelope>>, JournalError> {
+) -> Result<(Vec<Arc<Envelope>>, bool), JournalError> {
     let explain = |error: rusqlite::Error| disk.explain(&error);
     // One snapshot for both questions; nothing is written, so its end is a rollback.
-    let snapshot = connection.unchecked_transaction().map_err(explain)?;
-    let (sid, next_seq) = snapshot
-        .prepare_cached("SELECT sid, next_seq FROM session WHERE name = ?1")
-        .and_then(|mut found| {
-            found
-                .query_row([session.as_str()], |row| Ok((row.get::<_, i64>(0)?, uint(row.get(1)?))))
-                .optional()
-        })
+    let reading = connection.unchecked_transaction().map_err(explain)?;
+    let (sid, next_seq) = place(&reading, session)
         .map_err(explain)?
         .ok_or_else(|| JournalError::NotFound { session: session.clone() })?;
-    let below = below.min(Seq(next_seq));
+    let below = below.min(next_seq);
+    if after > Seq(0) || below.0 <= snapshot::EVENTS {
+        return events(&reading, disk, session, sid, after, below).map(|events| (events, true));
+    }
+    let Snapshots { events: mut all, sound } = snapshot::load(&reading, sid, below);
+    let rest = events(&reading, disk, session, sid, Seq(all.len() as u64), below)?;
+    all.extend(rest);
+    Ok((all, sound))
+}
+
+/// The number of a session, and the seq of its next event.
+pub(super) fn place(
+    connection: &Connection,
+    session: &SessionName,
+) -> Result<Option<(i64, Seq)>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT sid, next_seq FROM session WHERE name = ?1")?
+        .query_row([session.as_str()], |row| Ok((row.get(0)?, Seq(uint(row.get(1)?)))))
+        .optional()
+}
+
+/// The rows of a session between two positions, of which the second is at most its next.
+pub(super) fn events(
+    connection: &Connection,
+    disk: &Disk,
+    session: &SessionName,
+    sid: i64,
+    after: Seq,
+    below: Seq,
+) -> Result<Vec<Arc<Envelope>>, JournalError> {
+    let explain = |error: rusqlite::Error| disk.explain(&error);
     let mut expected = after.next();
     let mut events = Vec::new();
-    let mut statement = snapshot
+    let mut statement = connection
         .prepare_cached(
             "SELECT seq, epoch, kind, ver, at, body, crc FROM event
              WHERE sid = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq",
@@ -66,7 +92,7 @@ pub(super) fn load(
         expected = expected.next();
     }
     if expected < below {
-        let reason = format!("it is missing, and {} is the next to be written", Seq(next_seq));
+        let reason = format!("it is missing, and events up to {} were written", below.0.saturating_sub(1));
         return Err(JournalError::Corrupt { session: session.clone(), seq: expected, reason });
     }
     Ok(events)

@@ -12,15 +12,18 @@ use crate::sqlite::busy::{begin, patiently};
 use crate::sqlite::owner::create_private;
 
 /// The version of the tables, in `user_version`.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = TABLES.len() as u32;
 /// The bytes of a page.
 pub(super) const PAGE_BYTES: u64 = 8192;
 /// Marks the file as an ergane journal: "Ergn".
 const APPLICATION_ID: i32 = 0x4572_676e;
 
+/// What made each version of the tables from the one before.
+const TABLES: [&str; 2] = [FIRST, SNAPSHOTS];
+
 /// Rowid tables with a small unique index and pages of 8 KB: with large rows that is several times faster than a
 /// composite primary key without rowid. Only `dedupe`, whose rows are nothing but a key, goes without.
-const TABLES: &str = "
+const FIRST: &str = "
 CREATE TABLE session(
     sid INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -64,6 +67,20 @@ CREATE TABLE dedupe(
 CREATE INDEX dedupe_waiting ON dedupe(sid) WHERE turn IS NULL;
 ";
 
+/// The body comes last: what stands before it is read without it.
+const SNAPSHOTS: &str = "
+CREATE TABLE snapshot(
+    sid INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    upto INTEGER NOT NULL,
+    ver INTEGER NOT NULL,
+    anchor INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    UNIQUE(sid, first)
+);
+";
+
 /// What an error of SQLite says, with what the user can do.
 pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
     let path = path.to_owned();
@@ -93,6 +110,11 @@ pub(super) fn open_to_write(path: &Path, busy: Duration) -> Result<Connection, J
     let header = Header::read(&connection).map_err(explained)?;
     if header.is_empty() {
         create(&connection, busy).map_err(explained)?;
+    } else {
+        header.check(path)?;
+        if header.version < SCHEMA_VERSION {
+            bring_up(&connection, busy).map_err(explained)?;
+        }
     }
     Header::read(&connection).map_err(explained)?.check(path)?;
     set_up(&connection, busy).map_err(explained)?;
@@ -193,15 +215,24 @@ fn create(connection: &Connection, busy: Duration) -> Result<(), rusqlite::Error
     connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
     // Before the tables: two processes that come at once then both write in this mode.
     patiently(busy, || write_ahead(connection))?;
+    bring_up(connection, busy)
+}
+
+/// Makes the tables of this version from those that are there, if any.
+fn bring_up(connection: &Connection, busy: Duration) -> Result<(), rusqlite::Error> {
     begin(connection, busy)?;
     let made = (|| {
         // Another process may have been faster.
-        if !Header::read(connection)?.is_empty() {
-            return Ok(());
+        let version = Header::read(connection)?.version;
+        let done = usize::try_from(version).unwrap_or(usize::MAX);
+        for tables in TABLES.iter().skip(done) {
+            connection.execute_batch(tables)?;
         }
-        connection.execute_batch(TABLES)?;
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        connection.pragma_update(None, "user_version", SCHEMA_VERSION)
+        if version < SCHEMA_VERSION {
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+            connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
+        Ok(())
     })();
     match made {
         Ok(()) => connection.execute_batch("COMMIT"),

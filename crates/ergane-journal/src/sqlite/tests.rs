@@ -148,3 +148,26 @@ fn a_file_at_its_limit_is_as_a_full_disk_and_goes_on_when_there_is_room() {
     assert_eq!(roomy.append(&[append_at("a", opened.epoch, written + 2, &large)]), [Ok(())]);
     assert_eq!(roomy.load(&name("a"), Seq(0), Seq(99)).unwrap().len() as u64, written + 2);
 }
+
+#[test]
+fn after_a_snapshot_that_was_made_or_could_not_be_commits_are_synced_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let synchronous = || -> i64 {
+        let writer = lock(&store.writer);
+        let connection = writer.connection.as_ref().unwrap();
+        connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap()
+    };
+    let full = synchronous();
+    assert_eq!(full, 2);
+    let events = (1..=600).map(|seq| append_at("a", Epoch(1), seq, "x").events.remove(0)).collect();
+    let append = Append { events, ..append_at("a", Epoch(1), 1, "x") };
+    assert_eq!(store.append(&[append]), [Ok(())]);
+    let other = Connection::open(store.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(store.snapshot(&name("a")).is_err());
+    assert_eq!(synchronous(), full);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.snapshot(&name("a")), Ok(Seq(512)));
+    assert_eq!(synchronous(), full);
+}

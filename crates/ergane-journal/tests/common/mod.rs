@@ -164,6 +164,10 @@ impl<J: Journal> Journal for Gated<J> {
         self.inner.load(session, after, below)
     }
 
+    fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
+        self.inner.snapshot(session)
+    }
+
     fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {
         self.inner.position(session)
     }

@@ -114,6 +114,10 @@ impl Journal for FaultyJournal {
         }
     }
 
+    fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
+        self.store.snapshot(session)
+    }
+
     fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {
         self.store.position(session)
     }
