@@ -55,6 +55,7 @@ impl Journal for Watched {
     }
 
     fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let made = match self.fails.load(Ordering::SeqCst) {
             true => Err(JournalError::Away),
             false => self.store.snapshot(session),
@@ -62,7 +63,6 @@ impl Journal for Watched {
         if let Ok(upto) = &made {
             self.upto.store(upto.0, Ordering::SeqCst);
         }
-        self.asked.fetch_add(1, Ordering::SeqCst);
         made
     }
 
