@@ -5,7 +5,7 @@ use std::time::Duration;
 use ergane::OneShotStream;
 use ergane::core::{CallId, Decision, TurnId};
 use ergane::session::{Activity, Session, SessionError, SessionEvent, Subscription, TurnResult, TurnStream};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::outcome::Failure;
 use crate::screen::{Notes, Screen};
@@ -17,6 +17,8 @@ use crate::term::keys::Keys;
 pub(crate) const AGAIN: Duration = Duration::from_millis(20);
 /// How often it is looked whether the journal can take what happens.
 const LOOK: Duration = Duration::from_secs(1);
+/// A session that is there answers at once.
+const SOON: Duration = Duration::from_secs(1);
 /// How often what moves is moved, and how often it is looked whether a turn waits for nothing but a decision.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -208,9 +210,10 @@ async fn told_of_parking<T>(
         () = tell => return Err(too_late()), // it has no end
     };
     match done {
-        Err(failure) if failure.is_timeout() => Err(match parked(session).await {
-            Some(reason) => Failure::journal(format!("{}: {reason}", failure.message)),
-            None => failure,
+        // Who gave a deadline does not wait for a session that does not answer.
+        Err(failure) if failure.is_timeout() => Err(match timeout(SOON, parked(session)).await {
+            Ok(Some(reason)) => Failure::journal(format!("{}: {reason}", failure.message)),
+            _ => failure,
         }),
         done => done,
     }
