@@ -14,7 +14,7 @@ use crate::append::{Append, AppendError};
 use crate::error::JournalError;
 use crate::lock::{lock, read, write};
 use crate::store::{Journal, Opened, Position, Sent};
-use crate::summary::{SessionSummary, Tally};
+use crate::summary::{SessionSummary, Tally, is_awaiting};
 
 /// Keeps events in memory for as long as it lives. Dropped with the last journal port that holds it.
 ///
@@ -104,8 +104,12 @@ impl Stored {
 
     fn summary(&self, name: &SessionName) -> Option<SessionSummary> {
         let owner = self.owned.then(std::process::id);
+        let of_turn = self.tally.open_turn.and_then(|turn| usize::try_from(turn.0).ok());
+        let of_turn = of_turn.and_then(|turn| self.events.get(turn..)).unwrap_or_default();
         (!self.events.is_empty()).then(|| {
-            self.tally.clone().summary(name.clone(), self.epoch, self.next_seq(), owner, self.waiting > 0)
+            let awaiting = is_awaiting(of_turn.iter().map(|envelope| &envelope.event));
+            let (epoch, next_seq, waiting) = (self.epoch, self.next_seq(), self.waiting > 0);
+            self.tally.clone().summary(name.clone(), epoch, next_seq, owner, awaiting, waiting)
         })
     }
 }

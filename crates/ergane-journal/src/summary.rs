@@ -46,13 +46,16 @@ pub enum StoredStatus {
     Idle,
     /// A turn is open: it runs, or a crash left it to be finished.
     OpenTurn,
+    /// A turn is open, and somebody must decide about a call of it.
+    AwaitingApproval,
     /// A send was accepted whose turn has not begun.
     Waiting,
 }
 
 impl StoredStatus {
-    pub(crate) fn of(open_turn: Option<TurnId>, waiting: bool) -> Self {
+    fn of(open_turn: Option<TurnId>, awaiting: bool, waiting: bool) -> Self {
         match (open_turn, waiting) {
+            (Some(_), _) if awaiting => Self::AwaitingApproval,
             (Some(_), _) => Self::OpenTurn,
             (None, true) => Self::Waiting,
             (None, false) => Self::Idle,
@@ -64,9 +67,25 @@ impl StoredStatus {
         match self {
             Self::Idle => "idle",
             Self::OpenTurn => "open_turn",
+            Self::AwaitingApproval => "awaiting_approval",
             Self::Waiting => "waiting",
         }
     }
+}
+
+/// Whether somebody must decide about a call, as the events of the open turn tell: more was asked than decided, and nobody
+/// asked for the turn's end, which closes all calls.
+pub(crate) fn is_awaiting<'a>(of_turn: impl Iterator<Item = &'a Event>) -> bool {
+    let (mut asked, mut decided) = (0_usize, 0_usize);
+    for event in of_turn {
+        match event {
+            Event::ApprovalRequested { .. } => asked += 1,
+            Event::ApprovalDecided { .. } => decided += 1,
+            Event::InterruptRequested { .. } => return false,
+            _ => {}
+        }
+    }
+    asked > decided
 }
 
 /// The part of a summary that is folded from events.
@@ -122,6 +141,7 @@ impl Tally {
         epoch: Epoch,
         next_seq: Seq,
         owner_pid: Option<u32>,
+        awaiting: bool,
         waiting: bool,
     ) -> SessionSummary {
         SessionSummary {
@@ -137,7 +157,7 @@ impl Tally {
             cost: self.cost,
             provider: self.provider,
             model: self.model,
-            status: StoredStatus::of(self.open_turn, waiting),
+            status: StoredStatus::of(self.open_turn, awaiting, waiting),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use common::name;
 use ergane_core::{
-    Digest, Envelope, Epoch, Event, FORMAT_VERSION, FinishReason, Message, MicroUsd, Part, Role, Seq,
-    Timestamp, TurnId, TurnTotals, Usage,
+    ApprovalCause, CallId, Decision, Digest, Envelope, Epoch, Event, FORMAT_VERSION, FinishReason, Message,
+    MicroUsd, Part, Role, Seq, Timestamp, TurnId, TurnTotals, Usage,
 };
 use ergane_journal::{Append, AppendError, Journal, Memory, Sqlite};
 use proptest::prelude::*;
@@ -22,6 +22,8 @@ enum Ask {
     /// Appends, each with its session, how far it is from where the session stands, and its events.
     Append(Vec<(u8, i8, bool, Vec<Event>)>),
 }
+
+const CALL: CallId = CallId { turn: TurnId(1), index: 1 };
 
 fn event() -> impl Strategy<Value = Event> {
     let send = (0_u8..4).prop_map(|n| n.to_string());
@@ -41,6 +43,14 @@ fn event() -> impl Strategy<Value = Event> {
             cost: cost.map(|cost| MicroUsd(cost.into())),
             attempts: 1,
         }),
+        Just(Event::ApprovalRequested {
+            call: CALL,
+            arguments: Digest::of(b"{}"),
+            cause: ApprovalCause::Permission,
+            why: "why".into(),
+        }),
+        Just(Event::ApprovalDecided { call: CALL, decision: Decision::Allow, by: "user".into() }),
+        Just(Event::InterruptRequested { by: "user".into(), reason: "why".into() }),
         Just(Event::TurnEnded {
             turn: TurnId(1),
             finish: FinishReason::Stop,

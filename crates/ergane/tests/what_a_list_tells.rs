@@ -9,6 +9,7 @@ use common::*;
 use ergane::core::{Envelope, Event, Seq, Settings, Timestamp};
 use ergane::journal::{Append, Journal};
 use ergane::prelude::*;
+use serde_json::json;
 
 /// Stores a session whose events are whole, but the last of them cannot follow the others.
 fn damaged(store: &Memory, name: &str, open: bool) {
@@ -34,6 +35,40 @@ async fn listed(system: &System, name: &str) -> (&'static str, Option<String>) {
     let list = soon("a list", system.sessions()).await.unwrap();
     let info = list.into_iter().find(|info| info.name.as_str() == name).unwrap();
     (info.status, info.reason)
+}
+
+#[tokio::test]
+async fn a_session_that_waits_for_a_decision_is_listed_so_live_and_stored_until_it_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("bash", Effect::Write)]);
+    let start = |tools| {
+        let journal = Sqlite::open(dir.path().join("j.db")).unwrap();
+        System::builder().provider("test", model.clone()).tools(tools).journal(journal).start()
+    };
+    let system = start(tools).await.unwrap();
+    let alice = system.session("alice").ungranted(Ungranted::Ask).start().await.unwrap();
+    alice.send_message("go").accepted().await.unwrap();
+    questions.next().await.call(&[("bash", json!({}))]);
+    until("it is asked", || async { !alice.approvals().await.unwrap().is_empty() }).await;
+    assert_eq!(listed(&system, "alice").await, ("awaiting_approval", None));
+    system.shutdown(LONG).await.unwrap();
+    drop((alice, system));
+
+    // Another process looks.
+    let stored = Sqlite::open(dir.path().join("j.db")).unwrap();
+    let summary = stored.summary(&"alice".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(summary.status.as_str(), "awaiting_approval");
+    drop(stored);
+    let system = start(hand_tools(&[("bash", Effect::Write)]).0).await.unwrap();
+    let alice = system.whereis("alice").await.unwrap();
+    let call = alice.approvals().await.unwrap()[0].call;
+    alice.approve(call, Decision::Deny { reason: "no".into() }).await.unwrap();
+    let asked = questions.next().await;
+    assert_eq!(listed(&system, "alice").await, ("open_turn", None));
+    asked.answer("then not");
+    until("it has ended", || async { listed(&system, "alice").await == ("idle", None) }).await;
+    assert!(calls.is_empty());
 }
 
 #[tokio::test]

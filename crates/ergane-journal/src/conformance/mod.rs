@@ -55,6 +55,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("a_send_is_found_by_its_id", a_send_is_found_by_its_id),
     ("a_summary_follows_the_events", a_summary_follows_the_events),
     ("open_turns_and_waiting_sends_are_found", open_turns_and_waiting_sends_are_found),
+    ("a_turn_that_waits_for_a_decision_is_told", a_turn_that_waits_for_a_decision_is_told),
     ("a_list_has_pages_by_name", a_list_has_pages_by_name),
     ("a_snapshot_changes_nothing_that_is_read", a_snapshot_changes_nothing_that_is_read),
 ];

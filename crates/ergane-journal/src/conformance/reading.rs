@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ergane_core::{Cost, Digest, Envelope, Event, MicroUsd, Seq, SettingsPatch, Timestamp, TurnId, Usage};
+use ergane_core::{
+    ApprovalCause, CallId, Cost, Decision, Digest, Envelope, Event, MicroUsd, Seq, SettingsPatch, Timestamp,
+    TurnId, Usage,
+};
 
 use crate::conformance::facts::{
     Incarnation, name, one_of_each, queued, replied, started, steered, turn_ended, turn_started,
@@ -164,6 +167,41 @@ pub fn open_turns_and_waiting_sends_are_found(make: &dyn Fn() -> Arc<dyn Journal
     assert_eq!(journal.open_turns().unwrap(), [name("waiting")], "a send waits behind the turn that ended");
     waiting.append(vec![turn_started("t"), turn_ended(6)]).unwrap();
     assert_eq!(journal.open_turns().unwrap(), []);
+}
+
+/// A list tells where somebody must decide.
+pub fn a_turn_that_waits_for_a_decision_is_told(make: &dyn Fn() -> Arc<dyn Journal>) {
+    let journal = make();
+    let mut a = Incarnation::open(&journal, "a");
+    let call = CallId { turn: TurnId(3), index: 1 };
+    let requested = || Event::ApprovalRequested {
+        call,
+        arguments: Digest::of(b"{}"),
+        cause: ApprovalCause::Permission,
+        why: "it writes".into(),
+    };
+    let decided = || Event::ApprovalDecided { call, decision: Decision::Allow, by: "a person".into() };
+    let interrupted = Event::InterruptRequested { by: "a person".into(), reason: "enough".into() };
+    let status = || {
+        let found = journal.summary(&name("a")).unwrap().expect("it has events");
+        let listed = journal.list(None, 9).unwrap();
+        assert_eq!(listed, std::slice::from_ref(&found));
+        found.status
+    };
+    a.append(vec![started(), queued("s", "x"), turn_started("s"), replied(1, None)]).unwrap();
+    assert_eq!(status(), StoredStatus::OpenTurn);
+    a.append(vec![requested(), requested()]).unwrap();
+    assert_eq!(status(), StoredStatus::AwaitingApproval);
+    a.append(vec![decided(), queued("t", "y")]).unwrap();
+    assert_eq!(status(), StoredStatus::AwaitingApproval, "one of two is decided");
+    a.append(vec![decided()]).unwrap();
+    assert_eq!(status(), StoredStatus::OpenTurn);
+    a.append(vec![requested(), interrupted]).unwrap();
+    assert_eq!(status(), StoredStatus::OpenTurn, "its end closes the call");
+    a.append(vec![turn_ended(3)]).unwrap();
+    assert_eq!(status(), StoredStatus::Waiting);
+    a.append(vec![turn_started("t")]).unwrap();
+    assert_eq!(status(), StoredStatus::OpenTurn, "what was asked in an earlier turn is over");
 }
 
 /// Pages are by name, bytewise, and leave out what has no event.

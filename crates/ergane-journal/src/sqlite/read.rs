@@ -166,6 +166,11 @@ pub(super) fn list(
     summaries(connection, disk, "name > ?1", after.map_or("", SessionName::as_str), limit)
 }
 
+/// Whether somebody must decide about a call: only of an open turn are events looked at, and never their bodies. The numbers
+/// are the kinds of `ApprovalRequested`, `ApprovalDecided` and `InterruptRequested`.
+const AWAITING: &str = "coalesce((SELECT sum(kind = 12) > sum(kind = 13) AND NOT max(kind = 8) FROM event
+                 WHERE event.sid = session.sid AND event.seq > session.open_turn), 0)";
+
 fn summaries(
     connection: &Connection,
     disk: &Disk,
@@ -175,7 +180,7 @@ fn summaries(
 ) -> Result<Vec<SessionSummary>, JournalError> {
     let sql = format!(
         "SELECT name, epoch, next_seq, owner,
-                EXISTS(SELECT 1 FROM dedupe WHERE dedupe.sid = session.sid AND turn IS NULL), {TALLY}
+                EXISTS(SELECT 1 FROM dedupe WHERE dedupe.sid = session.sid AND turn IS NULL), {AWAITING}, {TALLY}
          FROM session WHERE {which} AND next_seq > 1 ORDER BY name LIMIT ?2"
     );
     let explain = |error: rusqlite::Error| disk.explain(&error);
@@ -197,7 +202,7 @@ fn summaries(
 fn one(row: &rusqlite::Row<'_>, owner_pid: Option<u32>) -> Result<SessionSummary, rusqlite::Error> {
     let name = session_name(row.get(0)?)?;
     let (epoch, next_seq) = (Epoch(uint(row.get(1)?)), Seq(uint(row.get(2)?)));
-    Ok(tally(row, 5)?.summary(name, epoch, next_seq, owner_pid, row.get(4)?))
+    Ok(tally(row, 6)?.summary(name, epoch, next_seq, owner_pid, row.get(5)?, row.get(4)?))
 }
 
 fn session_name(name: String) -> Result<SessionName, rusqlite::Error> {
