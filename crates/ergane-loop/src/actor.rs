@@ -183,7 +183,8 @@ struct Flight {
     resampled: bool,
     /// What answers took that are of no use: tokens, and what they cost where it is known.
     thrown_away: Vec<(Option<Usage>, Option<MicroUsd>)>,
-    shown: bool,
+    /// Whether something of the answer was shown. Its pieces pass this loop by.
+    shown: Arc<AtomicBool>,
     /// Whether it was told that the attempt waits.
     waits: bool,
     /// Dropping it cancels the request.
@@ -203,7 +204,7 @@ impl Flight {
             failed: Vec::new(),
             resampled: false,
             thrown_away: Vec::new(),
-            shown: false,
+            shown: Arc::default(),
             waits: false,
             call: None,
             timer: None,
@@ -323,13 +324,22 @@ impl LoopState {
             max_wait: Some(max_wait),
             ..Call::new(provider, request)
         };
-        // Who carries it out is of no interest here, only that somebody does, of a call that had to wait.
+        let (reporter, shown) = (self.args.reporter.clone(), flight.shown.clone());
         let waited = AtomicBool::new(false);
         flight.call = Some(self.args.providers.call(call, move |event| {
-            match &event {
+            match event {
+                // From point to point: there is nothing to decide about it here. It comes before the call is done, so before
+                // whatever this loop says of that, and after what it said when the call was made.
+                CallEvent::Delta(delta @ (Delta::Text(_) | Delta::Reasoning(_))) => {
+                    shown.store(true, Ordering::Relaxed);
+                    return (reporter.0)(LoopReport { step: id, report: Report::Delta(delta) });
+                }
+                // A call is shown when it is a fact.
+                CallEvent::Delta(_) => return,
                 CallEvent::Waiting { .. } => waited.store(true, Ordering::Relaxed),
+                // Who carries it out is of no interest, only that somebody does, of a call that had to wait.
                 CallEvent::Started { .. } if !waited.load(Ordering::Relaxed) => return,
-                _ => {}
+                CallEvent::Started { .. } | CallEvent::Done(_) => {}
             }
             // A loop that is gone has no use for the event: its session starts the step anew.
             drop(loop_ref.cast(LoopMsg::Event(id, attempt, event)));
@@ -349,10 +359,7 @@ impl LoopState {
                     self.report(id, Report::Admitted);
                 }
             }
-            CallEvent::Delta(delta) => {
-                flight.shown |= matches!(delta, Delta::Text(_) | Delta::Reasoning(_));
-                self.report(id, Report::Delta(delta));
-            }
+            CallEvent::Delta(_) => {} // went to whoever the loop reports to
             CallEvent::Done(Ok(reply)) => match unreadable(&reply) {
                 Some(error) => self.on_failure(myself, error, Some(reply)),
                 None => self.replied(reply),
@@ -411,7 +418,7 @@ impl LoopState {
         let timer = myself.send_after(delay, move || LoopMsg::Retry(id, next));
         flight.timer = Some(Timer(timer.abort_handle()));
         flight.attempt = next;
-        if std::mem::take(&mut flight.shown) {
+        if flight.shown.swap(false, Ordering::Relaxed) {
             self.report(id, Report::StreamReset);
         }
         self.report(id, report);

@@ -359,7 +359,7 @@ impl State {
                 self.drive.shown = true;
                 self.subscribers.live(turn, &Live::Thinking(text));
             }
-            Report::Delta(_) => {} // a call is shown when it is a fact
+            Report::Delta(_) => {}
             Report::StreamReset => self.stream_reset(turn),
             Report::Waiting { reason } => {
                 let reason = reason.to_string();

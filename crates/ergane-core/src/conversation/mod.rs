@@ -73,7 +73,8 @@ pub struct Conversation {
     said: History,
     sent: History,
     queue: VecDeque<QueuedSend>,
-    turn: Option<OpenTurn>,
+    /// Boxed: a session that waits for its next turn has no room for one.
+    turn: Option<Box<OpenTurn>>,
     sends: HashMap<SendId, SendRecord>,
     turns: Vec<TurnRecord>,
     decided: HashMap<CallId, Decided>,
@@ -257,6 +258,9 @@ impl Conversation {
                     messages: (open.first_message, self.said.len()),
                     rewound: None,
                 };
+                if self.turns.is_empty() {
+                    self.turns.reserve_exact(1); // most sessions of many have one turn
+                }
                 self.turns.push(record);
                 self.turn = None;
             }
@@ -284,7 +288,8 @@ impl Conversation {
         if let Some(record) = self.sends.get_mut(send) {
             record.turn = Some(id);
         }
-        self.turn = Some(OpenTurn::new(id, send.clone(), queued.meta, settings, at, self.said.len()));
+        self.turn =
+            Some(Box::new(OpenTurn::new(id, send.clone(), queued.meta, settings, at, self.said.len())));
         self.say(Arc::new(Message::user(queued.input)));
         Ok(())
     }
@@ -327,8 +332,8 @@ fn send_on(sent: &mut History, message: Arc<Message>) {
     }
 }
 
-fn open<'a>(turn: &'a mut Option<OpenTurn>, event: &'static str) -> Result<&'a mut OpenTurn, FoldError> {
-    turn.as_mut().ok_or(FoldError::Unexpected { event, why: "no turn is open" })
+fn open<'a>(turn: &'a mut Option<Box<OpenTurn>>, event: &'static str) -> Result<&'a mut OpenTurn, FoldError> {
+    turn.as_deref_mut().ok_or(FoldError::Unexpected { event, why: "no turn is open" })
 }
 
 /// Whether a provider may see `part` in a message of `role`: no unfinished call, and nothing that only another role

@@ -112,6 +112,8 @@ impl Conversation {
     pub fn replied(&self, reply: ModelReply, saw: Seq, attempts: u32) -> Option<Event> {
         let turn = self.turn.as_ref()?;
         let ModelReply { mut message, usage, cost } = reply;
+        // As long as the history lives.
+        message.parts.shrink_to_fit();
         message.number_calls(turn.id, turn.totals.tool_calls.saturating_add(1));
         Some(Event::ModelReplied {
             iteration: turn.replies,
@@ -125,7 +127,7 @@ impl Conversation {
 
     /// Results for the calls that have none and will get none, each saying `why`, in call order.
     pub fn close_calls(&self, why: &str) -> Vec<Event> {
-        let open = self.turn.iter().flat_map(OpenTurn::open_calls);
+        let open = self.turn.iter().flat_map(|turn| turn.open_calls());
         open.map(|open| error_result(&open.call, why)).collect()
     }
 

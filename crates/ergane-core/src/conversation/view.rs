@@ -57,7 +57,7 @@ impl Conversation {
 
     /// The open turn.
     pub fn turn(&self) -> Option<&OpenTurn> {
-        self.turn.as_ref()
+        self.turn.as_deref()
     }
 
     /// The turns that ended, oldest first.
