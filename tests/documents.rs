@@ -36,6 +36,27 @@ fn every_test_that_the_guarantees_name_exists() {
 }
 
 #[test]
+fn every_mutation_stands_on_the_page_with_the_proof_that_it_turns_red() {
+    let guarantees = fs::read_to_string(root().join("docs/guarantees.md")).expect("the page");
+    let entries = fs::read_dir(root().join("tests/mutations")).expect("a folder");
+    let patches = entries.map(|entry| entry.expect("an entry").path());
+    let mut mutations = 0;
+    for path in patches.filter(|path| path.extension().is_some_and(|kind| kind == "patch")) {
+        let patch = fs::read_to_string(&path).expect("a patch");
+        let proof = patch
+            .lines()
+            .find(|line| line.starts_with("Proof: "))
+            .and_then(|line| line.split(' ').next_back());
+        let proof = format!("`{}`", proof.expect("a proof"));
+        let name = format!("`{}`:", path.file_stem().and_then(|name| name.to_str()).expect("a name"));
+        let row = guarantees.lines().find(|line| line.contains(&name));
+        assert!(row.is_some_and(|row| row.contains(&proof)), "no row has {name} and {proof}");
+        mutations += 1;
+    }
+    assert!(mutations > 40, "the proofs are shown to be able to fail: {mutations}");
+}
+
+#[test]
 fn every_link_of_the_documents_leads_somewhere() {
     let mut pages =
         vec![root().join("README.md"), root().join("CHANGELOG.md"), root().join("examples/README.md")];

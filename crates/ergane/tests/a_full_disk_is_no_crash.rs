@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 use common::*;
 use ergane::journal::Journal;
 use ergane::prelude::*;
-use ergane_testkit::{FaultPlan, FaultyJournal, JournalFault};
+use ergane_testkit::{FaultPlan, FaultyJournal, Gate, JournalFault};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -117,6 +117,43 @@ async fn no_call_runs_before_the_answer_it_is_of_and_no_write_before_its_own_sta
     let asked = questions.next().await;
     assert_eq!(asked.results(), ["look: seen", "change: changed", "change: changed again"]);
     asked.answer("done");
+    assert_eq!(&*result(send).await.text, "done");
+}
+
+#[tokio::test]
+async fn a_write_that_a_callback_allows_does_not_run_before_its_start_is_durable() {
+    let plan = FaultPlan::none();
+    let (store, _folder) = store(&plan);
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
+    let decided = Gate::new();
+    let gate = decided.clone();
+    let system = System::builder()
+        .provider("test", model)
+        .tools(tools)
+        .can_use_tool(move |_| {
+            let gate = gate.clone();
+            async move {
+                gate.passed().await;
+                Permission::Allow
+            }
+        })
+        .shared_journal(store.clone())
+        .start()
+        .await
+        .unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let send = sending(&alice, "go");
+    questions.next().await.call(&[("change", json!({}))]);
+    until("the answer is durable", || async { kinds(&system, &alice).await.len() == 4 }).await;
+    // Its start is an append of its own: there is nothing else to share it with.
+    plan.break_journal(JournalFault::NotWritten);
+    decided.open();
+    until("it tried again", || async { plan.told().len() >= 2 }).await;
+    assert!(calls.is_empty(), "its start may still be lost");
+    plan.heal();
+    calls.next().await.give("changed");
+    questions.next().await.answer("done");
     assert_eq!(&*result(send).await.text, "done");
 }
 
@@ -257,6 +294,31 @@ async fn who_wants_a_fact_of_a_parked_session_is_told_so_and_it_becomes_one_late
     plan.heal();
     assert_eq!(result(send).await.finish_reason, FinishReason::Interrupted);
     soon("an answer", deny()).await.unwrap(); // it was decided so
+}
+
+#[tokio::test]
+async fn what_is_accepted_while_an_append_is_under_way_is_not_durable_with_it() {
+    let plan = FaultPlan::none();
+    let (store, _folder) = store(&plan);
+    let (model, _questions) = model();
+    let system =
+        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    // The next append takes long enough for another fact to be accepted meanwhile, and the one after it fails.
+    plan.break_next_append(JournalFault::Delay(std::time::Duration::from_millis(300)));
+    plan.break_journal(JournalFault::NotWritten);
+    let (mut first, mut second) = (Box::pin(alice.checkpoint("a")), Box::pin(alice.checkpoint("b")));
+    assert!(is_pending(&mut first) && is_pending(&mut second));
+    soon("the first", first).await.unwrap();
+    let second = soon("the second", second).await;
+    assert!(matches!(second, Err(SessionError::Parked { .. })), "{second:?}");
+    plan.heal();
+    until("all is kept", || async {
+        let status = alice.status().await.unwrap();
+        status.accepted == status.durable
+    })
+    .await;
+    assert_eq!(kinds(&system, &alice).await, ["session_started", "checkpointed", "checkpointed"]);
 }
 
 #[tokio::test]
