@@ -124,7 +124,7 @@ impl State {
                 drop(self.queue.pop());
                 continue;
             }
-            match self.lane.admit(ticket.tokens) {
+            match self.lane.admit(ticket) {
                 Ok(running) => {
                     if let Some(ticket) = self.queue.pop() {
                         request::start(&self.requests, *ticket, running);

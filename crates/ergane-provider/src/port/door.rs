@@ -51,7 +51,7 @@ impl Door {
             Leaf::Closed => ticket,
             Leaf::Open(_)
                 if lane.is_alone()
-                    && let Ok(running) = lane.admit(ticket.tokens) =>
+                    && let Ok(running) = lane.admit(&ticket) =>
             {
                 drop(leaf);
                 return request::start(&supervisors.requests, *ticket, running);

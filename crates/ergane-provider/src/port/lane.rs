@@ -4,6 +4,7 @@
 //! Running calls are counted by guards that live with the calls and not by the actor. So a provider's actor that was
 //! killed finds the right number when it comes back, and nobody has to tell it.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,8 +115,15 @@ impl Lane {
         self.waiting.load(Ordering::SeqCst) <= 1
     }
 
-    /// Lets a call of so many tokens run, or says why not.
-    pub(super) fn admit(self: &Arc<Self>, tokens: u64) -> Result<Running, Block> {
+    /// Whether it matters how many tokens a call will take.
+    pub(super) fn counts_tokens(&self) -> bool {
+        self.gate().counts_tokens()
+    }
+
+    /// Lets a call run, or says why not.
+    pub(super) fn admit(self: &Arc<Self>, ticket: &Ticket) -> Result<Running, Block> {
+        // Outside of the gate's lock: it may have to be found out.
+        let tokens = if self.counts_tokens() { ticket.tokens() } else { 0 };
         let permit = self.gate().admit(tokens, Instant::now())?;
         Ok(Running { lane: self.clone(), permit: Some(permit) })
     }
@@ -205,9 +213,8 @@ impl Lane {
 }
 
 /// What a call will take, in tokens: a quarter of its bytes, and what it may answer. Only used where a limit of tokens is
-/// known, and put right when the call is over. It walks the whole history, so it is made once, by whoever asks, and under
-/// no lock.
-pub(super) fn estimate(request: &ModelRequest) -> u64 {
+/// known, and put right when the call is over. It walks the whole history.
+fn estimate(request: &ModelRequest) -> u64 {
     const BYTES_PER_TOKEN: usize = 4;
     let size = |part: &Part| match part {
         Part::Text { text } | Part::Refusal { text } => text.len(),
@@ -237,8 +244,8 @@ impl fmt::Debug for Lane {
 /// A call on its way, with all that must be told or given back when it is lost.
 pub(super) struct Ticket {
     pub(super) call: ProviderCall,
-    /// What it will take, as far as can be told.
-    pub(super) tokens: u64,
+    /// What it will take, as far as can be told, once somebody wanted to know.
+    pub(super) tokens: OnceCell<u64>,
     /// Who asks: whoever waits takes turns with the others.
     pub(super) asker: Text,
     /// When it waits no longer.
@@ -249,6 +256,12 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
+    /// What it will take in tokens. Found out once, and only where tokens are counted: a turn would otherwise cost as much
+    /// as its history is long.
+    pub(super) fn tokens(&self) -> u64 {
+        *self.tokens.get_or_init(|| estimate(&self.call.request))
+    }
+
     /// Whether it cannot wait as long as `block` says, or has waited for as long as it may.
     pub(super) fn is_hopeless(&self, block: &Block, now: Instant) -> bool {
         self.until.is_some_and(|until| until <= now || block.until.is_some_and(|then| then > until))
@@ -316,6 +329,8 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OpenAi;
+    use crate::provider::DeltaSink;
 
     #[test]
     fn tools_are_part_of_what_a_call_will_take() {
@@ -327,5 +342,26 @@ mod tests {
             ToolSpec { name: "get".into(), description: "Gets it.".into(), parameters: parameters.into() };
         request.tools = vec![tool; 4].into();
         assert_eq!(estimate(&request), bare + length as u64);
+    }
+
+    #[test]
+    fn a_history_is_not_gone_through_where_nobody_counts_tokens() {
+        let free = OpenAi::new("http://127.0.0.1:9/v1");
+        let limited = free.clone().tokens_per_minute(1_000);
+        for (provider, counts) in [(free, false), (limited, true)] {
+            let lane = Arc::new(Lane::new("l".to_owned(), "l".into(), Arc::new(provider), Vec::new()));
+            let request = ModelRequest::new("m", [].into_iter().collect());
+            let call = ProviderCall {
+                provider: "l".into(),
+                request,
+                idle_timeout: Duration::from_secs(1),
+                deltas: DeltaSink::none(),
+            };
+            let line = Line::new(|_| {});
+            let (tokens, promise, waiting) = (OnceCell::new(), line.promise(), lane.wait().unwrap());
+            let ticket = Ticket { call, tokens, asker: "a".into(), until: None, line, promise, waiting };
+            assert!(lane.admit(&ticket).is_ok());
+            assert_eq!(ticket.tokens.get().is_some(), counts);
+        }
     }
 }

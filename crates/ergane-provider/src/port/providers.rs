@@ -1,5 +1,6 @@
 //! The registry of providers, and the port through which actors call them.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use super::breaker::Circuit;
 use super::call::{Call, CallEvent, CallHandle, Line};
 use super::door::{Door, Supervisors};
 use super::gate::WaitReason;
-use super::lane::{Lane, Ticket, estimate};
+use super::lane::{Lane, Ticket};
 use super::limits::Limits;
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::price::Price;
@@ -174,12 +175,16 @@ impl Providers {
             }
         };
         let Call { provider, request, idle_timeout, asker, max_wait, endpoint: _ } = call;
-        let tokens = estimate(&request);
         let call = ProviderCall { provider, request, idle_timeout, deltas: DeltaSink::none() };
         // One that is beyond the clock's end is none.
         let until = max_wait.and_then(|wait| Instant::now().checked_add(wait));
         let promise = line.promise();
+        let tokens = OnceCell::new();
         let ticket = Box::new(Ticket { call, tokens, asker, until, line: line.clone(), promise, waiting });
+        if lane.counts_tokens() {
+            // In the caller's time, and under no lock.
+            ticket.tokens();
+        }
         Door::enter(&lane, &self.0.supervisors, ticket);
         CallHandle { line, lane: Some(lane) }
     }
