@@ -147,7 +147,11 @@ async fn answer(key: u8, screen: &mut Screen, session: &Session) -> Result<(), F
         b'n' | b'N' => Decision::deny(""),
         b'a' | b'A' if !cut_off => match screen.tool_of(call) {
             Some(tool) => {
-                session.grant(tool).await?;
+                match session.grant(tool).await {
+                    // It counts as soon as the journal can be written, which is said where the turn is followed.
+                    Ok(()) | Err(SessionError::Parked { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
                 screen.decided(call);
                 return Ok(());
             }
@@ -156,8 +160,9 @@ async fn answer(key: u8, screen: &mut Screen, session: &Session) -> Result<(), F
         _ => return Ok(()),
     };
     match session.approve(call, decision).arguments(arguments).await {
+        Ok(()) | Err(SessionError::Parked { .. }) => {}
         // Somebody else was faster.
-        Ok(()) | Err(SessionError::AlreadyDecided { .. } | SessionError::NotPending { .. }) => {}
+        Err(SessionError::AlreadyDecided { .. } | SessionError::NotPending { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     screen.decided(call);

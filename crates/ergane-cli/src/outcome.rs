@@ -164,6 +164,7 @@ impl From<SessionError> for Failure {
             _ => match error.code() {
                 "config" => USAGE,
                 "timeout" => PROVIDER,
+                "journal" => JOURNAL,
                 _ => FAILED,
             },
         };
@@ -263,6 +264,7 @@ mod tests {
             (SessionError::OwnedElsewhere { session: name(), pid: 1 }, "busy", 1),
             (SessionError::Quarantined { session: name(), reason: "r".into() }, "internal", 1),
             (SessionError::Deadline, "timeout", 3),
+            (SessionError::Parked { session: name(), reason: "the disk is full".into() }, "journal", 4),
             (journal(JournalError::Away), "journal", 4),
             (journal(JournalError::Timeout { what: "w", after: Duration::from_secs(1) }), "journal", 4),
             (journal(JournalError::Locked { path: path() }), "journal_locked", 4),

@@ -4,8 +4,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::future::ready;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ergane_core::{
@@ -155,14 +155,17 @@ pub enum LoopMsg {
 }
 
 /// The loop actor.
-#[derive(Debug)]
-pub struct LoopActor;
+#[derive(Debug, Default)]
+pub struct LoopActor {
+    /// Its place in the scope of whoever started it. With the actor and not with its state: that may travel in an event, and
+    /// ractor drops the actor last, when the call under way is gone.
+    hold: OnceLock<Hold>,
+}
 
 /// What is in flight.
 #[derive(Debug)]
 pub struct LoopState {
     args: LoopArgs,
-    _hold: Hold,
     flight: Option<Flight>,
 }
 
@@ -264,7 +267,8 @@ impl Actor for LoopActor {
         me: ActorRef<LoopMsg>,
         args: LoopArgs,
     ) -> Result<LoopState, ActorProcessingErr> {
-        Ok(LoopState { _hold: args.scope.hold(me.get_cell()), args, flight: None })
+        self.hold.get_or_init(|| args.scope.hold(me.get_cell()));
+        Ok(LoopState { args, flight: None })
     }
 
     fn handle(
@@ -328,8 +332,8 @@ impl LoopState {
         let waited = AtomicBool::new(false);
         flight.call = Some(self.args.providers.call(call, move |event| {
             match event {
-                // From point to point: there is nothing to decide about it here. It comes before the call is done, so before
-                // whatever this loop says of that, and after what it said when the call was made.
+                // From point to point: there is nothing to decide about it here. It comes before whatever this loop says of the
+                // call's end, but it may come before what the loop still has to say of its wait.
                 CallEvent::Delta(delta @ (Delta::Text(_) | Delta::Reasoning(_))) => {
                     shown.store(true, Ordering::Relaxed);
                     return (reporter.0)(LoopReport { step: id, report: Report::Delta(delta) });

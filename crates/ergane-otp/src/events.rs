@@ -2,7 +2,8 @@
 //!
 //! Every event has the target [`TRACING_TARGET`](crate::TRACING_TARGET), a field `event` that says which of the five it is, and `supervisor` and
 //! `child`, the names in the namespace. A start and an end are told where the name's entry changes, which is once for every
-//! incarnation, whoever is there to hear of it.
+//! incarnation, whoever is there to hear of it; of work that is done once ([`Scope::spawn_actor`](crate::Scope::spawn_actor))
+//! where it begins and where its actor is dropped, with names of ractor's registry.
 
 use ractor::{ActorCell, ActorId};
 use tokio::time::Duration;
@@ -45,24 +46,29 @@ pub(crate) fn exit(
     }
 }
 
-/// As [`start`], of an actor that is in no namespace: its names are asked for only if somebody listens.
-pub(crate) fn work_starts(cell: &ActorCell) {
+/// As [`start`], of an actor that is in no namespace: both have their names in ractor's registry, which are asked for only if
+/// somebody listens.
+pub(crate) fn work_starts(supervisor: &ActorCell, cell: &ActorCell) {
     if tracing::enabled!(target: TRACING_TARGET, Level::DEBUG) {
-        start(|| supervisor_of(cell), &cell.get_name().unwrap_or_default(), cell.get_id(), 1);
+        start(|| registered(supervisor), &registered(cell), cell.get_id(), 1);
     }
 }
 
 /// As [`exit`], of an actor that is in no namespace. A kill is how work is cancelled, and no news.
-pub(crate) fn work_ends(cell: &ActorCell, reason: &ExitReason) {
+pub(crate) fn work_ends(supervisor: &ActorCell, cell: &ActorCell, reason: &ExitReason) {
     let asked = matches!(reason, ExitReason::Killed);
-    if tracing::enabled!(target: TRACING_TARGET, Level::WARN) {
-        let name = cell.get_name().unwrap_or_default();
-        exit(|| supervisor_of(cell), &name, cell.get_id(), reason, asked);
+    let heard = if reason.is_crash() && !asked {
+        tracing::enabled!(target: TRACING_TARGET, Level::WARN)
+    } else {
+        tracing::enabled!(target: TRACING_TARGET, Level::DEBUG)
+    };
+    if heard {
+        exit(|| registered(supervisor), &registered(cell), cell.get_id(), reason, asked);
     }
 }
 
-fn supervisor_of(cell: &ActorCell) -> String {
-    cell.try_get_supervisor().and_then(|supervisor| supervisor.get_name()).unwrap_or_default()
+fn registered(cell: &ActorCell) -> String {
+    cell.get_name().unwrap_or_default()
 }
 
 pub(crate) fn restart(supervisor: &str, child: &str, restarts: u32) {

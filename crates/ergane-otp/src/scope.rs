@@ -129,8 +129,8 @@ impl Scope {
     }
 
     /// Takes an actor into the scope until the guard is dropped: at the drain the actor is killed and the guard waited for.
-    /// For an actor that takes itself in, and keeps the guard in its state: so its place is given up when that state is
-    /// dropped, and no task is needed that waits for its end. After the drain began the actor is killed at once.
+    /// For an actor that takes itself in, and keeps the guard in the value that implements [`ractor::Actor`], which ractor drops
+    /// last (its state may travel in an event): so no task is needed that waits for its end. After the drain began the actor is killed at once.
     pub fn hold(&self, cell: ActorCell) -> Hold {
         let (leave, draining) =
             self.enter_late(Held { label: "", stop: Stop::Kill(cell.clone(), SystemTime::now()) });

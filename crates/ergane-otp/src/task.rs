@@ -6,7 +6,8 @@
 
 use std::marker::PhantomData;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
@@ -39,8 +40,9 @@ pub fn spawn_now<A: Actor>(
 
 impl Scope {
     /// Carries out `work` in an actor of its own, which belongs to this scope and ends with the work. Its name is
-    /// process-global; it is linked to `supervisor`. A kill and the drain drop the work at its next await, a stop waits for
-    /// its end.
+    /// process-global and in no namespace; it is linked to `supervisor`. A kill and the drain drop the work at its next await,
+    /// a stop waits for its end. To ractor it is `Starting` as long as it works. In a scope that is drained already the work
+    /// is dropped.
     ///
     /// `work` is told in which actor it runs. Monitors of the actor hear `Normal`, or of a panic, or `Killed`. Never waits.
     /// Must be called within a tokio runtime.
@@ -58,27 +60,27 @@ impl Scope {
         F: Future<Output = ()> + Send + 'static,
     {
         let life = Life::new();
-        let arguments = Arguments { work, life: life.clone(), scope: self.clone() };
-        let actor = Supervised { actor: Task::<W>(PhantomData), life };
+        let arguments =
+            Arguments { work, life: life.clone(), scope: self.clone(), supervisor: supervisor.clone() };
+        let actor = Supervised { actor: Task::<W> { end: OnceLock::new(), work: PhantomData }, life };
         // Its end is waited for by its place in the scope, which it gives up last.
         let (actor, _) = spawn_now(Some(name), actor, arguments, supervisor)?;
         Ok(actor.get_cell())
     }
 }
 
-struct Task<W>(PhantomData<fn(W)>);
+/// What has to be told of the end lies with the actor itself, not with its state: the state may travel in an event, and a
+/// panic drops the work before it is known that it panicked. ractor drops the actor last, when its name is free.
+struct Task<W> {
+    end: OnceLock<End>,
+    work: PhantomData<fn(W)>,
+}
 
 struct Arguments<W> {
     work: W,
     life: Arc<Life>,
     scope: Scope,
-}
-
-/// The work, until it is begun, and what is told when it is over. That is not kept with the work: a panic drops the work
-/// before it is known that it panicked.
-struct State<W> {
-    work: Option<W>,
-    end: Option<End>,
+    supervisor: ActorCell,
 }
 
 impl<W, F> Actor for Task<W>
@@ -87,27 +89,34 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     type Msg = ();
-    type State = State<W>;
+    /// The work, until it is begun.
+    type State = Option<W>;
     type Arguments = Arguments<W>;
 
     async fn pre_start(
         &self,
         me: ActorRef<()>,
-        Arguments { work, life, scope }: Arguments<W>,
+        Arguments { work, life, scope, supervisor }: Arguments<W>,
     ) -> Result<Self::State, ActorProcessingErr> {
         let cell = me.get_cell();
-        events::work_starts(&cell);
-        let end = End { done: false, life, hold: Some(scope.hold(cell.clone())), cell };
-        Ok(State { work: Some(work), end: Some(end) })
+        self.end.get_or_init(|| End {
+            begun: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            life,
+            hold: Some(scope.hold(cell.clone())),
+            cell,
+            supervisor,
+        });
+        Ok(Some(work))
     }
 
     /// The work itself, and not a message: nothing else is for this actor to do, and a kill interrupts it here as anywhere.
-    async fn post_start(&self, me: ActorRef<()>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
-        if let Some(work) = state.work.take() {
+    async fn post_start(&self, me: ActorRef<()>, work: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        if let (Some(end), Some(work)) = (self.end.get(), work.take()) {
+            end.begun.store(true, Ordering::Relaxed);
+            events::work_starts(&end.supervisor, &end.cell);
             work(me.get_cell()).await;
-        }
-        if let Some(mut end) = state.end.take() {
-            end.done = true;
+            end.done.store(true, Ordering::Relaxed);
         }
         me.stop(None);
         Ok(())
@@ -124,19 +133,24 @@ where
     }
 }
 
-/// Dropped when the work is gone: leaves the scope, and tells how it ended. Whoever hears of that finds it gone.
+/// Dropped when the actor is gone: leaves the scope, and tells how it ended. Whoever hears of that finds it gone.
 struct End {
-    done: bool,
+    begun: AtomicBool,
+    done: AtomicBool,
     life: Arc<Life>,
-    cell: ActorCell,
     hold: Option<Hold>,
+    cell: ActorCell,
+    supervisor: ActorCell,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         drop(self.hold.take());
-        let reason = if self.done { ExitReason::Normal } else { ExitReason::Killed };
+        let done = self.done.load(Ordering::Relaxed);
+        let reason = if done { ExitReason::Normal } else { ExitReason::Killed };
         self.life.end_or_hint(reason.clone());
-        events::work_ends(&self.cell, &self.life.reason().unwrap_or(reason));
+        if self.begun.load(Ordering::Relaxed) {
+            events::work_ends(&self.supervisor, &self.cell, &self.life.reason().unwrap_or(reason));
+        }
     }
 }

@@ -202,3 +202,18 @@ async fn spawn_now_starts_also_in_a_task_that_has_used_up_its_share() {
     soon(join).await.unwrap();
     soon(root.shutdown(LONG)).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_hears_of_the_end_of_work_finds_its_name_free() {
+    let (_, root, pool) = pool().await;
+    for _ in 0..500 {
+        let worker = pool.start_child("work", |_| async {}).unwrap();
+        soon_here(Monitor::of(&worker)).await;
+    }
+    soon(root.shutdown(LONG)).await.unwrap();
+}
+
+/// As `soon`, without a thread for each.
+async fn soon_here<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future).await.expect("nothing happened for 30 s")
+}

@@ -267,7 +267,9 @@ impl State {
             self.advance()?;
             // What is durable at once lets more happen at once.
             while let Some(append) = self.facts.take_append(&self.name) {
-                self.submit(append)?;
+                if !self.submit(append)? {
+                    break;
+                }
                 self.advance()?;
             }
             self.leave_when_done();
@@ -352,15 +354,15 @@ impl State {
         }
     }
 
-    /// Hands an append over. Its outcome is here already if the store is instant, else it comes as a message.
-    fn submit(&mut self, append: ergane_journal::Append) -> Result<(), ActorProcessingErr> {
+    /// Hands an append over. True if its outcome is here already, as it is of an instant store; else it comes as a message.
+    fn submit(&mut self, append: ergane_journal::Append) -> Result<bool, ActorProcessingErr> {
         match self.port().append_now(append) {
-            Ok(outcome) => self.on_appended(Some(outcome)),
+            Ok(outcome) => self.on_appended(Some(outcome)).map(|()| true),
             Err(append) => {
                 let me = self.me.clone();
                 let done = Promise::new(move |outcome| tell(&me, Internal::Appended(outcome)));
                 self.port().submit(append, done);
-                Ok(())
+                Ok(false)
             }
         }
     }

@@ -335,7 +335,7 @@ impl State {
         };
         self.drive.launches += 1;
         // Its end is waited for by its place in the scope.
-        let (actor, _) = spawn_now(Some(name), LoopActor, args, self.me.get_cell())?;
+        let (actor, _) = spawn_now(Some(name), LoopActor::default(), args, self.me.get_cell())?;
         self.drive.worker = Some(Worker { actor: actor.clone(), turn });
         Ok(actor)
     }
@@ -361,6 +361,8 @@ impl State {
             }
             Report::Delta(_) => {}
             Report::StreamReset => self.stream_reset(turn),
+            // Pieces of the answer pass the loop by, and so what it says of the wait before them.
+            Report::Waiting { .. } if self.drive.shown => {}
             Report::Waiting { reason } => {
                 let reason = reason.to_string();
                 self.drive.delayed = Some(Activity::Waiting { reason: reason.clone() });

@@ -65,8 +65,10 @@ async fn see(session: Session, system: String) -> Option<(String, Seen)> {
 fn leaf(cell: &ActorCell, above: &str) -> Option<Node> {
     let name = cell.get_name()?;
     let status = match cell.get_status() {
-        ActorStatus::Unstarted | ActorStatus::Starting => "starting",
-        ActorStatus::Running | ActorStatus::Upgrading => "live",
+        // Whoever is linked has started. One that carries out a piece of work is `Starting` to ractor until it is done.
+        ActorStatus::Unstarted | ActorStatus::Starting | ActorStatus::Running | ActorStatus::Upgrading => {
+            "live"
+        }
         _ => "stopping",
     };
     Some(Node {

@@ -1,7 +1,7 @@
 //! A call as its caller sees it: what goes in, what comes back, and the handle in between.
 //!
 //! Exactly one [`CallEvent::Done`] comes, last, whatever happens on the way. The end travels with the call as a
-//! [`Promise`]: through mailboxes, queues, and the task that carries it out. Whatever holds it and dies, breaks it, and a
+//! [`Promise`]: through mailboxes, queues, and the actor that carries it out. Whatever holds it and dies, breaks it, and a
 //! broken promise is a `Done` too.
 
 use std::fmt;

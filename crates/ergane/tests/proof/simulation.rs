@@ -92,7 +92,8 @@ async fn history(test: &str, seed: u64, kills: u32) -> Trace {
         for turn in 0..TURNS {
             let kind = ["says", "reads", "writes", "writes", "talks"][faults.draw(5) as usize];
             let interrupted = kind == "talks" || faults.draw(10) == 0;
-            let after = Duration::from_millis(faults.draw(400));
+            // Never none: whoever interrupts again and again would not let a clock that stands still go on.
+            let after = Duration::from_millis(1 + faults.draw(400));
             plans.push(Plan {
                 session: format!("s{session}"),
                 key: format!("key-{turn}"),
