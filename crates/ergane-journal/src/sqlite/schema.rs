@@ -107,7 +107,7 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
 pub(super) fn open_to_write(path: &Path, busy: Duration) -> Result<Connection, JournalError> {
     let explained = |error: rusqlite::Error| explain(path, &error);
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy).map_err(explained)?;
-    let header = Header::read(&connection).map_err(explained)?;
+    let header = Header::at_once(&connection).map_err(explained)?;
     if header.is_empty() {
         create(&connection, busy).map_err(explained)?;
     } else {
@@ -116,7 +116,7 @@ pub(super) fn open_to_write(path: &Path, busy: Duration) -> Result<Connection, J
             bring_up(&connection, busy).map_err(explained)?;
         }
     }
-    Header::read(&connection).map_err(explained)?.check(path)?;
+    Header::at_once(&connection).map_err(explained)?.check(path)?;
     set_up(&connection, busy).map_err(explained)?;
     // From here on it is we who wait.
     connection.busy_timeout(Duration::ZERO).map_err(explained)?;
@@ -186,6 +186,14 @@ struct Header {
 }
 
 impl Header {
+    /// All of it as it stood at one moment: another process may be making the tables just now.
+    fn at_once(connection: &Connection) -> Result<Self, rusqlite::Error> {
+        let moment = connection.unchecked_transaction()?;
+        let header = Self::read(&moment)?;
+        moment.commit()?;
+        Ok(header)
+    }
+
     fn read(connection: &Connection) -> Result<Self, rusqlite::Error> {
         Ok(Self {
             application: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
