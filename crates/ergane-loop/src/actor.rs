@@ -78,7 +78,9 @@ pub enum Report {
     /// A call that waited is made.
     Admitted,
     /// A piece of the answer, not yet a fact.
-    Delta(Delta),
+    Content(Text),
+    /// A piece of the model's reasoning, not yet a fact.
+    Thinking(Text),
     /// The attempt failed; another follows after `delay`.
     Retrying {
         /// The number of the attempt that failed, from 1.
@@ -148,10 +150,21 @@ pub struct LoopArgs {
 pub enum LoopMsg {
     /// Carry this out; a step still under way is given up.
     Step(StepId, Step),
-    /// Something came from the request of an attempt.
-    Event(StepId, u32, CallEvent),
+    /// An attempt's call has got further.
+    Call(StepId, u32, CallProgress),
     /// The pause before an attempt is over.
     Retry(StepId, u32),
+}
+
+/// How far an attempt's call is. Pieces of the answer are not among it: they pass the loop by.
+#[derive(Debug)]
+pub enum CallProgress {
+    /// It is not made yet.
+    Waiting(WaitReason),
+    /// It had to wait, and is made.
+    Admitted,
+    /// It is over.
+    Done(Result<ModelReply, ProviderError>),
 }
 
 /// The loop actor.
@@ -188,8 +201,6 @@ struct Flight {
     thrown_away: Vec<(Option<Usage>, Option<MicroUsd>)>,
     /// Whether something of the answer was shown. Its pieces pass this loop by.
     shown: Arc<AtomicBool>,
-    /// Whether it was told that the attempt waits.
-    waits: bool,
     /// Dropping it cancels the request.
     call: Option<CallHandle>,
     timer: Option<Timer>,
@@ -208,7 +219,6 @@ impl Flight {
             resampled: false,
             thrown_away: Vec::new(),
             shown: Arc::default(),
-            waits: false,
             call: None,
             timer: None,
         }
@@ -282,11 +292,11 @@ impl Actor for LoopActor {
                 state.flight = Some(Flight::new(id, step));
                 state.attempt(&myself);
             }
-            LoopMsg::Event(id, attempt, event) if state.is_current(id, attempt) => {
-                state.on_event(&myself, event);
+            LoopMsg::Call(id, attempt, progress) if state.is_current(id, attempt) => {
+                state.on_progress(&myself, progress);
             }
             LoopMsg::Retry(id, attempt) if state.is_current(id, attempt) => state.attempt(&myself),
-            LoopMsg::Event(..) | LoopMsg::Retry(..) => {} // of an attempt that was given up
+            LoopMsg::Call(..) | LoopMsg::Retry(..) => {} // of an attempt that was given up
         }
         ready(Ok(()))
     }
@@ -331,44 +341,41 @@ impl LoopState {
         let (reporter, shown) = (self.args.reporter.clone(), flight.shown.clone());
         let waited = AtomicBool::new(false);
         flight.call = Some(self.args.providers.call(call, move |event| {
-            match event {
-                // From point to point: there is nothing to decide about it here. It comes before whatever this loop says of the
-                // call's end, but it may come before what the loop still has to say of its wait.
-                CallEvent::Delta(delta @ (Delta::Text(_) | Delta::Reasoning(_))) => {
-                    shown.store(true, Ordering::Relaxed);
-                    return (reporter.0)(LoopReport { step: id, report: Report::Delta(delta) });
-                }
-                // A call is shown when it is a fact.
+            // From point to point: there is nothing to decide about a piece here. It comes before whatever this loop says of the
+            // call's end, but it may come before what the loop still has to say of its wait.
+            let show = |report| {
+                shown.store(true, Ordering::Relaxed);
+                (reporter.0)(LoopReport { step: id, report });
+            };
+            let progress = match event {
+                CallEvent::Delta(Delta::Text(text)) => return show(Report::Content(text)),
+                CallEvent::Delta(Delta::Reasoning(text)) => return show(Report::Thinking(text)),
+                // A tool call is shown when it is a fact.
                 CallEvent::Delta(_) => return,
-                CallEvent::Waiting { .. } => waited.store(true, Ordering::Relaxed),
+                CallEvent::Waiting { reason } => {
+                    waited.store(true, Ordering::Relaxed);
+                    CallProgress::Waiting(reason)
+                }
                 // Who carries it out is of no interest, only that somebody does, of a call that had to wait.
-                CallEvent::Started { .. } if !waited.load(Ordering::Relaxed) => return,
-                CallEvent::Started { .. } | CallEvent::Done(_) => {}
-            }
-            // A loop that is gone has no use for the event: its session starts the step anew.
-            drop(loop_ref.cast(LoopMsg::Event(id, attempt, event)));
+                CallEvent::Started { .. } if waited.swap(false, Ordering::Relaxed) => CallProgress::Admitted,
+                CallEvent::Started { .. } => return,
+                CallEvent::Done(result) => CallProgress::Done(result),
+            };
+            // A loop that is gone has no use for it: its session starts the step anew.
+            drop(loop_ref.cast(LoopMsg::Call(id, attempt, progress)));
         }));
     }
 
-    fn on_event(&mut self, myself: &ActorRef<LoopMsg>, event: CallEvent) {
-        let Some(flight) = &mut self.flight else { return };
-        let id = flight.id;
-        match event {
-            CallEvent::Waiting { reason } => {
-                flight.waits = true;
-                self.report(id, Report::Waiting { reason });
-            }
-            CallEvent::Started { .. } => {
-                if std::mem::take(&mut flight.waits) {
-                    self.report(id, Report::Admitted);
-                }
-            }
-            CallEvent::Delta(_) => {} // went to whoever the loop reports to
-            CallEvent::Done(Ok(reply)) => match unreadable(&reply) {
+    fn on_progress(&mut self, myself: &ActorRef<LoopMsg>, progress: CallProgress) {
+        let Some(flight) = &self.flight else { return };
+        match progress {
+            CallProgress::Waiting(reason) => self.report(flight.id, Report::Waiting { reason }),
+            CallProgress::Admitted => self.report(flight.id, Report::Admitted),
+            CallProgress::Done(Ok(reply)) => match unreadable(&reply) {
                 Some(error) => self.on_failure(myself, error, Some(reply)),
                 None => self.replied(reply),
             },
-            CallEvent::Done(Err(error)) => self.on_failure(myself, error, None),
+            CallProgress::Done(Err(error)) => self.on_failure(myself, error, None),
         }
     }
 
@@ -381,7 +388,7 @@ impl LoopState {
     /// An attempt failed. With a `reply` it is one that is of no use: what is thrown away if another attempt is made.
     fn on_failure(&mut self, myself: &ActorRef<LoopMsg>, error: ProviderError, reply: Option<ModelReply>) {
         let Some(flight) = &mut self.flight else { return };
-        (flight.call, flight.waits) = (None, false);
+        flight.call = None;
         let (id, attempt) = (flight.id, flight.attempt);
         let failed = Failed {
             error: &error,

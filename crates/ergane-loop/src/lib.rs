@@ -13,5 +13,5 @@
 mod actor;
 
 pub use actor::{
-    LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId, Target,
+    CallProgress, LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId, Target,
 };

@@ -12,8 +12,8 @@ use ergane_loop::{
     LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId, Target,
 };
 use ergane_otp::{TaskHandle, spawn_now};
+use ergane_provider::Endpoint;
 use ergane_provider::retry::RetryPolicy;
-use ergane_provider::{Delta, Endpoint};
 use ractor::{ActorId, ActorProcessingErr, ActorRef};
 
 use crate::actor::{Phase, State, tell};
@@ -346,7 +346,7 @@ impl State {
         };
         let (turn, saw) = (flight.id.turn, flight.saw);
         match report.report {
-            Report::Delta(Delta::Text(text)) => {
+            Report::Content(text) => {
                 self.drive.delayed = None;
                 self.drive.shown = true;
                 if self.drive.partial.len() + text.len() <= PARTIAL_LIMIT {
@@ -354,12 +354,11 @@ impl State {
                 }
                 self.subscribers.live(turn, &Live::Content(text));
             }
-            Report::Delta(Delta::Reasoning(text)) => {
+            Report::Thinking(text) => {
                 self.drive.delayed = None;
                 self.drive.shown = true;
                 self.subscribers.live(turn, &Live::Thinking(text));
             }
-            Report::Delta(_) => {}
             Report::StreamReset => self.stream_reset(turn),
             // Pieces of the answer pass the loop by, and so what it says of the wait before them.
             Report::Waiting { .. } if self.drive.shown => {}

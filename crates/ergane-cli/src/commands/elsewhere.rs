@@ -11,7 +11,7 @@ use ergane::core::{SessionName, SettingsPatch};
 use tokio::time::timeout;
 
 use super::Job;
-use crate::follow::{AGAIN, guide};
+use crate::follow::{AGAIN, guide, within};
 use crate::outcome::Failure;
 use crate::report::Report;
 use crate::screen::Screen;
@@ -88,9 +88,9 @@ impl Elsewhere<'_> {
             key: key.into(),
             settings: Box::new(settings),
         };
-        let mut owner = job.signals.guard(self.open(ask)).await?;
         let until = job.until();
-        match job.signals.guard(self.hear_soon(&mut owner)).await? {
+        let mut owner = within(until, job.signals.guard(self.open(ask))).await?;
+        match within(until, job.signals.guard(self.hear_soon(&mut owner))).await? {
             Some(Heard::Accepted { accepted: true }) => {}
             Some(Heard::Failed { error }) => return Err(Failure::of_another(&error)),
             Some(_) => return Err(Failure::owned(self.session, self.pid, "which did not accept the turn")),

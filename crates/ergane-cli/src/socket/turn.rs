@@ -31,6 +31,11 @@ pub(super) async fn run(mut stream: UnixStream, ask: Ask, system: &System) -> io
             say(&mut stream, &Ok(Answer::Accepted { accepted: true })).await?;
             follow(&mut stream, &session, turn).await?
         }
+        Err(SessionError::Parked { session, reason }) => {
+            let what =
+                format!("session {session} is parked: {reason}; the turn is not begun, so send it again");
+            Err(Problem::new("journal", what))
+        }
         Err(error) => Err(problem(error)),
     };
     say(&mut stream, &last).await?;

@@ -216,6 +216,18 @@ fn a_send_that_names_the_provider_that_the_session_has_leaves_its_model_alone() 
 }
 
 #[test]
+fn a_timeout_holds_though_the_owner_is_frozen() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"text": "one"})]);
+    let (running, _stdin) = owner(&home, &["--script", &script]);
+    freeze(&running);
+    let output = home.run(&["send", "a", "second", "--timeout", "1s", "--json"]).expect(3);
+    assert_eq!(output.json()["error"]["kind"], "timeout");
+    running.signal(Signal::CONT);
+    running.kill();
+}
+
+#[test]
 fn a_second_ctrl_c_quits_though_the_owner_is_frozen() {
     let home = Home::new();
     let script = home.script("s", &[json!({"text": "one"}), json!({"text": "half", "hang": true})]);
