@@ -171,3 +171,33 @@ fn after_a_snapshot_that_was_made_or_could_not_be_commits_are_synced_as_before()
     assert_eq!(store.snapshot(&name("a")), Ok(Seq(512)));
     assert_eq!(synchronous(), full);
 }
+
+/// Appends facts to a file of 256 pages until there is no room; after `half` of them snapshots are made.
+fn facts_that_fit(half: Option<u64>) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::options().max_bytes(256 * 8192).open(dir.path().join("j.db")).unwrap();
+    let epoch = store.open_session(&name("a")).unwrap().epoch;
+    let text = "x".repeat(1_000);
+    let mut next = 1;
+    loop {
+        let events = (next..next + 16).flat_map(|seq| append_at("a", epoch, seq, &text).events).collect();
+        match store.append(&[Append { events, ..append_at("a", epoch, next, "") }]).pop().unwrap() {
+            Ok(()) => next += 16,
+            Err(AppendError::NotWritten { .. }) => break,
+            Err(other) => panic!("{other:?}"),
+        }
+        if half.is_some_and(|half| (half..half + 16).contains(&next)) {
+            assert!(store.snapshot(&name("a")).unwrap() > Seq(0), "there are snapshots, which take room");
+        }
+    }
+    assert_eq!(store.load(&name("a"), Seq(0), Seq(next)).unwrap().len() as u64, next - 1);
+    next - 1
+}
+
+#[test]
+fn snapshots_give_their_room_to_facts() {
+    let alone = facts_that_fit(None);
+    let beside = facts_that_fit(Some(alone / 2));
+    // Pages given back are not as well filled as new ones.
+    assert!(beside * 10 >= alone * 9, "{beside} of {alone} facts fit beside snapshots");
+}

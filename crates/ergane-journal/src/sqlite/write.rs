@@ -100,7 +100,31 @@ impl Writer {
         Ok(connection)
     }
 
+    /// Writes a batch. Snapshots only spare work: when there is no room for facts, they go.
     pub(super) fn append(&mut self, disk: &Disk, batch: &[Prepared]) -> Written {
+        let (written, full) = self.append_once(disk, batch);
+        if full && !written.failed && self.drop_snapshots(disk) {
+            return self.append_once(disk, batch).0;
+        }
+        written
+    }
+
+    /// True if there were any, and their room is free.
+    fn drop_snapshots(&mut self, disk: &Disk) -> bool {
+        let dropped = self.connection(disk).and_then(|connection| {
+            connection.execute("DELETE FROM snapshot", []).map_err(|error| disk.explain(&error))
+        });
+        match dropped {
+            Ok(rows) => rows > 0,
+            Err(error) => {
+                tracing::debug!(%error, "snapshots could not be dropped to make room");
+                false
+            }
+        }
+    }
+
+    /// Also says whether there was no room.
+    fn append_once(&mut self, disk: &Disk, batch: &[Prepared]) -> (Written, bool) {
         let mut outcomes = Vec::with_capacity(batch.len());
         #[cfg(test)]
         let fault = self.take_commit_fault();
@@ -108,7 +132,7 @@ impl Writer {
             Ok(connection) => connection,
             Err(error) => {
                 fill(&mut outcomes, batch.len(), &error.to_string());
-                return Written { outcomes, commits: false, failed: false };
+                return (Written { outcomes, commits: false, failed: false }, false);
             }
         };
         let written = write_all(connection, disk.options.busy_timeout, batch, &mut outcomes, || {
@@ -119,7 +143,7 @@ impl Writer {
             connection.execute_batch("COMMIT")
         });
         match written {
-            Ok(commits) => Written { outcomes, commits, failed: false },
+            Ok(commits) => (Written { outcomes, commits, failed: false }, false),
             Err(Failure { error, at_commit: false }) => {
                 let reason = disk.explain(&error).to_string();
                 let failed = !self.roll_back(&error);
@@ -127,12 +151,12 @@ impl Writer {
                     *outcome = Err(AppendError::not_written(reason.clone()));
                 }
                 fill(&mut outcomes, batch.len(), &reason);
-                Written { outcomes, commits: false, failed }
+                (Written { outcomes, commits: false, failed }, is_full(&error))
             }
             Err(Failure { error, at_commit: true }) => {
                 self.connection = None;
                 let commits = self.read_back(disk, batch, &mut outcomes, &error);
-                Written { outcomes, commits, failed: true }
+                (Written { outcomes, commits, failed: true }, false)
             }
         }
     }
