@@ -44,12 +44,14 @@ impl Tools {
 
 type Answer = RpcReplyPort<String>;
 
-struct Parent;
+/// What children are linked to; it takes no notice of their ends.
+pub(crate) struct Parent;
 struct Session<W>(PhantomData<W>);
 struct Turn<W>(PhantomData<W>);
 struct Tool<W>(PhantomData<W>);
 
-struct Never;
+/// It gets none.
+pub(crate) struct Never;
 struct Ask(Answer);
 struct Go(Answer);
 struct Use<W: Work>(W::Input, oneshot::Sender<Outcome<String>>);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use common::*;
+use ergane::SystemBuilder;
 use ergane::journal::Journal;
 use ergane::prelude::*;
 use ergane_testkit::{FaultPlan, FaultyJournal, Gate, JournalFault};
@@ -22,20 +23,20 @@ fn store(plan: &FaultPlan) -> (Arc<FaultyJournal>, TempDir) {
     (Arc::new(plan.journal(Arc::new(sqlite))), folder)
 }
 
+/// Alice, in a system on such a disk.
+async fn alice(plan: &FaultPlan, system: SystemBuilder) -> (Session, System, TempDir) {
+    let (store, folder) = store(plan);
+    let system = system.shared_journal(store).start().await.unwrap();
+    (system.session("alice").start().await.unwrap(), system, folder)
+}
+
 #[tokio::test]
 async fn a_full_disk_parks_the_session_and_it_goes_on_when_there_is_room() {
     let plan = FaultPlan::none();
-    let (store, _folder) = store(&plan);
     let (model, mut questions) = model();
     let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
-    let system = System::builder()
-        .provider("test", model)
-        .tools(tools)
-        .shared_journal(store.clone())
-        .start()
-        .await
-        .unwrap();
-    let alice = system.session("alice").start().await.unwrap();
+    let (alice, _system, _folder) =
+        alice(&plan, System::builder().provider("test", model).tools(tools)).await;
     let before = alice.actor_ref().unwrap().get_id();
     let send = sending(&alice, "go");
     let asked = questions.next().await;
@@ -67,11 +68,8 @@ async fn a_full_disk_parks_the_session_and_it_goes_on_when_there_is_room() {
 #[tokio::test]
 async fn a_send_is_not_accepted_and_no_model_is_asked_before_it_is_durable() {
     let plan = FaultPlan::none();
-    let (store, _folder) = store(&plan);
     let (model, mut questions) = model();
-    let system =
-        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
-    let alice = system.session("alice").start().await.unwrap();
+    let (alice, _system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
     plan.break_journal(JournalFault::NotWritten);
     let mut accepted = Box::pin(alice.send_message("go").accepted());
     assert!(is_pending(&mut accepted));
@@ -87,17 +85,10 @@ async fn a_send_is_not_accepted_and_no_model_is_asked_before_it_is_durable() {
 #[tokio::test]
 async fn no_call_runs_before_the_answer_it_is_of_and_no_write_before_its_own_start_is_durable() {
     let plan = FaultPlan::none();
-    let (store, _folder) = store(&plan);
     let (model, mut questions) = model();
     let (tools, mut calls) = hand_tools(&[("look", Effect::Read), ("change", Effect::Write)]);
-    let system = System::builder()
-        .provider("test", model)
-        .tools(tools)
-        .shared_journal(store.clone())
-        .start()
-        .await
-        .unwrap();
-    let alice = system.session("alice").start().await.unwrap();
+    let (alice, _system, _folder) =
+        alice(&plan, System::builder().provider("test", model).tools(tools)).await;
     let send = sending(&alice, "go");
     let asked = questions.next().await;
     plan.break_journal(JournalFault::NotWritten);
@@ -123,26 +114,21 @@ async fn no_call_runs_before_the_answer_it_is_of_and_no_write_before_its_own_sta
 #[tokio::test]
 async fn a_write_that_a_callback_allows_does_not_run_before_its_start_is_durable() {
     let plan = FaultPlan::none();
-    let (store, _folder) = store(&plan);
     let (model, mut questions) = model();
     let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
     let decided = Gate::new();
     let gate = decided.clone();
-    let system = System::builder()
-        .provider("test", model)
-        .tools(tools)
-        .can_use_tool(move |_| {
+    let (alice, system, _folder) = alice(
+        &plan,
+        System::builder().provider("test", model).tools(tools).can_use_tool(move |_| {
             let gate = gate.clone();
             async move {
                 gate.passed().await;
                 Permission::Allow
             }
-        })
-        .shared_journal(store.clone())
-        .start()
-        .await
-        .unwrap();
-    let alice = system.session("alice").start().await.unwrap();
+        }),
+    )
+    .await;
     let send = sending(&alice, "go");
     questions.next().await.call(&[("change", json!({}))]);
     until("the answer is durable", || async { kinds(&system, &alice).await.len() == 4 }).await;
@@ -160,11 +146,8 @@ async fn a_write_that_a_callback_allows_does_not_run_before_its_start_is_durable
 #[tokio::test]
 async fn no_result_is_told_before_the_end_of_its_turn_is_durable() {
     let plan = FaultPlan::none();
-    let (store, _folder) = store(&plan);
     let (model, mut questions) = model();
-    let system =
-        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
-    let alice = system.session("alice").start().await.unwrap();
+    let (alice, system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
     let first = alice.send_message("one").accepted().await.unwrap();
     let asked = questions.next().await;
     let second = sending(&alice, "two");
@@ -195,11 +178,8 @@ fn is_pending<F: Future>(asking: &mut Pin<Box<F>>) -> bool {
 #[tokio::test]
 async fn a_word_put_in_is_asked_for_again_while_the_end_of_its_turn_is_not_durable_and_has_its_result() {
     let plan = FaultPlan::none();
-    let (store, _folder) = store(&plan);
     let (model, mut questions) = model();
-    let system =
-        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
-    let alice = system.session("alice").start().await.unwrap();
+    let (alice, _system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
     let first = sending(&alice, "hello");
     let asked = questions.next().await;
     let steering = || alice.send_message("in French").key("k").when_busy(WhenBusy::Steer);
@@ -221,11 +201,8 @@ async fn a_word_put_in_is_asked_for_again_while_the_end_of_its_turn_is_not_durab
 #[tokio::test]
 async fn a_word_put_in_is_not_told_to_be_accepted_before_it_is_durable_also_when_its_turn_has_ended() {
     let plan = FaultPlan::none();
-    let (store, _folder) = store(&plan);
     let (model, mut questions) = model();
-    let system =
-        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
-    let alice = system.session("alice").start().await.unwrap();
+    let (alice, _system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
     let first = sending(&alice, "hello");
     let asked = questions.next().await;
     plan.break_journal(JournalFault::NotWritten);
@@ -299,11 +276,8 @@ async fn who_wants_a_fact_of_a_parked_session_is_told_so_and_it_becomes_one_late
 #[tokio::test]
 async fn what_is_accepted_while_an_append_is_under_way_is_not_durable_with_it() {
     let plan = FaultPlan::none();
-    let (store, _folder) = store(&plan);
     let (model, _questions) = model();
-    let system =
-        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
-    let alice = system.session("alice").start().await.unwrap();
+    let (alice, system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
     // The next append takes long enough for another fact to be accepted meanwhile, and the one after it fails.
     plan.break_next_append(JournalFault::Delay(std::time::Duration::from_millis(300)));
     plan.break_journal(JournalFault::NotWritten);
@@ -365,11 +339,8 @@ async fn an_incarnation_that_was_fenced_off_ends_and_writes_nothing() {
 #[tokio::test]
 async fn a_fork_that_is_written_is_made_also_when_its_owner_cannot_be_cleared() {
     let plan = FaultPlan::none();
-    let (store, _folder) = store(&plan);
     let (model, _questions) = model();
-    let system =
-        System::builder().provider("test", model).shared_journal(store.clone()).start().await.unwrap();
-    let alice = system.session("alice").start().await.unwrap();
+    let (alice, _system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
     plan.hold_sessions();
     let fork = alice.fork("bob", ergane::core::Point::Now).await.unwrap();
     assert!(fork.messages().await.unwrap().is_empty());

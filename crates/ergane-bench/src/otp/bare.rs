@@ -2,38 +2,14 @@
 
 use std::time::Instant;
 
-use ergane::ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
+use ergane::ractor::{Actor, ActorRef, call_t};
 use tokio::task::JoinHandle;
 
 use super::{CALLS, Echo, EchoMsg};
 use crate::Outcome;
 use crate::laps::Laps;
 use crate::process::Stopwatch;
-
-/// The parent that children are linked to; it takes no notice of their ends.
-pub(super) struct Parent;
-
-/// It gets none.
-pub(super) struct Never;
-
-impl Actor for Parent {
-    type Msg = Never;
-    type State = ();
-    type Arguments = ();
-
-    async fn pre_start(&self, _: ActorRef<Never>, (): ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _: ActorRef<Never>,
-        _: SupervisionEvent,
-        _: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
+use crate::shape::{Never, Parent};
 
 type Child = (ActorRef<EchoMsg>, JoinHandle<()>);
 
