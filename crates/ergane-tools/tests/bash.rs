@@ -148,7 +148,7 @@ async fn a_command_that_takes_too_long_is_killed_with_all_it_started() {
     record.recorded.keep(());
     let output = timeout(SOON, running).await.unwrap().unwrap().unwrap();
     assert!(output.is_error);
-    assert!(text(&output).starts_with("timed out after 700 ms and was killed with all it had started"));
+    assert!(text(&output).starts_with("timed out after 700 ms and was killed with its process group"));
     assert!(!group_is_alive(group));
 }
 

@@ -6,6 +6,8 @@
 mod input;
 mod slash;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use ergane::core::SessionName;
 use ergane::session::Session;
 
@@ -50,10 +52,12 @@ pub(crate) async fn run(args: &ChatArgs, home: Result<Home, Failure>, screen: Sc
     if job.screen.stdout.has_failed() { exit.max(FAILED) } else { exit }
 }
 
-/// A name that says when, and that nobody has.
+/// A name that says when, and that nobody has: of this process there may be several within a second.
 fn new_name() -> Result<SessionName, Failure> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
     let now = jiff::Timestamp::now().strftime("%Y-%m-%d-%H%M%S");
-    session_name(&format!("chat-{now}-{}", std::process::id()))
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    session_name(&format!("chat-{now}-{}-{next}", std::process::id()))
 }
 
 async fn chat(name: SessionName, place: &Place, job: &mut Job<'_>) -> Result<u8, Failure> {

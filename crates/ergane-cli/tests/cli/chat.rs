@@ -228,6 +228,16 @@ fn the_commands_of_a_chat() {
 }
 
 #[test]
+fn each_clear_begins_a_session_of_its_own_however_soon_it_comes() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"text": "one"}), json!({"text": "two"})]);
+    let output = piped(&home, &["chat", "--script", &script], "hi\n/clear\nhi\n/clear\nhi\n").expect(0);
+    assert_eq!(output.stdout.lines().filter(|line| *line == "one").count(), 3, "{output:?}");
+    let list = home.run(&["sessions", "--json"]).expect(0).json();
+    assert_eq!(list["sessions"].as_array().unwrap().len(), 3, "{list}");
+}
+
+#[test]
 fn piped_each_line_is_a_prompt_and_stdout_has_the_answers_alone() {
     let home = Home::new();
     let script = home.script("s", &[json!({"text": "**one**"}), json!({"text": "two"})]);

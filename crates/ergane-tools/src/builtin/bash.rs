@@ -248,7 +248,7 @@ impl Shell {
                     _ => ("interrupt", "interrupted and".to_owned()),
                 };
                 let text = format!(
-                    "{why} killed with all it had started; what it had done until then stays done\n{rest}"
+                    "{why} killed with its process group; what it had done until then stays done\n{rest}"
                 );
                 ToolOutput::error(text).with_ui("command", ui(how, None))
             }
