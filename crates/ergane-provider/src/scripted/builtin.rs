@@ -191,7 +191,8 @@ fn introduction(question: &str) -> String {
     format!(
         "I am Ergane's built-in scripted conversation, not a model, so I cannot answer this: \"{asked}\"\n\n\
          The one thing I can do is tell what a project depends on, from its own manifests. To talk to a real model, start \
-         Ollama (and `ollama pull` a model), or set OPENAI_API_KEY, or name a compatible server with --provider openai \
-         --base-url URL."
+         Ollama (and `ollama pull` a model), or set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, or name a compatible \
+         server with --provider openai --base-url URL. A session stays with the provider it began with until --provider names \
+         another."
     )
 }
