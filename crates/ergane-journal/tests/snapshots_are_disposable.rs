@@ -122,6 +122,24 @@ fn a_snapshot_that_is_wrong_in_any_way_is_dropped_and_made_anew() {
 }
 
 #[test]
+fn a_snapshot_that_is_wrong_is_still_known_as_that_when_it_could_not_be_made_anew() {
+    let place = Place::new();
+    let log = place.load().unwrap();
+    assert_eq!(place.snapshot(), Seq(1_024));
+    place.sql("UPDATE snapshot SET crc = crc + 1 WHERE first = 513");
+    assert_eq!(place.load().unwrap(), log);
+    let other = Connection::open(&place.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = place.store.snapshot(&name("a"));
+    assert!(matches!(refused, Err(JournalError::Locked { .. })), "{refused:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    // Nobody has read it since, and so nobody has found it wrong once more.
+    assert_eq!(place.snapshot(), Seq(1_024));
+    assert_eq!(place.load().unwrap(), log);
+    assert!(place.is_used());
+}
+
+#[test]
 fn a_snapshot_that_is_missing_is_nothing_and_may_be_made_again() {
     let place = Place::new();
     let log = place.load().unwrap();

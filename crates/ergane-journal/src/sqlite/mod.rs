@@ -294,7 +294,7 @@ impl Journal for Sqlite {
     }
 
     fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
-        let mut anew = lock(&self.unsound).remove(session);
+        let mut anew = lock(&self.unsound).contains(session);
         let mut upto = Seq(0);
         for _ in 0..snapshot::AT_ONCE {
             let due = self.read(|connection| snapshot::due(connection, &self.disk, session, anew))?;
@@ -303,6 +303,10 @@ impl Journal for Sqlite {
                 break;
             }
             self.change(|writer| writer.keep(&self.disk, &due))?;
+            if anew {
+                // Only now are those that were wrong gone.
+                lock(&self.unsound).remove(session);
+            }
             (upto, anew) = (due.then(), false);
         }
         Ok(upto)
