@@ -220,7 +220,7 @@ fn large_events_make_small_rows() {
 }
 
 #[test]
-fn a_snapshot_waits_for_no_other_process_and_is_no_wait_for_the_disk() {
+fn a_snapshot_waits_for_no_other_process_and_is_no_commit_of_events() {
     let place = Place::new();
     let commits = place.store.commits();
     let other = Connection::open(&place.path).unwrap();

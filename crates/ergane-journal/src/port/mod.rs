@@ -188,8 +188,9 @@ impl JournalPort {
         self.read("load a session", move |store| store.load(&session, after, below)).await
     }
 
-    /// See [`Journal::snapshot`]. Never in the way of an append: it is made where things are read, and committed without a
-    /// sync.
+    /// See [`Journal::snapshot`]. An append waits for the writing of one row of it at most: it is read and packed where
+    /// things are read, and its commit asks for no sync of its own (SQLite may move its log into the file at that
+    /// commit, as at any other).
     ///
     /// # Errors
     /// As [`load`](Self::load).

@@ -2,9 +2,15 @@
 //!
 //! # Why nothing depends on them
 //!
-//! The log is the truth, and a snapshot a copy of a part of it. It is made beside the log, in a transaction that waits for
-//! nobody and is not synced: whatever becomes of it, the log loads without. When it is read, it must be of this version,
-//! whole, in its place, and end with the very event that the log has there; if not, the log is read, and it is made anew.
+//! The log is the truth, and a snapshot a copy of a part of it. It is made beside the log, and whatever becomes of it, the
+//! log loads without. When it is read, it must be of this version, whole, in its place, and end with the very event that
+//! the log has there; if not, the log is read, and it is made anew.
+//!
+//! # What an append waits for
+//!
+//! The writing of one row of it at most: it is read and packed where things are read, and then written in a transaction of
+//! its own, now or not at all when another process writes. Its commit asks for no sync of its own (SQLite may move its log
+//! into the file at that commit, as at any other).
 //!
 //! # How many, and how large
 //!
@@ -186,7 +192,8 @@ fn checksum(first: Seq, upto: Seq, anchor: u32, body: &[u8]) -> u32 {
 }
 
 impl Writer {
-    /// Does what is due, now or not at all, and without a sync: the next one of an append takes it along.
+    /// Does what is due, now or not at all. An append waits for this one row at most; the commit asks for no sync of its
+    /// own (SQLite may move its log into the file at it, as at any other), and that of the next append takes it along.
     pub(super) fn keep(&mut self, disk: &Disk, due: &Due) -> Result<(), JournalError> {
         self.connection(disk)?;
         let Some(connection) = self.connection.take() else { return Err(JournalError::Away) };
