@@ -52,7 +52,7 @@ pub(crate) fn unpack(packed: &[u8], first: Seq, count: usize) -> Option<Vec<Arc<
 
 #[cfg(test)]
 mod tests {
-    use ergane_core::{Epoch, FORMAT_VERSION, Timestamp};
+    use ergane_core::{CallId, Epoch, Event, FORMAT_VERSION, Part, Timestamp, ToolResult, TurnId};
 
     use super::*;
     use crate::conformance::one_of_each;
@@ -99,6 +99,33 @@ mod tests {
         assert!(is_none(&[0xff; 64], Seq(1), 1));
     }
 
+    /// Results in results, so many.
+    fn nested(results: usize) -> [Arc<Envelope>; 1] {
+        let result = |content| ToolResult {
+            call: CallId { turn: TurnId(1), index: 0 },
+            name: "t".into(),
+            content,
+            is_error: false,
+            synthetic: false,
+        };
+        let inner = (1..results).fold(result(vec![]), |inner, _| result(vec![Part::ToolResult(inner)]));
+        let event = Event::ToolFinished { result: Arc::new(inner), denied: false, ui: None };
+        [Arc::new(Envelope { v: FORMAT_VERSION, seq: Seq(1), epoch: Epoch(1), at: Timestamp(0), event })]
+    }
+
+    #[test]
+    fn results_in_results_are_read_to_a_bound_and_are_none_beyond_it() {
+        let (deepest, too_deep) = (nested(64), nested(65));
+        assert_eq!(unpack(&pack(&deepest).unwrap(), Seq(1), 1).unwrap(), deepest);
+        assert_eq!(pack(&too_deep), None);
+        let json = serde_json::to_string(&too_deep[0].event).unwrap();
+        assert!(serde_json::from_str::<Event>(&json).is_err(), "the log reads no deeper ones either");
+        // No stack has room for as many.
+        let head = [1, 1, 0, form::TOOL_FINISHED, 0, 0, 0, 0];
+        let endless: Vec<u8> = head.into_iter().chain([1, 3, 0, 0, 2].repeat(2_000_000)).collect();
+        assert_eq!(unpack(&endless, Seq(1), 1), None);
+    }
+
     #[test]
     fn texts_that_come_again_are_one_in_memory() {
         let events = events(2);
@@ -106,7 +133,7 @@ mod tests {
         let sends: Vec<_> = read
             .iter()
             .filter_map(|event| match &event.event {
-                ergane_core::Event::TurnStarted { send } => Some(send.0.clone()),
+                Event::TurnStarted { send } => Some(send.0.clone()),
                 _ => None,
             })
             .collect();

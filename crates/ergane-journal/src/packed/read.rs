@@ -11,16 +11,21 @@ use serde_json::Map;
 
 use super::{SHARED, form};
 
+/// So deep may results lie in results: the JSON of the log is read no deeper, and the stack is far from its end.
+const DEPTH: u8 = 64;
+
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     left: &'a [u8],
     /// The short texts so far.
     texts: Vec<Text>,
+    /// So many results are being read, each in the one before.
+    depth: u8,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(packed: &'a [u8]) -> Self {
-        Self { left: packed, texts: Vec::new() }
+        Self { left: packed, texts: Vec::new(), depth: 0 }
     }
 
     pub(super) fn events(mut self, first: Seq, count: usize) -> Option<Vec<Arc<Envelope>>> {
@@ -126,13 +131,16 @@ impl<'a> Reader<'a> {
     }
 
     fn result(&mut self) -> Option<ToolResult> {
-        Some(ToolResult {
+        self.depth = self.depth.checked_add(1).filter(|depth| *depth <= DEPTH)?;
+        let result = ToolResult {
             call: self.call_id()?,
             name: self.text()?,
             content: self.parts()?,
             is_error: self.flag()?,
             synthetic: self.flag()?,
-        })
+        };
+        self.depth -= 1;
+        Some(result)
     }
 
     fn totals(&mut self) -> Option<TurnTotals> {
