@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ergane_core::{
-    Cost, Digest, Envelope, Epoch, MicroUsd, SendId, Seq, SessionName, Text, Timestamp, TurnId, Usage,
+    Cost, Digest, Envelope, Epoch, EventKind, MicroUsd, SendId, Seq, SessionName, Text, Timestamp, TurnId,
+    Usage,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -166,10 +167,16 @@ pub(super) fn list(
     summaries(connection, disk, "name > ?1", after.map_or("", SessionName::as_str), limit)
 }
 
-/// Whether somebody must decide about a call: only of an open turn are events looked at, and never their bodies. The numbers
-/// are the kinds of `ApprovalRequested`, `ApprovalDecided` and `InterruptRequested`.
-const AWAITING: &str = "coalesce((SELECT sum(kind = 12) > sum(kind = 13) AND NOT max(kind = 8) FROM event
-                 WHERE event.sid = session.sid AND event.seq > session.open_turn), 0)";
+/// Whether somebody must decide about a call: only of an open turn are events looked at, and never their bodies.
+fn awaiting() -> String {
+    let [requested, decided, interrupted] =
+        [EventKind::ApprovalRequested, EventKind::ApprovalDecided, EventKind::InterruptRequested]
+            .map(|kind| kind as u8);
+    format!(
+        "coalesce((SELECT sum(kind = {requested}) > sum(kind = {decided}) AND NOT max(kind = {interrupted}) FROM event
+                   WHERE event.sid = session.sid AND event.seq > session.open_turn), 0)"
+    )
+}
 
 fn summaries(
     connection: &Connection,
@@ -178,9 +185,10 @@ fn summaries(
     name: &str,
     limit: usize,
 ) -> Result<Vec<SessionSummary>, JournalError> {
+    let awaiting = awaiting();
     let sql = format!(
         "SELECT name, epoch, next_seq, owner,
-                EXISTS(SELECT 1 FROM dedupe WHERE dedupe.sid = session.sid AND turn IS NULL), {AWAITING}, {TALLY}
+                EXISTS(SELECT 1 FROM dedupe WHERE dedupe.sid = session.sid AND turn IS NULL), {awaiting}, {TALLY}
          FROM session WHERE {which} AND next_seq > 1 ORDER BY name LIMIT ?2"
     );
     let explain = |error: rusqlite::Error| disk.explain(&error);
