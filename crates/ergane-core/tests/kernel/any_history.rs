@@ -1,7 +1,7 @@
 //! What holds of every history: random worlds, cut anywhere, crashed anywhere, shuffled and damaged.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
+use std::ops::Range;
 
 use ergane_core::*;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::log::Log;
 use crate::validity::{check, check_request};
-use crate::world::{Dice, World};
+use crate::world::{Dice, World, rolls};
 
 /// The same cases in every run. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` of the environment look elsewhere and longer.
 pub(crate) fn config() -> ProptestConfig {
@@ -22,19 +22,8 @@ pub(crate) fn config() -> ProptestConfig {
     }
 }
 
-/// What decides a life; shown on one line.
-#[derive(Clone)]
-struct Rolls(Vec<u16>);
-
-impl fmt::Debug for Rolls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
-
-fn rolls() -> impl Strategy<Value = Rolls> {
-    prop::collection::vec(any::<u16>(), 0..400).prop_map(Rolls)
-}
+/// So many rolls decide a life here.
+const ROLLS: Range<usize> = 0..400;
 
 /// The fold of every prefix of a log, from the empty one to the whole.
 fn prefixes(facts: &[Envelope]) -> impl Iterator<Item = Conversation> + '_ {
@@ -137,7 +126,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn folding_is_deterministic_and_one_by_one_is_the_same_as_all_at_once(rolls in rolls()) {
+    fn folding_is_deterministic_and_one_by_one_is_the_same_as_all_at_once(rolls in rolls(ROLLS)) {
         let log = World::random(&rolls.0).log;
         let whole = Conversation::fold(&log.facts).unwrap();
         prop_assert_eq!(&whole, &Conversation::fold(&log.facts).unwrap());
@@ -146,14 +135,14 @@ proptest! {
     }
 
     #[test]
-    fn every_prefix_of_a_history_folds_and_every_request_of_it_is_valid(rolls in rolls()) {
+    fn every_prefix_of_a_history_folds_and_every_request_of_it_is_valid(rolls in rolls(ROLLS)) {
         for conversation in prefixes(&World::random(&rolls.0).log.facts) {
             question(&conversation)?;
         }
     }
 
     #[test]
-    fn every_fact_survives_json(rolls in rolls()) {
+    fn every_fact_survives_json(rolls in rolls(ROLLS)) {
         for fact in World::random(&rolls.0).log.facts {
             let json = serde_json::to_string(&fact).unwrap();
             let read: Envelope = serde_json::from_str(&json).unwrap();
@@ -163,7 +152,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_said_is_the_turns_one_after_the_other(rolls in rolls()) {
+    fn what_was_said_is_the_turns_one_after_the_other(rolls in rolls(ROLLS)) {
         let mut world = World::random(&rolls.0);
         world.go_on_to_the_end();
         let conversation = &world.log.conversation;
@@ -178,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn a_crash_anywhere_is_recovered_from_and_every_call_is_answered_once(rolls in rolls()) {
+    fn a_crash_anywhere_is_recovered_from_and_every_call_is_answered_once(rolls in rolls(ROLLS)) {
         for mut world in moments(&rolls.0) {
             if world.log.conversation.turn().is_some() {
                 world.crash(1_000);
@@ -192,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn a_process_that_dies_after_every_fact_still_comes_to_an_end(rolls in rolls()) {
+    fn a_process_that_dies_after_every_fact_still_comes_to_an_end(rolls in rolls(ROLLS)) {
         for mut world in moments(&rolls.0) {
             let mut left = 2_000;
             while world.log.next() != Next::Idle {
@@ -212,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn a_process_that_only_ever_dies_is_given_up_and_stays_given_up(rolls in rolls()) {
+    fn a_process_that_only_ever_dies_is_given_up_and_stays_given_up(rolls in rolls(ROLLS)) {
         let mut world = World::random(&rolls.0);
         if world.log.conversation.turn().is_some() {
             let interrupted = world.log.conversation.turn().unwrap().interrupted.is_some();
@@ -238,7 +227,7 @@ proptest! {
     }
 
     #[test]
-    fn a_write_that_was_started_before_a_crash_is_never_run_again(rolls in rolls()) {
+    fn a_write_that_was_started_before_a_crash_is_never_run_again(rolls in rolls(ROLLS)) {
         let facts = World::random(&rolls.0).log.facts;
         let mut started: BTreeMap<CallId, bool> = BTreeMap::new();
         for (conversation, fact) in prefixes(&facts).skip(1).zip(&facts) {
@@ -262,8 +251,8 @@ proptest! {
 
     #[test]
     fn a_damaged_log_is_refused_or_makes_sense_and_never_panics(
-        rolls in rolls(),
-        other in rolls(),
+        rolls in rolls(ROLLS),
+        other in rolls(ROLLS),
         damage in prop::collection::vec((0..5u8, any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..6),
         renumbered in prop::bool::weighted(0.9),
     ) {
@@ -300,7 +289,7 @@ fn the_random_histories_reach_every_corner() {
     let mut runner = TestRunner::deterministic();
     let (mut seen, mut left_behind) = (HashSet::new(), 0);
     for _ in 0..256 {
-        let facts = World::random(&rolls().new_tree(&mut runner).unwrap().current().0).log.facts;
+        let facts = World::random(&rolls(ROLLS).new_tree(&mut runner).unwrap().current().0).log.facts;
         for (conversation, fact) in prefixes(&facts).skip(1).zip(&facts) {
             seen.insert(format!("{:?}", fact.event.kind()));
             for open in conversation.turn().map(OpenTurn::open_calls).unwrap_or_default() {

@@ -2,11 +2,29 @@
 //! users and crashes, and keeps its own books of what ran.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
 
 use ergane_core::*;
+use proptest::prelude::*;
 use serde_json::{Map, json};
 
 use crate::log::{Log, call, finished, key_of, settings};
+
+/// What decides a life; shown on one line.
+#[derive(Clone)]
+pub(crate) struct Rolls(pub(crate) Vec<u16>);
+
+impl fmt::Debug for Rolls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// So many rolls.
+pub(crate) fn rolls(count: Range<usize>) -> impl Strategy<Value = Rolls> {
+    prop::collection::vec(any::<u16>(), count).prop_map(Rolls)
+}
 
 /// Numbers that decide. 0 is the sober choice everywhere, so that a failing case shrinks to a dull one.
 #[derive(Debug)]
