@@ -181,6 +181,22 @@ fn a_locked_journal_opens_no_session_until_the_plan_is_healed() {
 }
 
 #[test]
+fn no_snapshot_is_made_until_the_plan_is_healed_and_each_that_is_asked_for_is_told() {
+    let plan = FaultPlan::none();
+    let store = Store::new(&plan);
+    let snapshot = |name| store.faulty.snapshot(&session(name));
+    plan.break_snapshots();
+    assert_eq!(snapshot("alice"), Err(JournalError::Away));
+    // All else goes on.
+    assert_eq!(store.append(), ["written"; 2]);
+    assert_eq!(store.load(), [Ok(1); 2]);
+    plan.heal();
+    // A store in memory has none to make.
+    assert_eq!(snapshot("bob"), Ok(Seq(0)));
+    assert_eq!(plan.told(), ["snapshot of alice: none", "snapshot of bob: 0"]);
+}
+
+#[test]
 fn what_is_drawn_is_drawn_at_the_rates() {
     let always = Rates { provider: 0.0, tool: 0.0, journal: 1.0 };
     let plan = FaultPlan::seeded(7).rates(always);

@@ -115,7 +115,7 @@ impl Journal for FaultyJournal {
     }
 
     fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
-        self.store.snapshot(session)
+        self.plan.snapshot(session, || self.store.snapshot(session))
     }
 
     fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {

@@ -9,8 +9,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ergane_core::SessionName;
-use ergane_journal::Journal;
+use ergane_core::{Seq, SessionName};
+use ergane_journal::{Journal, JournalError};
 use ergane_provider::Provider;
 use ergane_tool::Tool;
 
@@ -117,6 +117,7 @@ struct State {
     append: Exact<JournalFault>,
     locked: bool,
     held: bool,
+    no_snapshots: bool,
     told: VecDeque<String>,
 }
 
@@ -157,6 +158,7 @@ impl FaultPlan {
             append: Exact::default(),
             locked: false,
             held: false,
+            no_snapshots: false,
             told: VecDeque::new(),
         })))
     }
@@ -213,16 +215,24 @@ impl FaultPlan {
         self.lock().held = true;
     }
 
+    /// No snapshot is made from now on, until [`heal`](Self::heal): the store is away ([`JournalError::Away`]). What is
+    /// read and written goes on.
+    pub fn break_snapshots(&self) {
+        self.lock().no_snapshots = true;
+    }
+
     /// Nothing goes wrong from now on but what is planned to the letter.
     pub fn heal(&self) {
         let mut state = self.lock();
         state.append.from_now = None;
         state.locked = false;
         state.held = false;
+        state.no_snapshots = false;
         state.rates = Rates { provider: 0.0, tool: 0.0, journal: 0.0 };
     }
 
-    /// What it did, the last 1,000 things, in order.
+    /// What it did, the last 1,000 things, in order. Also the end of each snapshot that a store behind it was asked for, of
+    /// those that went well too: `snapshot of NAME: UPTO`, or `none` when it could not be made.
     pub fn told(&self) -> Vec<String> {
         self.lock().told.iter().cloned().collect()
     }
@@ -317,6 +327,20 @@ impl FaultPlan {
             state.tell(format!("release of {session}: away"));
         }
         state.held
+    }
+
+    /// Makes a snapshot of this session, unless none are made, and tells how far it reaches.
+    pub(super) fn snapshot(
+        &self,
+        session: &SessionName,
+        make: impl FnOnce() -> Result<Seq, JournalError>,
+    ) -> Result<Seq, JournalError> {
+        // Not under the lock: it takes its time.
+        let broken = self.lock().no_snapshots;
+        let made = if broken { Err(JournalError::Away) } else { make() };
+        let upto = made.as_ref().map_or_else(|_| "none".to_owned(), Seq::to_string);
+        self.lock().tell(format!("snapshot of {session}: {upto}"));
+        made
     }
 
     /// Whether a commit may be told to block.
