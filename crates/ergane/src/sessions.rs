@@ -23,7 +23,8 @@ pub struct SessionInfo {
     /// Its name.
     pub name: SessionName,
     /// In a word: `idle`, `open_turn` (a turn is under way, or was left by a crash), `awaiting_approval` (somebody must
-    /// decide about a call of it), `waiting` (a send has no turn yet), `quarantined` (it failed too often, or is live and its log is damaged).
+    /// decide about a call of it), `waiting` (a send has no turn yet), `quarantined` (it failed too often, or is live and
+    /// its log is damaged).
     pub status: &'static str,
     /// Why, when it is quarantined.
     pub reason: Option<String>,

@@ -395,8 +395,9 @@ impl System {
 
     /// Lets model calls under way come to their end for a moment ([`SystemBuilder::drain`]), then ends the tree from the
     /// last child to the first. No fact is written: open turns stay open and are gone on with
-    /// at the next start. Then nothing of it uses the journal any more: once the system and its sessions are dropped too,
-    /// the next one that opens the journal owns it at once.
+    /// at the next start. Then nothing of it uses the journal any more, but for a read that hangs beyond the deadline (it
+    /// is logged, and lets go when it ends): once the system and its sessions are dropped too, the next one that opens the
+    /// journal owns it at once.
     ///
     /// # Errors
     /// [`SystemError::Call`] when it has not ended within `deadline`.

@@ -79,7 +79,8 @@ pub(crate) async fn supervised(port: &JournalPort, system: &str) -> (Namespace, 
     (namespace, root)
 }
 
-/// A store that waits inside every commit, and while it lists its open turns, until the test lets it go on. The test is told when it has arrived there.
+/// A store that waits inside every commit, and while it lists its open turns, until the test lets it go on. The test is
+/// told when it has arrived there.
 #[derive(Debug)]
 pub(crate) struct Gated<J> {
     pub(crate) inner: J,
