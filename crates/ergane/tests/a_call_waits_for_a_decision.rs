@@ -158,7 +158,6 @@ async fn a_call_that_waits_is_found_and_decided_by_the_next_process() {
         drop((session, system)); // the last hold on the store, and so on the session
         system = start().await;
         session = system.whereis("a").await.unwrap();
-        let_go(&session).await;
         assert_eq!(session.approvals().await.unwrap(), std::slice::from_ref(&waits));
     }
     session.approve(waits.call, Decision::Allow).await.unwrap();

@@ -100,7 +100,6 @@ async fn a_rewind_survives_the_process_and_works_on_a_stored_session() {
     let system = start().await;
     let session = system.whereis("a").await.unwrap();
     assert_eq!(session.status().await.unwrap().activity, Activity::Stored);
-    let_go(&session).await;
     session.rewind("one").await.unwrap();
     assert_eq!(said(&session).await, ["one", "1"]);
     let send = sending(&session, "four");

@@ -153,11 +153,12 @@ async fn a_shutdown_waits_until_an_answer_with_calls_is_written() {
     plan.heal();
     asked.call(&[("read", json!({}))]);
     soon("the end", ending).await.unwrap().unwrap();
-    drop((alice, bob, steered, system));
+    // Whatever it is told: until then its task holds the session.
+    drop(soon("the word is answered", steered).await.unwrap());
+    drop((alice, bob, system));
 
     let system = start().await;
     let alice = system.whereis("alice").await.unwrap();
-    common::let_go(&alice).await;
     assert!(kinds(&system, &alice).await.contains(&"model_replied".to_owned()), "what was paid for is kept");
     drop(calls.next().await);
     system.shutdown(LONG).await.unwrap();

@@ -206,7 +206,6 @@ async fn a_stored_send_that_was_put_in_is_known_to_the_next_process() {
     drop((session, system, unanswered));
     let system = start().await;
     let session = system.whereis("a").await.unwrap();
-    let_go(&session).await;
     let again = asked.next().await;
     assert_eq!(again.texts(), ["helloin French"]);
     again.answer("salut");

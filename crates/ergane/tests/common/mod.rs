@@ -294,15 +294,6 @@ pub async fn result(send: tokio::task::JoinHandle<Result<TurnResult, SessionErro
     soon("the turn ends", send).await.expect("no panic").expect("a result")
 }
 
-/// Waits until a session answers whose journal another system of this test has just left: a thread that read for that
-/// one may still be on its way out, and holds the journal for as long.
-pub async fn let_go(session: &Session) {
-    until("the journal is let go", || async {
-        !matches!(session.settings().await, Err(SessionError::OwnedElsewhere { .. }))
-    })
-    .await;
-}
-
 /// The kinds of the facts of a session, in order, from its journal.
 pub async fn kinds(system: &System, session: &Session) -> Vec<String> {
     log(system, session)
