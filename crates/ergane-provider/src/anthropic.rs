@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ergane_core::{ModelReply, ProviderError, Text};
 
-use crate::http::{KeyHeader, KeySource, PathRules, Server};
+use crate::http::{KeyHeader, PathRules, Server};
 use crate::models::ModelInfo;
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
@@ -49,7 +49,7 @@ impl Default for Anthropic {
 impl Anthropic {
     /// The server at `base_url`, which is given without `/v1`. That it is no URL is told by every call.
     pub fn new(base_url: impl AsRef<str>) -> Self {
-        let mut server = Server::new(base_url.as_ref(), &PATHS, KeySource::None).usual_key(KEY);
+        let mut server = Server::new(base_url.as_ref(), &PATHS).usual_key(KEY);
         server.key_header = KEY_HEADER;
         let needs_key = server.base().is_ok_and(|base| base.host() == "api.anthropic.com");
         Self { site: Site::new(server, API, needs_key) }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ergane_core::{ModelReply, ProviderError, Text};
 
-use crate::http::{KeyHeader, KeySource, PathRules, Server};
+use crate::http::{KeyHeader, PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall, invalid};
@@ -48,7 +48,7 @@ impl Default for Gemini {
 impl Gemini {
     /// The server at `base_url`. That it is no URL is told by every call. Without a path it gets `/v1beta`.
     pub fn new(base_url: impl AsRef<str>) -> Self {
-        let mut server = Server::new(base_url.as_ref(), &PATHS, KeySource::None).usual_key(KEY);
+        let mut server = Server::new(base_url.as_ref(), &PATHS).usual_key(KEY);
         server.key_header = KeyHeader::Named("x-goog-api-key");
         let is_google = server.base().is_ok_and(|base| base.host() == "generativelanguage.googleapis.com");
         Self { site: Site::new(server, API, is_google) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 
-use crate::http::{KeySource, PathRules, Server};
+use crate::http::{PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
 use crate::price::Pricing;
@@ -58,7 +58,7 @@ impl Default for Ollama {
 impl Ollama {
     /// The server at `base_url`. That it is no URL is told by every call.
     pub fn new(base_url: impl AsRef<str>) -> Self {
-        let server = Server::new(base_url.as_ref(), &PATHS, KeySource::None);
+        let server = Server::new(base_url.as_ref(), &PATHS);
         Self {
             site: Site::new(server, API, false),
             num_ctx: NUM_CTX,

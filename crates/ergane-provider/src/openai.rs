@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 
 use crate::error::SetupError;
-use crate::http::{KeySource, PathRules, Server};
+use crate::http::{PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
@@ -61,7 +61,7 @@ impl Default for OpenAi {
 impl OpenAi {
     /// The server at `base_url`. That it is no URL is told by every call.
     pub fn new(base_url: impl AsRef<str>) -> Self {
-        let server = Server::new(base_url.as_ref(), &PATHS, KeySource::None);
+        let server = Server::new(base_url.as_ref(), &PATHS);
         let known = server.base().ok().and_then(|base| {
             CompatServer::at(base.host(), base.is_loopback().then(|| base.port()).flatten())
         });

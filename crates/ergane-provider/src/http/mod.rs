@@ -67,11 +67,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(typed: &str, rules: &PathRules, key: KeySource) -> Self {
+    /// Of a server that needs no key.
+    pub(crate) fn new(typed: &str, rules: &PathRules) -> Self {
         Self {
             typed: typed.trim().to_owned(),
             base: BaseUrl::parse(typed, rules),
-            key,
+            key: KeySource::None,
             key_header: KeyHeader::Bearer,
             limits: Limits::default(),
             patience: Patience::default(),

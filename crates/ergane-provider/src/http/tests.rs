@@ -83,7 +83,7 @@ fn a_usual_key_never_goes_to_another_machine_in_the_open() {
         ("http://gateway.example", KeySource::None),
         ("http://10.0.0.7:4000", KeySource::None),
     ] {
-        let server = Server::new(url, &PathRules { strip: &[], default: "" }, KeySource::None);
+        let server = Server::new(url, &PathRules { strip: &[], default: "" });
         assert_eq!(server.usual_key("KEY").key, key, "{url}");
     }
 }

@@ -9,24 +9,22 @@ use super::classify::{WireError, protocol, stream_cut, stream_error};
 use super::frame::{SseDecoder, SseItem};
 use super::{CallInfo, Head, StreamEvent};
 
+/// Whether a piece of an answer was understood; what its JSON is not, when it was not.
+pub(crate) type Read = Result<(), serde_json::Error>;
+
 /// What a format makes of the pieces of an answer.
 pub(crate) trait Format {
     /// The reply that is being put together.
     fn reply(&mut self) -> &mut Assembly;
 
     /// An event, with its name (empty when it has none). `Err` says what its data is not.
-    fn event(
-        &mut self,
-        name: &str,
-        data: &str,
-        events: &mut Vec<StreamEvent>,
-    ) -> Result<(), serde_json::Error>;
+    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read;
 
     /// `[DONE]` has come. Only one format has such an end; elsewhere it is sent by servers that speak that format too.
     fn done(&mut self, _: &mut Vec<StreamEvent>) {}
 
     /// An answer in one piece. `Err` says what the JSON is not.
-    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error>;
+    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Read;
 
     /// The stream is over, and no event has ended the reply: finishes it if it is proved complete.
     fn end_of_stream(&mut self, events: &mut Vec<StreamEvent>);

@@ -12,7 +12,7 @@ use super::API;
 use crate::wire::assembly::{Assembly, Slot};
 use crate::wire::classify::{WireError, protocol, stream_cut, stream_error_as};
 use crate::wire::loose;
-use crate::wire::sse::{Format, SseReply, forward_decoder};
+use crate::wire::sse::{Format, Read, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer, streamed or whole: what it is, is seen from the answer and not from what was asked for.
@@ -181,12 +181,7 @@ impl Format for State {
         &mut self.reply
     }
 
-    fn event(
-        &mut self,
-        name: &str,
-        data: &str,
-        events: &mut Vec<StreamEvent>,
-    ) -> Result<(), serde_json::Error> {
+    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {
         let event = serde_json::from_str::<Event>(data)?;
         // The name of the event says the same as its type; some leave one of them out.
         let kind = event.kind.as_deref().unwrap_or(name);
@@ -218,7 +213,7 @@ impl Format for State {
         Ok(())
     }
 
-    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error> {
+    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Read {
         let message = match serde_json::from_slice::<WireMessage>(body) {
             Ok(message) => message,
             Err(error) if error.is_data() => WireMessage::default(),
@@ -433,7 +428,6 @@ impl State {
         if error.kind == ErrorKind::Server && status == Some(504) {
             error.kind = ErrorKind::Timeout;
         }
-        self.reply.usage = self.usage.usage();
         self.reply.fail(error, events);
     }
 }

@@ -9,7 +9,7 @@ use super::{API, PART, SIGNATURE, opaque};
 use crate::wire::assembly::Assembly;
 use crate::wire::classify::{WireError, protocol, stream_error};
 use crate::wire::loose;
-use crate::wire::sse::{Format, SseReply, forward_decoder};
+use crate::wire::sse::{Format, Read, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer: a stream of events, one response, or a list of responses, which is what comes when nobody asks for
@@ -50,16 +50,11 @@ impl Format for State {
         &mut self.reply
     }
 
-    fn event(
-        &mut self,
-        name: &str,
-        data: &str,
-        events: &mut Vec<StreamEvent>,
-    ) -> Result<(), serde_json::Error> {
+    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {
         self.response(data, name == "error", events)
     }
 
-    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error> {
+    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Read {
         let responses: Vec<Box<RawValue>> = match body.first() {
             Some(b'[') => serde_json::from_slice(body)?,
             _ => vec![serde_json::from_slice(body)?],
@@ -96,12 +91,7 @@ impl Format for State {
 }
 
 impl State {
-    fn response(
-        &mut self,
-        json: &str,
-        is_error: bool,
-        events: &mut Vec<StreamEvent>,
-    ) -> Result<(), serde_json::Error> {
+    fn response(&mut self, json: &str, is_error: bool, events: &mut Vec<StreamEvent>) -> Read {
         let chunk = serde_json::from_str::<Chunk>(json);
         // An error may also come as a list that holds it.
         let may_fail = match &chunk {

@@ -8,7 +8,7 @@ use super::chunk::{CallDelta, Chunk, Delta};
 use crate::wire::assembly::{Assembly, Slot};
 use crate::wire::classify::{WireError, protocol, stream_cut, stream_error};
 use crate::wire::loose;
-use crate::wire::sse::{Format, SseReply, forward_decoder};
+use crate::wire::sse::{Format, Read, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer, streamed or whole: what it is, is seen from the answer and not from what was asked for.
@@ -36,12 +36,7 @@ impl Format for State {
         &mut self.reply
     }
 
-    fn event(
-        &mut self,
-        name: &str,
-        data: &str,
-        events: &mut Vec<StreamEvent>,
-    ) -> Result<(), serde_json::Error> {
+    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {
         let chunk = serde_json::from_str::<Chunk>(data)?;
         match error_of(&chunk, name == "error", data) {
             Some(error) => self.reply.fail(stream_error(&self.reply.call, &error), events),
@@ -58,7 +53,7 @@ impl Format for State {
         self.reply.fail(stream_cut(&self.reply.call, how), events);
     }
 
-    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error> {
+    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Read {
         let chunk = match serde_json::from_slice::<Chunk>(body) {
             Ok(chunk) => chunk,
             // Not the shape of a completion, but perhaps that of an error, such as a list that holds one.

@@ -9,7 +9,7 @@ use super::draft::{Draft, Unshown};
 use super::{API, items};
 use crate::wire::assembly::Assembly;
 use crate::wire::classify::{WireError, protocol, stream_error};
-use crate::wire::sse::{Format, SseReply, forward_decoder};
+use crate::wire::sse::{Format, Read, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer, streamed or whole: what it is, is seen from the answer and not from what was asked for.
@@ -37,19 +37,14 @@ impl Format for State {
         &mut self.reply
     }
 
-    fn event(
-        &mut self,
-        name: &str,
-        data: &str,
-        events: &mut Vec<StreamEvent>,
-    ) -> Result<(), serde_json::Error> {
+    fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {
         let mut event = serde_json::from_str::<Value>(data)?;
         let kind = event.get("type").and_then(Value::as_str).unwrap_or(name).to_owned();
         self.typed_event(&kind, &mut event, events);
         Ok(())
     }
 
-    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), serde_json::Error> {
+    fn whole(&mut self, body: &[u8], events: &mut Vec<StreamEvent>) -> Read {
         let mut response = serde_json::from_slice::<Value>(body)?;
         if response.get("output").is_some_and(Value::is_array) {
             self.ended("", &mut response, events);
