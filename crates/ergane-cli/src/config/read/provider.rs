@@ -76,6 +76,12 @@ pub(super) fn provider(
     if kind == Kind::Scripted && (base_url.is_some() || key.is_some()) {
         return Err(table.source.wrong(at, &table.path, "a script has no place and needs no key"));
     }
+    let model = match table.text("model")? {
+        Some((at, _)) if kind == Kind::Scripted => {
+            return Err(table.wrong(at, "model", "a script has no model"));
+        }
+        model => model.map(|(_, model)| model),
+    };
     let limits = Limits {
         max_in_flight: count(table, "max_in_flight")?,
         requests_per_minute: count(table, "requests_per_minute")?,
@@ -93,7 +99,6 @@ pub(super) fn provider(
             return Err(table.source.wrong(at, &flags.path, why));
         }
     };
-    let model = table.text("model")?.map(|(_, model)| model);
     let (base_url, prices) = (base_url.map(|(_, url)| url), prices(table)?);
     Ok(ProviderConfig { kind, model, base_url, key, limits, compat, prices })
 }
@@ -104,6 +109,10 @@ fn count(table: &Table<'_>, key: &str) -> Result<Option<u64>, Failure> {
 
 /// What differs from a server that is known.
 fn compat(table: &Table<'_>) -> Result<Compat, Failure> {
+    let known =
+        serde_json::to_value(Compat::default()).map_err(|error| Failure::internal(error.to_string()))?;
+    let known = known.as_object().into_iter().flat_map(serde_json::Map::keys);
+    table.allow(&known.map(String::as_str).chain([LIKE]).collect::<Vec<_>>())?;
     let mut flags = serde_json::Map::new();
     let like = table.table.get_key_value(LIKE);
     // The server that it is like first: the others are laid over its flags.

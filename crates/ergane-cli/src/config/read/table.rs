@@ -95,31 +95,15 @@ impl<'a> Table<'a> {
 
     /// Names of tools that exist: a misspelt one would silently allow or deny something else than was meant.
     pub(super) fn tools(&self, key: &str) -> Result<Option<Vec<Text>>, Failure> {
-        let list = match self.value(key) {
-            None => return Ok(None),
-            Some((_, DeValue::Array(list))) => list,
-            Some((at, other)) => {
-                let why = format!("allowed is a list of tools, not {}", kind(other));
-                return Err(self.wrong(at, key, &why));
-            }
-        };
+        let Some(given) = self.list(key, "tools", "names of tools")? else { return Ok(None) };
         let known: Vec<String> = Tools::all().into_iter().map(|tool| tool.name().to_owned()).collect();
         let mut names = Vec::new();
-        for value in list.iter() {
-            let at = value.span().start;
-            match value.get_ref() {
-                DeValue::String(name) if known.iter().any(|known| known == name) => {
-                    names.push((&**name).into());
-                }
-                DeValue::String(name) => {
-                    let why = format!("there is no tool {name:?}{}", meant(name, &known));
-                    return Err(self.wrong(at, key, &why));
-                }
-                other => {
-                    let why = format!("allowed are names of tools, not {}", kind(other));
-                    return Err(self.wrong(at, key, &why));
-                }
+        for (at, name) in given {
+            if !known.iter().any(|known| *known == *name) {
+                let why = format!("there is no tool {name:?}{}", meant(&name, &known));
+                return Err(self.wrong(at, key, &why));
             }
+            names.push(name);
         }
         Ok(Some(names))
     }
@@ -168,19 +152,27 @@ impl<'a> Table<'a> {
 
     /// Texts that are not blank, and where each is.
     pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<(usize, Text)>>, Failure> {
+        self.list(key, "texts", "texts that say something")
+    }
+
+    /// A list of these things; `each` says what its values have to be.
+    fn list(&self, key: &str, of: &str, each: &str) -> Result<Option<Vec<(usize, Text)>>, Failure> {
         let list = match self.value(key) {
             None => return Ok(None),
             Some((_, DeValue::Array(list))) => list,
             Some((at, other)) => {
-                return Err(self.wrong(at, key, &format!("allowed is a list of texts, not {}", kind(other))));
+                return Err(self.wrong(at, key, &format!("allowed is a list of {of}, not {}", kind(other))));
             }
         };
-        let text = |value: &toml::Spanned<DeValue<'_>>| match value.get_ref() {
-            DeValue::String(text) if !text.trim().is_empty() => Ok((value.span().start, (&**text).into())),
-            other => {
-                let why = format!("allowed are texts that say something, not {}", kind(other));
-                Err(self.wrong(value.span().start, key, &why))
-            }
+        let text = |value: &toml::Spanned<DeValue<'_>>| {
+            let found = match value.get_ref() {
+                DeValue::String(text) if !text.trim().is_empty() => {
+                    return Ok((value.span().start, (&**text).into()));
+                }
+                DeValue::String(_) => "an empty one".to_owned(),
+                other => kind(other),
+            };
+            Err(self.wrong(value.span().start, key, &format!("allowed are {each}, not {found}")))
         };
         list.iter().map(text).collect::<Result<_, _>>().map(Some)
     }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use ergane::provider::{Compat, Price};
+use serde_json::{Value, json};
 
 use super::provider::{PRICE, PROVIDER};
 use super::*;
@@ -60,7 +61,20 @@ fn the_documented_example_is_read_and_uses_every_key() {
     }
     let flags = serde_json::to_value(Compat::default()).unwrap();
     for flag in flags.as_object().unwrap().keys() {
-        assert!(DOCUMENTED.contains(&format!("`{flag}`")), "the flag {flag} is not described");
+        let begin = format!("| `{flag}` |");
+        let row = DOCUMENTED.lines().find(|line| line.starts_with(&begin));
+        let row = row.unwrap_or_else(|| panic!("the flag {flag} is not described"));
+        let allowed = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let words: Vec<Value> = match allowed.trim() {
+            "true, false" => vec![true.into(), false.into()],
+            "a text" => vec!["any".into()],
+            words => words.split('`').skip(1).step_by(2).map(Value::from).collect(),
+        };
+        assert!(!words.is_empty(), "{row}");
+        for word in words {
+            let read = serde_json::from_value::<Compat>(json!({flag: word}));
+            assert!(read.is_ok(), "{flag} = {word}: {read:?}");
+        }
     }
 }
 
@@ -137,13 +151,18 @@ fn a_bad_value_is_told_with_what_is_allowed() {
              type string",
         ),
         ("[providers.scripted]\nrequests_per_minute = 1", ":1: providers.scripted: a script has no limits"),
+        ("[providers.scripted]\n\nmodel = 'm'", ":3: providers.scripted.model: a script has no model"),
         (
             "[providers.openai.compat]\nlike = 'grok'",
             ":2: providers.openai.compat.like: there is no server \"grok\"",
         ),
         (
             "[providers.openai.compat]\nparallel_flag = true\nparalel_flag = false",
-            ":3: providers.openai.compat.paralel_flag: there is no flag \"paralel_flag\"; known are: like, ",
+            ":3: providers.openai.compat.paralel_flag: there is no such key; did you mean `parallel_flag`?",
+        ),
+        (
+            "[providers.openai.compat]\nlik = 'vllm'",
+            ":2: providers.openai.compat.lik: there is no such key; did you mean `like`?",
         ),
         (
             "[providers.openai.compat]\nimages = 'some'",
