@@ -216,10 +216,9 @@ async fn told_of_parking<T>(
     };
     match done {
         // Who gave a deadline does not wait for a session that does not answer.
-        Err(failure) if failure.is_timeout() => Err(match timeout(SOON, parked(session)).await {
-            Ok(Some(reason)) => Failure::journal(format!("{}: {reason}", failure.message)),
-            _ => failure,
-        }),
+        Err(failure) if failure.is_timeout() => {
+            Err(failure.or_parked(timeout(SOON, parked(session)).await.ok().flatten()))
+        }
         done => done,
     }
 }

@@ -122,6 +122,14 @@ impl Failure {
         self
     }
 
+    /// The journal's, when a deadline passed because it takes nothing, for that reason.
+    pub(crate) fn or_parked(self, reason: Option<String>) -> Self {
+        match reason {
+            Some(reason) if self.is_timeout() => Self::journal(format!("{}: {reason}", self.message)),
+            _ => self,
+        }
+    }
+
     pub(crate) fn is_interrupt(&self) -> bool {
         self.exit == INTERRUPTED
     }
@@ -279,5 +287,16 @@ mod tests {
             assert!(!failure.message.is_empty());
         }
         assert_eq!((Failure::interrupted().kind, Failure::interrupted().exit), (None, 130));
+    }
+
+    #[test]
+    fn a_deadline_that_passed_on_a_full_disk_is_the_journals_and_nothing_else_is() {
+        let why = || Some("the disk is full".to_owned());
+        let parked = Failure::timeout("too late").or_parked(why());
+        assert_eq!(parked, Failure::journal("too late: the disk is full"));
+        for failure in [Failure::interrupted(), Failure::busy("b")] {
+            assert_eq!(failure.clone().or_parked(why()), failure);
+        }
+        assert_eq!(Failure::timeout("too late").or_parked(None), Failure::timeout("too late"));
     }
 }

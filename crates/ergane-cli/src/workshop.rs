@@ -4,8 +4,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ergane::core::{Durability, Text};
+use ergane::core::{Durability, SessionName, Text};
 use ergane::journal::{JournalError, JournalPort, Sqlite};
+use ergane::session::Session;
 use ergane::tools::Tools;
 use ergane::{Recovery, System};
 
@@ -124,6 +125,11 @@ impl Workshop {
             tracing::warn!(%error, "the system did not end in time");
         }
     }
+}
+
+/// A session as it stands: it is asked and told of, and not started.
+pub(crate) fn seen(system: &System, name: SessionName) -> Session {
+    Session::new(system.context().clone(), name, Durability::Strict)
 }
 
 /// Without a socket everything works but being seen from outside.

@@ -100,13 +100,8 @@ impl Elsewhere<'_> {
         screen.notes.say(&format!("process {} owns session {} and runs the turn", self.pid, self.session));
         let (notes, mut parked) = (screen.notes, None);
         let told = tell(&mut owner, screen, &mut parked);
-        match guide(told, || self.interrupt(), notes, signals, until).await {
-            Err(failure) if failure.is_timeout() => Err(match parked {
-                Some(reason) => Failure::journal(format!("{}: {reason}", failure.message)),
-                None => failure,
-            }),
-            told => told,
-        }
+        let told = guide(told, || self.interrupt(), notes, signals, until).await;
+        told.map_err(|failure| failure.or_parked(parked))
     }
 
     /// Asks for the end of the turn there, until there is one to end. An owner that is dead by now has nothing to end.

@@ -16,7 +16,7 @@ mod top;
 
 use std::time::Duration;
 
-use ergane::core::{Durability, SessionName, SettingsPatch, Ungranted};
+use ergane::core::{SessionName, SettingsPatch, Ungranted};
 use ergane::session::{Session, SessionError};
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ use crate::provider;
 use crate::screen::{Format, Notes, Screen};
 use crate::settings;
 use crate::signals::Signals;
-use crate::workshop::{Place, Workshop};
+use crate::workshop::{Place, Workshop, seen};
 
 #[cfg(unix)]
 pub(crate) use self::sessions::point;
@@ -148,7 +148,7 @@ impl<'a> Job<'a> {
                 Err(error) => Err(Failure::from(error)),
             }
         };
-        let seen = Session::new(workshop.system.context().clone(), name.clone(), Durability::Strict);
+        let seen = seen(&workshop.system, name.clone());
         self.signals.guard(accepted(&seen, self.screen.notes, until, start)).await
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ergane::System;
-use ergane::core::{Durability, SessionName};
-use ergane::session::{Session, SessionError};
+use ergane::core::SessionName;
+use ergane::session::SessionError;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::wire::{self, Answer, Ask, IDLE, Problem, Process};
 use super::{place, snapshot, turn};
 use crate::commands::point;
+use crate::workshop::seen;
 
 /// So many are answered at once; more wait in the system's queue of connections. Turns are waited for here too.
 const AT_ONCE: usize = 64;
@@ -125,8 +126,7 @@ struct Served {
 
 impl Served {
     async fn answer(&self, ask: Ask) -> Result<Answer, Problem> {
-        let session =
-            |name: SessionName| Session::new(self.system.context().clone(), name, Durability::Strict);
+        let session = |name: SessionName| seen(&self.system, name);
         match ask {
             Ask::Approve { session: name, call, arguments, decision } => {
                 session(name).approve(call, decision).arguments(arguments).await.map_err(problem)?;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use ergane::core::{Durability, SessionName};
+use ergane::core::SessionName;
 use ergane::otp::{ChildKind, EntryStatus, TreeNode, call};
 use ergane::provider::{Circuit, ProviderStatus};
 use ergane::ractor::{ActorCell, ActorStatus};
@@ -15,6 +15,7 @@ use ergane::{System, SystemError};
 use tokio::task::JoinSet;
 
 use super::wire::{Node, Standing};
+use crate::workshop;
 
 /// A session answers at once or is in trouble.
 const SOON: Duration = Duration::from_secs(5);
@@ -32,8 +33,7 @@ pub(super) async fn take(system: &System, started: SystemTime) -> Result<Node, S
     tree.started_at = tree.started_at.or(Some(started));
     let mut asking = JoinSet::new();
     for name in sessions(&tree) {
-        let session = Session::new(system.context().clone(), name, Durability::Strict);
-        asking.spawn(see(session, system.name().to_owned()));
+        asking.spawn(see(workshop::seen(system, name), system.name().to_owned()));
     }
     let mut seen = HashMap::new();
     while let Some(asked) = asking.join_next().await {

@@ -6,7 +6,6 @@ use std::io;
 use std::time::Duration;
 
 use ergane::System;
-use ergane::core::Durability;
 use ergane::session::{Activity, Session, SessionError, TurnStream};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -17,6 +16,7 @@ use super::wire::{self, Answer, Ask, Problem};
 use crate::follow::parked;
 use crate::outcome::Failure;
 use crate::report::Report;
+use crate::workshop::seen;
 
 /// How often it is looked whether the turn waits for nothing but a decision.
 const TICK: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ async fn begin(ask: Ask, system: &System) -> Result<(Session, TurnStream), Sessi
         let turn = session.send_message(&*input).key(&*key).stream().await?;
         Ok((session, turn))
     };
-    let seen = Session::new(system.context().clone(), session.clone(), Durability::Strict);
+    let seen = seen(system, session.clone());
     tokio::select! {
         biased;
         begun = begun => begun,

@@ -95,7 +95,10 @@ fn tools_that_run_are_told_by_name_and_are_actors_of_the_tree() {
     let calls = session["activity"]["calls"].as_array().unwrap();
     assert!(calls.len() == 1 && calls[0].as_str().unwrap().starts_with("bash"), "{session:#}");
     let below = session["children"].as_array().unwrap();
-    assert!(below.iter().any(|actor| actor["id"].as_str().unwrap().starts_with("tool/")), "{session:#}");
+    let tools: Vec<&Value> =
+        below.iter().filter(|actor| actor["id"].as_str().unwrap().starts_with("tool/")).collect();
+    assert_eq!(tools.len(), 1, "{session:#}");
+    assert_eq!(tools[0]["status"], "live", "{session:#}");
     running.signal(Signal::INT);
     running.output().expect(130);
 }

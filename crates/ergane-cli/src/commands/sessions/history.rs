@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use ergane::core::{Durability, Point, Seq, SessionName};
-use ergane::session::Session;
+use ergane::core::{Point, Seq, SessionName};
 use serde_json::json;
 
 use super::Found;
@@ -11,7 +10,7 @@ use crate::commands::inventory::Printed;
 use crate::commands::session_name;
 use crate::config::Config;
 use crate::outcome::Failure;
-use crate::workshop::{Place, Workshop};
+use crate::workshop::{Place, Workshop, seen};
 
 /// How long the system may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -54,7 +53,7 @@ pub(super) async fn fork(
     let at = at.as_deref().map_or(Point::Now, point);
     // The parent is only read, so it may run, and its tools and providers are not needed.
     let workshop = Workshop::open(&place, &Config::default(), None).await?;
-    let session = Session::new(workshop.system.context().clone(), parent.clone(), Durability::Strict);
+    let session = seen(&workshop.system, parent.clone());
     let forked = session.fork(new.as_str(), at).await;
     workshop.close(SHUTDOWN).await;
     forked?;
@@ -88,7 +87,7 @@ pub(super) async fn rewind(
         )));
     }
     let workshop = Workshop::open(&place, &Config::default(), None).await?;
-    let session = Session::new(workshop.system.context().clone(), name.clone(), Durability::Strict);
+    let session = seen(&workshop.system, name.clone());
     let rewound = session.rewind(point(&to)).await;
     workshop.close(SHUTDOWN).await;
     told(rewound?.to_string())
