@@ -8,6 +8,16 @@ use crate::ids::CallId;
 use crate::message::Text;
 
 /// What is to be decided about a call.
+///
+/// ```
+/// use ergane_core::ApprovalCause;
+///
+/// let question = |cause| match cause {
+///     ApprovalCause::CutOff => "It may have been done already. Run it once more?",
+///     _ => "May it run?",
+/// };
+/// assert_eq!(question(ApprovalCause::default()), "May it run?");
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -27,6 +37,18 @@ impl ApprovalCause {
 }
 
 /// What somebody decided about a call that waited for it.
+///
+/// ```
+/// use ergane_core::Decision;
+///
+/// let decide = |answer: &str| match answer {
+///     "y" => Decision::Allow,
+///     "done" => Decision::Done { result: "the release is out".into() },
+///     reason => Decision::deny(reason),
+/// };
+/// assert_eq!(decide("y"), Decision::Allow);
+/// assert_eq!(decide("not on a Friday"), Decision::Deny { reason: "not on a Friday".into() });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -47,11 +69,23 @@ pub enum Decision {
 
 impl Decision {
     /// A denial.
+    ///
+    /// ```
+    /// use ergane_core::Decision;
+    ///
+    /// assert_eq!(Decision::deny("too dear"), Decision::Deny { reason: "too dear".into() });
+    /// ```
     pub fn deny(reason: impl Into<Text>) -> Self {
         Self::Deny { reason: reason.into() }
     }
 
     /// The decision in a word: `allow`, `deny` or `done`.
+    ///
+    /// ```
+    /// use ergane_core::Decision;
+    ///
+    /// assert_eq!((Decision::Allow.as_str(), Decision::deny("no").as_str()), ("allow", "deny"));
+    /// ```
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -61,6 +95,13 @@ impl Decision {
     }
 
     /// Whether deciding `other` after this changes nothing. Two denials are the same whatever their reasons.
+    ///
+    /// ```
+    /// use ergane_core::Decision;
+    ///
+    /// assert!(Decision::deny("no").is_same(&Decision::deny("never")));
+    /// assert!(!Decision::Allow.is_same(&Decision::deny("no")));
+    /// ```
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Deny { .. }, Self::Deny { .. }) => true,
@@ -70,6 +111,19 @@ impl Decision {
 }
 
 /// A call that waits for somebody's decision.
+///
+/// ```
+/// use ergane_core::PendingApproval;
+///
+/// # let pending: PendingApproval = serde_json::from_value(serde_json::json!({
+/// #     "call": "812.1", "tool": "bash", "arguments": "{\"command\":\"make\"}",
+/// #     "digest": ergane_core::Digest::of(b"{}"), "cause": "permission", "why": "`bash` changes things", "since": 0,
+/// # }))?;
+/// // What a program shows to who decides:
+/// let question = format!("{} {}: {} ({})", pending.tool, pending.call, pending.arguments, pending.why);
+/// assert_eq!(question, r#"bash 812.1: {"command":"make"} (`bash` changes things)"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PendingApproval {

@@ -23,6 +23,14 @@ pub enum CoreError {
 }
 
 /// What went wrong with a model call or a turn.
+///
+/// ```
+/// use ergane_core::{ErrorKind, FinishReason};
+///
+/// let kind = ErrorKind::RateLimited;
+/// assert!(kind.is_retryable());
+/// assert_eq!((kind.code(), kind.finish_reason()), ("rate_limited", FinishReason::DuringExecution));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -71,6 +79,10 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The kind in the words of the command line's contract.
+    ///
+    /// ```
+    /// assert_eq!(ergane_core::ErrorKind::ContextOverflow.code(), "context_length");
+    /// ```
     pub fn code(self) -> &'static str {
         match self {
             Self::Auth | Self::Permission => "auth",
@@ -93,6 +105,13 @@ impl ErrorKind {
     }
 
     /// Whether the same call may succeed when made again.
+    ///
+    /// ```
+    /// use ergane_core::ErrorKind;
+    ///
+    /// assert!(ErrorKind::Overloaded.is_retryable());
+    /// assert!(!ErrorKind::Auth.is_retryable());
+    /// ```
     pub fn is_retryable(self) -> bool {
         matches!(
             self,
@@ -107,6 +126,13 @@ impl ErrorKind {
     }
 
     /// How a turn ends when a call fails so and is not tried again.
+    ///
+    /// ```
+    /// use ergane_core::{ErrorKind, FinishReason};
+    ///
+    /// assert_eq!(ErrorKind::Auth.finish_reason(), FinishReason::ProviderAuth);
+    /// assert_eq!(ErrorKind::ContextOverflow.finish_reason(), FinishReason::PromptTooLong);
+    /// ```
     pub fn finish_reason(self) -> FinishReason {
         match self {
             Self::Auth | Self::Permission => FinishReason::ProviderAuth,
@@ -124,6 +150,20 @@ impl fmt::Display for ErrorKind {
 }
 
 /// A model call that failed. Never holds a key: what is quoted from the server was redacted before.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ergane_core::{ErrorKind, ProviderError};
+///
+/// let error = ProviderError {
+///     status: Some(429),
+///     retry_after: Some(Duration::from_secs(2)),
+///     ..ProviderError::new(ErrorKind::RateLimited, "too many requests; try again in 2 s")
+/// };
+/// assert!(error.retryable && !error.after_output);
+/// assert_eq!(error.to_string(), "too many requests; try again in 2 s");
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ProviderError {
@@ -147,6 +187,13 @@ pub struct ProviderError {
 
 impl ProviderError {
     /// An error of `kind`, retryable by the kind's rule.
+    ///
+    /// ```
+    /// use ergane_core::{ErrorKind, ProviderError};
+    ///
+    /// assert!(ProviderError::new(ErrorKind::Network, "nobody listens at localhost:11434").retryable);
+    /// assert!(!ProviderError::new(ErrorKind::Auth, "the key is wrong").retryable);
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<Text>) -> Self {
         Self {
             kind,
@@ -162,6 +209,13 @@ impl ProviderError {
 }
 
 /// Why a turn that ran did not end well: kept in its `TurnEnded`.
+///
+/// ```
+/// use ergane_core::{ErrorKind, ProviderError, TurnError};
+///
+/// let error = TurnError::from(&ProviderError::new(ErrorKind::Quota, "the account has no money left"));
+/// assert_eq!((error.kind.code(), &*error.message), ("quota", "the account has no money left"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct TurnError {
@@ -173,6 +227,12 @@ pub struct TurnError {
 
 impl TurnError {
     /// An error of `kind`.
+    ///
+    /// ```
+    /// use ergane_core::{ErrorKind, TurnError};
+    ///
+    /// assert_eq!(TurnError::new(ErrorKind::Timeout, "nothing came").to_string(), "nothing came");
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<Text>) -> Self {
         Self { kind, message: message.into() }
     }

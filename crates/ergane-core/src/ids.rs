@@ -9,12 +9,25 @@ use serde::{Deserialize, Serialize};
 use crate::error::CoreError;
 
 /// The position of a fact in its session: 1, 2, 3… without gaps. 0 is "before the first".
+///
+/// ```
+/// use ergane_core::Seq;
+///
+/// let read_so_far = Seq(7);
+/// assert!(read_so_far < Seq(8) && read_so_far.next() == Seq(8));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
 impl Seq {
     /// The position after this one.
+    ///
+    /// ```
+    /// use ergane_core::Seq;
+    ///
+    /// assert_eq!(Seq(0).next(), Seq(1), "the first fact");
+    /// ```
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -32,6 +45,14 @@ impl fmt::Display for Seq {
 pub struct Epoch(pub u64);
 
 /// A turn: the seq of its `TurnStarted`, never used again.
+///
+/// ```
+/// use ergane_core::{CallId, TurnId};
+///
+/// let call: CallId = "812.1".parse()?;
+/// assert_eq!(call.turn, TurnId(812));
+/// # Ok::<(), ergane_core::CoreError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TurnId(pub u64);
@@ -43,6 +64,15 @@ impl fmt::Display for TurnId {
 }
 
 /// A tool call: its turn, and its number in that turn, counted from 1. Shown and stored as `812.1`.
+///
+/// ```
+/// use ergane_core::{CallId, CoreError, TurnId};
+///
+/// let call = CallId { turn: TurnId(812), index: 1 };
+/// assert_eq!(call.to_string(), "812.1");
+/// assert_eq!("812.1".parse(), Ok(call));
+/// assert!(matches!("first".parse::<CallId>(), Err(CoreError::BadCallId(_))));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId {
     /// The turn in which the model asked for it.
@@ -57,6 +87,14 @@ impl CallId {
 
     /// The idempotency key of this call in `session`: the same over retries and restarts, another in every other
     /// session (a fork has a name of its own).
+    ///
+    /// ```
+    /// use ergane_core::{CallId, SessionName};
+    ///
+    /// let call: CallId = "812.1".parse()?;
+    /// assert_eq!(&*call.idempotency_key(&SessionName::new("alice")?), "alice#812.1");
+    /// # Ok::<(), ergane_core::CoreError>(())
+    /// ```
     pub fn idempotency_key(self, session: &SessionName) -> Arc<str> {
         format!("{session}#{self}").into()
     }
@@ -93,12 +131,28 @@ impl<'de> Deserialize<'de> for CallId {
 }
 
 /// The name of a session: 1 to 128 ASCII letters, digits and `._-/:@`, not starting with `-`.
+///
+/// ```
+/// use ergane_core::{CoreError, SessionName};
+///
+/// let name: SessionName = "team/alice".parse()?;
+/// assert_eq!(name.as_str(), "team/alice");
+/// assert!(matches!("not a name".parse::<SessionName>(), Err(CoreError::BadSessionName(_))));
+/// # Ok::<(), CoreError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct SessionName(Arc<str>);
 
 impl SessionName {
     /// Checks `name` and keeps it.
+    ///
+    /// ```
+    /// use ergane_core::SessionName;
+    ///
+    /// assert!(SessionName::new("alice@example.org").is_ok());
+    /// assert!(SessionName::new("-alice").is_err());
+    /// ```
     ///
     /// # Errors
     /// [`CoreError::BadSessionName`] when it is empty, too long, starts with `-` or has another character.
@@ -112,6 +166,11 @@ impl SessionName {
     }
 
     /// The name as text.
+    ///
+    /// ```
+    /// assert_eq!(ergane_core::SessionName::new("alice")?.as_str(), "alice");
+    /// # Ok::<(), ergane_core::CoreError>(())
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -138,6 +197,12 @@ impl<'de> Deserialize<'de> for SessionName {
 }
 
 /// The id of one send: the caller's key, or one made by the handle. The same id is the same send, also after a crash.
+///
+/// ```
+/// use ergane_core::SendId;
+///
+/// assert_eq!(SendId::from("request-1").to_string(), "request-1");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SendId(pub Arc<str>);

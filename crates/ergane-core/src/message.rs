@@ -15,6 +15,14 @@ use crate::tagged::{self, Tagged};
 pub type Text = Arc<str>;
 
 /// Who speaks.
+///
+/// ```
+/// use ergane_core::{Message, Role};
+///
+/// assert_eq!(Message::user_text("hello").role, Role::User);
+/// assert_eq!(serde_json::to_string(&Role::Assistant)?, "\"assistant\"");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -27,6 +35,14 @@ pub enum Role {
 }
 
 /// One message of a conversation. The system prompt is a setting and no message.
+///
+/// ```
+/// use ergane_core::{Message, Part, Role};
+///
+/// let asked = Message::user_text("What is this?");
+/// assert_eq!((asked.role, asked.text()), (Role::User, "What is this?".to_owned()));
+/// assert!(matches!(asked.parts[..], [Part::Text { .. }]) && asked.origin.is_none());
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Who speaks.
@@ -55,6 +71,18 @@ pub struct Origin {
 }
 
 /// A piece of a message.
+///
+/// ```
+/// use ergane_core::{ImageSource, Message, Part};
+///
+/// let image = Part::Image { mime: "image/png".into(), source: ImageSource::Url("https://example.org/a.png".into()) };
+/// let asked = Message::user(vec!["What is in this picture?".into(), image]);
+/// let words: Vec<&str> = asked.parts.iter().filter_map(|part| match part {
+///     Part::Text { text } => Some(&**text),
+///     _ => None, // kinds may be added
+/// }).collect();
+/// assert_eq!(words, ["What is in this picture?"]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -112,6 +140,14 @@ impl<'de> Deserialize<'de> for Part {
 }
 
 /// Where the bytes of an image are.
+///
+/// ```
+/// use ergane_core::{ImageSource, Part};
+///
+/// let dot = ImageSource::Base64("iVBORw0KGgo=".into()); // the bytes themselves
+/// let seen = Part::Image { mime: "image/png".into(), source: dot };
+/// assert!(matches!(seen, Part::Image { source: ImageSource::Base64(_), .. }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageSource {
@@ -147,6 +183,21 @@ pub struct Opaque {
 }
 
 /// A call of a tool, by the model.
+///
+/// ```
+/// use ergane_core::{Message, Part, Role, ToolCall};
+///
+/// # let call = ToolCall {
+/// #     id: "812.1".parse()?, wire_id: None, name: "read".into(), arguments: r#"{"path":"Cargo.toml"}"#.into(),
+/// #     complete: true, extra: Default::default(),
+/// # };
+/// let answer = Message { role: Role::Assistant, parts: vec![Part::ToolCall(call)], origin: None };
+/// for call in answer.calls() {
+///     println!("{} asks for {} with {}", call.id, call.name, call.arguments);
+/// }
+/// # assert_eq!(answer.calls().count(), 1);
+/// # Ok::<(), ergane_core::CoreError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// Our id, unique in the session.
@@ -189,6 +240,19 @@ pub enum ArgumentError {
 impl ToolCall {
     /// The arguments as an object. Empty text and `null` are an empty object, as several servers send them so.
     ///
+    /// ```
+    /// # use ergane_core::ToolCall;
+    /// # let call = ToolCall {
+    /// #     id: "812.1".parse()?, wire_id: None, name: "read".into(), arguments: r#"{"path":"Cargo.toml"}"#.into(),
+    /// #     complete: true, extra: Default::default(),
+    /// # };
+    /// assert_eq!(call.arguments()?["path"], "Cargo.toml");
+    ///
+    /// let cut = ToolCall { arguments: r#"{"path":"Car"#.into(), ..call };
+    /// assert!(cut.arguments().unwrap_err().to_string().contains("not valid JSON"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ArgumentError`], whose text tells the model what was wrong.
     pub fn arguments(&self) -> Result<Map<String, Value>, ArgumentError> {
@@ -210,6 +274,25 @@ impl ToolCall {
 }
 
 /// The result of a call, for the model.
+///
+/// ```
+/// use ergane_core::{Message, Part, Role, ToolCall, ToolResult};
+///
+/// # let call = ToolCall {
+/// #     id: "812.1".parse()?, wire_id: None, name: "read".into(), arguments: r#"{"path":"Cargo.toml"}"#.into(),
+/// #     complete: true, extra: Default::default(),
+/// # };
+/// let result = ToolResult {
+///     call: call.id,
+///     name: call.name,
+///     content: vec!["[package]".into()],
+///     is_error: false,
+///     synthetic: false,
+/// };
+/// let told = Message { role: Role::Tool, parts: vec![Part::ToolResult(result)], origin: None };
+/// assert!(told.results().all(|result| !result.is_error && result.text() == "[package]"));
+/// # Ok::<(), ergane_core::CoreError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolResult {
     /// The call it answers.
@@ -228,6 +311,17 @@ pub struct ToolResult {
 
 impl ToolResult {
     /// The error result of a call that has no real one: it says `why`.
+    ///
+    /// ```
+    /// # use ergane_core::{ToolCall, ToolResult};
+    /// # let call = ToolCall {
+    /// #     id: "812.1".parse()?, wire_id: None, name: "read".into(), arguments: r#"{"path":"Cargo.toml"}"#.into(),
+    /// #     complete: true, extra: Default::default(),
+    /// # };
+    /// let result = ToolResult::made(&call, "the call was interrupted");
+    /// assert!(result.is_error && result.synthetic);
+    /// # Ok::<(), ergane_core::CoreError>(())
+    /// ```
     pub fn made(call: &ToolCall, why: impl Into<Text>) -> Self {
         Self {
             call: call.id,
@@ -239,6 +333,16 @@ impl ToolResult {
     }
 
     /// The texts of the result, one after the other.
+    ///
+    /// ```
+    /// # use ergane_core::{ToolCall, ToolResult};
+    /// # let call = ToolCall {
+    /// #     id: "812.1".parse()?, wire_id: None, name: "read".into(), arguments: r#"{"path":"Cargo.toml"}"#.into(),
+    /// #     complete: true, extra: Default::default(),
+    /// # };
+    /// assert_eq!(ToolResult::made(&call, "permission denied").text(), "permission denied");
+    /// # Ok::<(), ergane_core::CoreError>(())
+    /// ```
     pub fn text(&self) -> String {
         join_texts(&self.content)
     }
@@ -246,6 +350,12 @@ impl ToolResult {
 
 impl Part {
     /// A text part.
+    ///
+    /// ```
+    /// use ergane_core::Part;
+    ///
+    /// assert_eq!(Part::text("hello"), Part::from("hello"));
+    /// ```
     pub fn text(text: impl Into<Text>) -> Self {
         Self::Text { text: text.into() }
     }
@@ -265,21 +375,56 @@ impl From<String> for Part {
 
 impl Message {
     /// A user's message.
+    ///
+    /// ```
+    /// use ergane_core::Message;
+    ///
+    /// let asked = Message::user(vec!["Read this: ".into(), "fn main() {}".into()]);
+    /// assert_eq!(asked.text(), "Read this: fn main() {}");
+    /// ```
     pub fn user(parts: Vec<Part>) -> Self {
         Self { role: Role::User, parts, origin: None }
     }
 
     /// A user's message of one text.
+    ///
+    /// ```
+    /// use ergane_core::{Message, Part};
+    ///
+    /// assert_eq!(Message::user_text("hello"), Message::user(vec![Part::text("hello")]));
+    /// ```
     pub fn user_text(text: impl Into<Text>) -> Self {
         Self::user(vec![Part::text(text)])
     }
 
     /// The text of the message: its text and refusal parts, one after the other.
+    ///
+    /// ```
+    /// use ergane_core::{Message, Part, Reasoning, Role};
+    ///
+    /// let thought = Part::Reasoning(Reasoning { text: "They greet me.".into(), ..Reasoning::default() });
+    /// let answer = Message { role: Role::Assistant, parts: vec![thought, "Hello.".into()], origin: None };
+    /// assert_eq!(answer.text(), "Hello.", "what it thought is no part of it");
+    /// ```
     pub fn text(&self) -> String {
         join_texts(&self.parts)
     }
 
     /// The calls of the message, in order.
+    ///
+    /// ```
+    /// use ergane_core::{Message, Part, Role, ToolCall};
+    ///
+    /// # let call = ToolCall {
+    /// #     id: "812.1".parse()?, wire_id: None, name: "read".into(), arguments: r#"{"path":"Cargo.toml"}"#.into(),
+    /// #     complete: true, extra: Default::default(),
+    /// # };
+    /// let parts = vec![Part::text("Let me look."), Part::ToolCall(call)];
+    /// let answer = Message { role: Role::Assistant, parts, origin: None };
+    /// let names: Vec<&str> = answer.calls().map(|call| &*call.name).collect();
+    /// assert_eq!(names, ["read"]);
+    /// # Ok::<(), ergane_core::CoreError>(())
+    /// ```
     pub fn calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.parts.iter().filter_map(|part| match part {
             Part::ToolCall(call) => Some(call),
@@ -288,6 +433,19 @@ impl Message {
     }
 
     /// The results of the message, in order.
+    ///
+    /// ```
+    /// use ergane_core::{Message, Part, Role, ToolCall, ToolResult};
+    ///
+    /// # let call = ToolCall {
+    /// #     id: "812.1".parse()?, wire_id: None, name: "read".into(), arguments: r#"{"path":"Cargo.toml"}"#.into(),
+    /// #     complete: true, extra: Default::default(),
+    /// # };
+    /// let denied = ToolResult::made(&call, "permission denied");
+    /// let told = Message { role: Role::Tool, parts: vec![Part::ToolResult(denied)], origin: None };
+    /// assert_eq!(told.results().filter(|result| result.is_error).count(), 1);
+    /// # Ok::<(), ergane_core::CoreError>(())
+    /// ```
     pub fn results(&self) -> impl Iterator<Item = &ToolResult> {
         self.parts.iter().filter_map(|part| match part {
             Part::ToolResult(result) => Some(result),
@@ -296,6 +454,21 @@ impl Message {
     }
 
     /// Gives every call its id: `turn`, and numbers from `first` on. Done once, when the reply becomes a fact.
+    ///
+    /// ```
+    /// use ergane_core::{CallId, Message, Part, Role, ToolCall, TurnId};
+    ///
+    /// # let call = ToolCall {
+    /// #     id: "812.1".parse()?, wire_id: None, name: "read".into(), arguments: r#"{"path":"Cargo.toml"}"#.into(),
+    /// #     complete: true, extra: Default::default(),
+    /// # };
+    /// let call = Part::ToolCall(ToolCall { id: CallId::UNNUMBERED, ..call });
+    /// let mut answer = Message { role: Role::Assistant, parts: vec![call.clone(), call], origin: None };
+    /// answer.number_calls(TurnId(812), 1);
+    /// let ids: Vec<String> = answer.calls().map(|call| call.id.to_string()).collect();
+    /// assert_eq!(ids, ["812.1", "812.2"]);
+    /// # Ok::<(), ergane_core::CoreError>(())
+    /// ```
     pub fn number_calls(&mut self, turn: TurnId, first: u32) {
         let calls = self.parts.iter_mut().filter_map(|part| match part {
             Part::ToolCall(call) => Some(call),
@@ -307,6 +480,13 @@ impl Message {
     }
 
     /// Whether it says nothing that a provider could be sent: blank text and reasoning alone are refused by some.
+    ///
+    /// ```
+    /// use ergane_core::Message;
+    ///
+    /// assert!(Message::user_text(" \n").is_empty());
+    /// assert!(!Message::user_text("hello").is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.parts.iter().all(|part| match part {
             Part::Text { text } | Part::Refusal { text } => text.trim().is_empty(),

@@ -33,6 +33,14 @@ pub enum StopReason {
 }
 
 /// Why a turn ended. In JSON and on the command line in snake_case.
+///
+/// ```
+/// use ergane_core::{FinishCategory, FinishReason};
+///
+/// let finish = FinishReason::MaxTurns;
+/// assert_eq!(finish.to_string(), "max_turns");
+/// assert_eq!(finish.category(), FinishCategory::Capacity, "more rounds would have helped");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -72,6 +80,14 @@ pub enum FinishReason {
 }
 
 /// What kind of end a [`FinishReason`] is.
+///
+/// ```
+/// use ergane_core::{FinishCategory, FinishReason};
+///
+/// let is_worth_another_try = |finish: FinishReason| finish.category() == FinishCategory::Retryable;
+/// assert!(is_worth_another_try(FinishReason::DuringExecution));
+/// assert!(!is_worth_another_try(FinishReason::ProviderAuth), "the key is still wrong");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishCategory {
@@ -89,6 +105,13 @@ pub enum FinishCategory {
 
 impl FinishReason {
     /// What kind of end it is.
+    ///
+    /// ```
+    /// use ergane_core::{FinishCategory, FinishReason};
+    ///
+    /// assert_eq!(FinishReason::Stop.category(), FinishCategory::Success);
+    /// assert_eq!(FinishReason::Interrupted.category(), FinishCategory::Interrupted);
+    /// ```
     pub fn category(self) -> FinishCategory {
         match self {
             Self::Stop | Self::Submitted => FinishCategory::Success,
@@ -108,6 +131,10 @@ impl FinishReason {
     }
 
     /// The name in snake_case, as in JSON.
+    ///
+    /// ```
+    /// assert_eq!(ergane_core::FinishReason::PromptTooLong.as_str(), "prompt_too_long");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",

@@ -21,6 +21,14 @@ pub struct ToolSpec {
 }
 
 /// Whether and which tool the model must call.
+///
+/// ```
+/// use ergane_core::ToolChoice;
+///
+/// let first_look = ToolChoice::Tool("read".into()); // holds until the turn has called a tool
+/// assert_ne!(first_look, ToolChoice::default());
+/// assert_eq!(ToolChoice::default(), ToolChoice::Auto);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolChoice {
@@ -36,6 +44,18 @@ pub enum ToolChoice {
 }
 
 /// The structure that the answer's text must have: a JSON document of this schema, asked for in the provider's own way.
+///
+/// ```
+/// use ergane_core::OutputSchema;
+/// use serde_json::json;
+///
+/// let person = OutputSchema::new(
+///     "person",
+///     json!({ "type": "object", "properties": { "name": { "type": "string" }, "age": { "type": "integer" } } }),
+/// );
+/// let loose = OutputSchema { strict: false, ..person };
+/// assert_eq!(&*loose.name, "person");
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutputSchema {
     /// A name of the structure: 1 to 64 of `[A-Za-z0-9_-]`. Some providers show it to the model.
@@ -49,6 +69,13 @@ pub struct OutputSchema {
 
 impl OutputSchema {
     /// A strict structure.
+    ///
+    /// ```
+    /// use serde_json::json;
+    ///
+    /// let schema = ergane_core::OutputSchema::new("yes_or_no", json!({ "enum": ["yes", "no"] }));
+    /// assert!(schema.strict);
+    /// ```
     pub fn new(name: impl Into<Text>, schema: impl Into<Arc<Value>>) -> Self {
         Self { name: name.into(), schema: schema.into(), strict: true }
     }
@@ -56,6 +83,14 @@ impl OutputSchema {
 
 /// How much a reasoning model thinks before it answers. Each provider knows some of these; an adapter takes the nearest
 /// that it knows.
+///
+/// ```
+/// use ergane_core::{ReasoningEffort, SettingsPatch};
+///
+/// let think_hard = SettingsPatch { reasoning: Some(Some(ReasoningEffort::High)), ..SettingsPatch::default() };
+/// let as_the_provider_likes = SettingsPatch { reasoning: Some(None), ..SettingsPatch::default() };
+/// assert_ne!(think_hard, as_the_provider_likes);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -89,6 +124,13 @@ pub enum ReasoningEffort {
 /// | OpenAI Chat Completions | `top_k`, where the server is known to refuse it |
 /// | OpenAI Responses | `top_k`, `seed`, `stop` |
 /// | Anthropic | `seed`; and `temperature`, `top_p`, `top_k` while the model thinks, and for models that refuse them |
+///
+/// ```
+/// use ergane_core::Sampling;
+///
+/// let sober = Sampling { temperature: Some(0.0), seed: Some(7), ..Sampling::default() };
+/// assert!(sober.top_p.is_none() && sober.stop.is_empty(), "the rest is left to the provider");
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sampling {
@@ -112,6 +154,12 @@ pub struct Sampling {
 /// Whether the provider is asked to keep the prompt for the next request. Only formats in which a client marks what is
 /// to be kept, or gives it a [key](ModelRequest::cache_key), make use of it; others keep what they like. The marks are set
 /// by rule: after the tools, after the system prompt, and at the end of the history.
+///
+/// ```
+/// use ergane_core::PromptCache;
+///
+/// assert_eq!(PromptCache::default(), PromptCache::Short);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptCache {
@@ -172,6 +220,13 @@ pub struct ModelRequest {
 
 impl ModelRequest {
     /// A request of `model` to go on with `messages`; everything else at its default.
+    ///
+    /// ```
+    /// use ergane_core::{History, ModelRequest, ToolChoice};
+    ///
+    /// let request = ModelRequest::new("llama3.1", History::default());
+    /// assert!(request.tools.is_empty() && request.tool_choice == ToolChoice::Auto);
+    /// ```
     pub fn new(model: impl Into<Text>, messages: History) -> Self {
         Self {
             model: model.into(),

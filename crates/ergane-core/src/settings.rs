@@ -23,6 +23,14 @@ pub enum Mode {
 }
 
 /// What kind of calls need permission.
+///
+/// ```
+/// use ergane_core::PermissionMode;
+///
+/// assert_eq!(PermissionMode::default(), PermissionMode::Default);
+/// assert_eq!(serde_json::to_string(&PermissionMode::AcceptEdits)?, "\"accept_edits\"");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -40,6 +48,14 @@ pub enum PermissionMode {
 }
 
 /// What happens to a call that nothing granted and no callback decides about.
+///
+/// ```
+/// use ergane_core::{Permissions, Ungranted};
+///
+/// assert_eq!(Ungranted::default(), Ungranted::Allow, "the program stands for its tools");
+/// let careful = Permissions { ungranted: Ungranted::Ask, ..Permissions::default() };
+/// # let _ = careful;
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ungranted {
@@ -53,6 +69,14 @@ pub enum Ungranted {
 }
 
 /// What happens to a call of effect `Write` that a crash cut off: it may have been done, or in part, or not at all.
+///
+/// ```
+/// use ergane_core::{OnUnknown, SettingsPatch};
+///
+/// assert_eq!(OnUnknown::default(), OnUnknown::TellModel);
+/// let ask_me = SettingsPatch { on_unknown: Some(OnUnknown::AskHuman), ..SettingsPatch::default() };
+/// # let _ = ask_me;
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -67,6 +91,19 @@ pub enum OnUnknown {
 }
 
 /// The permissions of a session.
+///
+/// ```
+/// use ergane_core::{PermissionMode, Permissions, Ungranted};
+///
+/// let permissions = Permissions {
+///     mode: PermissionMode::Default,
+///     allow: None,                       // no list: nothing is denied by it
+///     granted: vec!["write".into()],     // runs without a question
+///     deny: vec!["bash".into()],         // never runs, in mode `bypass` neither
+///     ungranted: Ungranted::Ask,         // somebody decides about the rest
+/// };
+/// # let _ = permissions;
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permissions {
     /// The mode. Default: `default`.
@@ -88,6 +125,12 @@ pub struct Permissions {
 }
 
 /// What is kept of a session, and when.
+///
+/// ```
+/// use ergane_core::Durability;
+///
+/// assert_eq!(Durability::default(), Durability::Strict);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
@@ -99,6 +142,13 @@ pub enum Durability {
 }
 
 /// The limits of a turn and of its calls.
+///
+/// ```
+/// use ergane_core::{Limits, MicroUsd};
+///
+/// let tight = Limits { max_iterations: 5, turn_budget: Some(MicroUsd(10_000)), ..Limits::default() };
+/// assert_eq!((tight.max_retries, tight.tool_timeout_ms), (4, 60_000));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
@@ -175,6 +225,14 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// The settings of a session, complete.
+///
+/// ```
+/// use ergane_core::{Durability, PermissionMode, Settings};
+///
+/// let settings = Settings::new("ollama", "qwen3:8b", "/project");
+/// assert_eq!((settings.durability, settings.permissions.mode), (Durability::Strict, PermissionMode::Default));
+/// assert!(settings.stream && settings.tools.is_none(), "streamed, and every registered tool is offered");
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The registered name of the provider.
@@ -231,6 +289,11 @@ fn yes() -> bool {
 
 impl Settings {
     /// The least a session needs: a provider, a model, a folder; everything else at its default.
+    ///
+    /// ```
+    /// let settings = ergane_core::Settings::new("openai", "gpt-5.4", "/project");
+    /// assert_eq!((&*settings.provider, settings.limits.max_iterations), ("openai", 25));
+    /// ```
     pub fn new(provider: impl Into<Text>, model: impl Into<Text>, cwd: impl Into<Text>) -> Self {
         Self {
             provider: provider.into(),

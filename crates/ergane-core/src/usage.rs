@@ -5,17 +5,36 @@ use std::ops::{Add, AddAssign};
 use serde::{Deserialize, Serialize};
 
 /// Money in millionths of a US dollar. Integers, so that sums are exact.
+///
+/// ```
+/// use ergane_core::MicroUsd;
+///
+/// let budget = MicroUsd(250_000); // 25 cents
+/// assert!(MicroUsd(1_000) < budget);
+/// assert_eq!(budget.as_usd(), 0.25);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MicroUsd(pub u64);
 
 impl MicroUsd {
     /// The amount in dollars, for people and for JSON.
+    ///
+    /// ```
+    /// assert_eq!(ergane_core::MicroUsd(1_500_000).as_usd(), 1.5);
+    /// ```
     pub fn as_usd(self) -> f64 {
         self.0 as f64 / 1_000_000.0
     }
 
     /// From dollars, rounded to the nearest millionth; negative and absurd amounts are `None`.
+    ///
+    /// ```
+    /// use ergane_core::MicroUsd;
+    ///
+    /// assert_eq!(MicroUsd::from_usd(0.25), Some(MicroUsd(250_000)));
+    /// assert_eq!(MicroUsd::from_usd(-1.0), None);
+    /// ```
     pub fn from_usd(usd: f64) -> Option<Self> {
         let micro = (usd * 1_000_000.0).round();
         (micro.is_finite() && (0.0..1e15).contains(&micro)).then_some(Self(micro as u64))
@@ -24,6 +43,15 @@ impl MicroUsd {
 
 /// What calls have cost: the sum of the known part, and whether that is all of it.
 /// An unknown price means an unknown cost, never zero.
+///
+/// ```
+/// use ergane_core::{Cost, MicroUsd};
+///
+/// let mut cost = Cost::default();
+/// cost.add_call(Some(MicroUsd(1_200)));
+/// cost.add_call(None); // a model without a price
+/// assert_eq!((cost.known, cost.total()), (MicroUsd(1_200), None));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// The sum of what is known.
@@ -40,11 +68,28 @@ impl Default for Cost {
 
 impl Cost {
     /// The whole cost, when all of it is known.
+    ///
+    /// ```
+    /// use ergane_core::{Cost, MicroUsd};
+    ///
+    /// let known = Cost { known: MicroUsd(1_200), complete: true };
+    /// assert_eq!(known.total(), Some(MicroUsd(1_200)));
+    /// assert_eq!(Cost { complete: false, ..known }.total(), None);
+    /// ```
     pub fn total(self) -> Option<MicroUsd> {
         self.complete.then_some(self.known)
     }
 
     /// Adds the cost of one call.
+    ///
+    /// ```
+    /// use ergane_core::{Cost, MicroUsd};
+    ///
+    /// let mut cost = Cost::default();
+    /// cost.add_call(Some(MicroUsd(800)));
+    /// cost.add_call(Some(MicroUsd(400)));
+    /// assert_eq!(cost.total(), Some(MicroUsd(1_200)));
+    /// ```
     pub fn add_call(&mut self, cost: Option<MicroUsd>) {
         match cost {
             Some(MicroUsd(micro)) => self.known.0 = self.known.0.saturating_add(micro),
@@ -61,6 +106,15 @@ impl AddAssign for Cost {
 }
 
 /// Tokens of one call, or of several added up.
+///
+/// ```
+/// use ergane_core::Usage;
+///
+/// let first = Usage { input_tokens: 900, output_tokens: 40, ..Usage::default() };
+/// let second = Usage { input_tokens: 1_000, output_tokens: 60, cached_tokens: 900, ..Usage::default() };
+/// let both = first + second;
+/// assert_eq!((both.input_tokens, both.output_tokens, both.cached_tokens), (1_900, 100, 900));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens of the prompt, cached ones included.

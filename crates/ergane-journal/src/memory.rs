@@ -47,6 +47,13 @@ struct Stored {
 
 impl Memory {
     /// An empty store.
+    ///
+    /// ```
+    /// use ergane_journal::{Journal, Memory};
+    ///
+    /// assert!(Memory::new().list(None, 10)?.is_empty());
+    /// # Ok::<(), ergane_journal::JournalError>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }

@@ -9,6 +9,14 @@ use ractor::{ActorCell, ActorProcessingErr, SupervisionEvent};
 /// Why an actor ended.
 ///
 /// It is an error type too: an actor that returns `Err(Box::new(reason))` from a handler ends with exactly that reason.
+///
+/// ```
+/// use ergane_otp::ExitReason;
+///
+/// let stopped = ExitReason::Shutdown("the user left".to_owned());
+/// assert_eq!(stopped.to_string(), "shutdown: the user left");
+/// assert!(!stopped.is_crash() && ExitReason::Killed.is_crash());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExitReason {
     /// It finished by itself, without a reason.
@@ -53,16 +61,41 @@ const DRAINED: &str = "Drained";
 
 impl ExitReason {
     /// A shutdown without further words.
+    ///
+    /// ```
+    /// use ergane_otp::ExitReason;
+    ///
+    /// assert_eq!(ExitReason::shutdown(), ExitReason::Shutdown(String::new()));
+    /// ```
     pub fn shutdown() -> Self {
         Self::Shutdown(String::new())
     }
 
     /// Whether a transient child is started again after it: true for all but `Normal` and `Shutdown`.
+    ///
+    /// ```
+    /// use ergane_otp::ExitReason;
+    ///
+    /// assert!(ExitReason::Error("no connection".to_owned()).is_crash());
+    /// assert!(!ExitReason::Normal.is_crash());
+    /// ```
     pub fn is_crash(&self) -> bool {
         !matches!(self, Self::Normal | Self::Shutdown(_))
     }
 
     /// Reads who ended, and why, from a supervision event; `None` for the events that tell of no end.
+    ///
+    /// ```
+    /// use ergane_otp::ExitReason;
+    /// use ractor::SupervisionEvent;
+    ///
+    /// // In an actor's `handle_supervisor_evt`:
+    /// fn note(event: &SupervisionEvent) {
+    ///     if let Some((who, why)) = ExitReason::from_event(event) {
+    ///         println!("{} ended: {why}", who.get_id());
+    ///     }
+    /// }
+    /// ```
     pub fn from_event(event: &SupervisionEvent) -> Option<(ActorCell, ExitReason)> {
         match event {
             SupervisionEvent::ActorTerminated(cell, _, text) => {
@@ -75,6 +108,13 @@ impl ExitReason {
 
     /// The text for [`ActorCell::stop`] which [`ExitReason::from_event`] reads back as this reason; `None` is `Normal`.
     /// (The location of a panic becomes part of its message.)
+    ///
+    /// ```
+    /// use ergane_otp::ExitReason;
+    ///
+    /// assert_eq!(ExitReason::Killed.to_stop_reason().as_deref(), Some("killed"));
+    /// assert_eq!(ExitReason::Normal.to_stop_reason(), None);
+    /// ```
     pub fn to_stop_reason(&self) -> Option<String> {
         match self {
             Self::Normal => None,

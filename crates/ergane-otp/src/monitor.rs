@@ -19,6 +19,21 @@ use crate::life::life_of;
 use crate::scope::{Scope, TaskHandle};
 
 /// An actor ended.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+/// use ergane_otp::{Down, ExitReason};
+///
+/// # let names = Namespace::new("kitchen-docs");
+/// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+/// let Down { name, pid, reason } = names.monitor("nobody").await;
+/// assert_eq!((name.as_str(), pid, reason), ("nobody", None, ExitReason::NoProc));
+/// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Down {
     /// The name it was watched by; for one watched by reference its registered name, or empty.
@@ -31,6 +46,22 @@ pub struct Down {
 
 /// Waits for the end of the incarnation that was alive when it was made: from [`Namespace::monitor`](crate::Namespace::monitor)
 /// or [`Monitor::of`]. A future; dropping it takes the monitor back.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+/// use ergane_otp::ExitReason;
+///
+/// # let names = Namespace::new("kitchen-docs");
+/// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+/// let monitor = names.monitor("kitchen");
+/// names.whereis("kitchen").expect("it lives").kill();
+/// assert_eq!(monitor.await.reason, ExitReason::Killed, "of this incarnation; its successor is not watched");
+/// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a monitor tells nothing unless awaited"]
 pub struct Monitor {
     name: String,
@@ -55,6 +86,23 @@ impl Monitor {
 
     /// Watches an actor by reference. One that a supervisor of this crate started tells its real reason; of any other
     /// actor only the end is known, and the reason is [`ExitReason::NoProc`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// use ergane_otp::{ExitReason, Monitor};
+    ///
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// let kitchen = names.whereis("kitchen").expect("it lives");
+    /// let monitor = Monitor::of(&kitchen);
+    /// kitchen.stop(Some("closed".to_owned()));
+    /// assert_eq!(monitor.await.reason, ExitReason::Shutdown("closed".to_owned()));
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn of(actor: &ActorCell) -> Self {
         let (name, pid) = (actor.get_name().unwrap_or_default(), actor.get_id());
         if let Some(life) = life_of(pid) {
@@ -75,11 +123,37 @@ impl Monitor {
     }
 
     /// The name it watches.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// assert_eq!(names.monitor("kitchen").name(), "kitchen");
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The incarnation it watches; `None` if there was none, or it was still starting.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// let kitchen = names.whereis("kitchen").expect("it lives");
+    /// assert_eq!(names.monitor("kitchen").pid(), Some(kitchen.get_id()));
+    /// assert_eq!(names.monitor("nobody").pid(), None);
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn pid(&self) -> Option<ActorId> {
         self.pid
     }
@@ -88,6 +162,21 @@ impl Monitor {
     /// watching actor's own, so it ends with it. The end of the watched actor never stops the watcher.
     ///
     /// Must be called within a tokio runtime.
+    ///
+    /// ```
+    /// use ergane_otp::{DownNote, StartContext};
+    /// use ractor::ActorRef;
+    ///
+    /// enum Msg {
+    ///     CookIsGone(DownNote), // its handler asks `note.take()`, which is `None` when the monitor was taken back
+    /// }
+    ///
+    /// // In a handler, with the context that the actor was started with:
+    /// fn watch_the_cook(context: &StartContext, me: &ActorRef<Msg>) {
+    ///     let cook = context.namespace.monitor("cook");
+    ///     cook.notify(&context.scope, me, Msg::CookIsGone); // kept, what it returns takes the monitor back
+    /// }
+    /// ```
     pub fn notify<M: Message>(
         self,
         scope: &Scope,
@@ -106,6 +195,19 @@ impl Monitor {
     }
 
     /// Waits for the end; the same as awaiting the monitor itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// let down = names.monitor("nobody").down().await;
+    /// assert!(down.reason.is_crash(), "what is not there is no orderly end");
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn down(self) -> Down {
         self.await
     }

@@ -15,6 +15,29 @@ use crate::lock::lock;
 use crate::names::Namespace;
 
 /// What happened to a name.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+/// use ergane_otp::Incarnation;
+///
+/// # let names = Namespace::new("kitchen-docs");
+/// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+/// let mut watch = names.watch("kitchen");
+/// while let Some(event) = watch.next().await {
+///     match event {
+///         Incarnation::Up { .. } => { root.terminate_child("kitchen", std::time::Duration::from_secs(5)).await?; }
+///         Incarnation::Down { reason, .. } => println!("it ended: {reason}"),
+///         Incarnation::Quarantined { reason } => println!("it is given up: {reason}"),
+///         Incarnation::Gone => break,
+///         _ => {} // kinds may be added
+///     }
+/// }
+/// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incarnation {
@@ -43,6 +66,24 @@ pub enum Incarnation {
 pub const WATCH_CAPACITY: usize = 256;
 
 /// A subscription to what happens to a name; from [`Namespace::watch`]. Dropping it ends the subscription.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+/// use ergane_otp::Incarnation;
+///
+/// # let names = Namespace::new("kitchen-docs");
+/// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+/// let mut watch = names.watch("kitchen");
+/// assert!(matches!(watch.next().await, Some(Incarnation::Up { .. })));
+/// names.whereis("kitchen").expect("it lives").kill();
+/// assert!(matches!(watch.next().await, Some(Incarnation::Down { .. })));
+/// assert!(matches!(watch.next().await, Some(Incarnation::Up { .. })), "its supervisor has started it again");
+/// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Watch {
     pub(crate) name: String,
     pub(crate) queue: Arc<WatchQueue>,
@@ -51,6 +92,18 @@ pub struct Watch {
 
 impl Watch {
     /// The name it follows.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// assert_eq!(names.watch("kitchen").name(), "kitchen");
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -59,6 +112,22 @@ impl Watch {
     /// stopping tells nothing until that is done). `None` when the namespace itself is gone.
     ///
     /// A watcher that lags more than [`WATCH_CAPACITY`] events behind loses the oldest ones. Cancel safe.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// use ergane_otp::Incarnation;
+    ///
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// let kitchen = names.whereis("kitchen").expect("it lives");
+    /// assert_eq!(names.watch("kitchen").next().await, Some(Incarnation::Up { pid: kitchen.get_id() }));
+    /// assert_eq!(names.watch("nobody").next().await, Some(Incarnation::Gone));
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<Incarnation> {
         loop {
             let more = self.queue.more.notified();

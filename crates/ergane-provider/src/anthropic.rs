@@ -48,6 +48,12 @@ impl Default for Anthropic {
 
 impl Anthropic {
     /// The server at `base_url`, which is given without `/v1`. That it is no URL is told by every call.
+    ///
+    /// ```
+    /// use ergane_provider::{Anthropic, Provider};
+    ///
+    /// assert_eq!(Anthropic::new("https://api.deepseek.com/anthropic").endpoint(), "https://api.deepseek.com/anthropic");
+    /// ```
     pub fn new(base_url: impl AsRef<str>) -> Self {
         let mut server = Server::new(base_url.as_ref(), &PATHS).usual_key(KEY);
         server.key_header = KEY_HEADER;
@@ -58,12 +64,26 @@ impl Anthropic {
     site_settings!(site);
 
     /// The model to use when a request names none.
+    ///
+    /// ```
+    /// use ergane_provider::{Anthropic, Provider};
+    ///
+    /// let anthropic = Anthropic::default().model("claude-haiku-4-5");
+    /// assert_eq!(anthropic.default_model().as_deref(), Some("claude-haiku-4-5"));
+    /// ```
     pub fn model(mut self, model: impl Into<Text>) -> Self {
         self.site.model = model.into();
         self
     }
 
     /// Sends the key as `Authorization: Bearer`, as gateways want it, and not as `x-api-key`.
+    ///
+    /// ```
+    /// use ergane_provider::Anthropic;
+    ///
+    /// let gateway = Anthropic::new("https://gateway.example.org").api_key_env("GATEWAY_KEY").bearer();
+    /// # let _ = gateway;
+    /// ```
     pub fn bearer(mut self) -> Self {
         self.site.server.key_header = KeyHeader::Bearer;
         self

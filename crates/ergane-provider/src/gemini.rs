@@ -47,6 +47,12 @@ impl Default for Gemini {
 
 impl Gemini {
     /// The server at `base_url`. That it is no URL is told by every call. Without a path it gets `/v1beta`.
+    ///
+    /// ```
+    /// use ergane_provider::{Gemini, Provider};
+    ///
+    /// assert_eq!(Gemini::new("localhost:8080").endpoint(), "http://localhost:8080/v1beta");
+    /// ```
     pub fn new(base_url: impl AsRef<str>) -> Self {
         let mut server = Server::new(base_url.as_ref(), &PATHS).usual_key(KEY);
         server.key_header = KeyHeader::Named("x-goog-api-key");
@@ -57,6 +63,12 @@ impl Gemini {
     site_settings!(site);
 
     /// The model to use when a request names none.
+    ///
+    /// ```
+    /// use ergane_provider::{Gemini, Provider};
+    ///
+    /// assert_eq!(Gemini::default().model("gemini-3-pro").default_model().as_deref(), Some("gemini-3-pro"));
+    /// ```
     pub fn model(mut self, model: impl Into<Text>) -> Self {
         self.site.model = model.into();
         self

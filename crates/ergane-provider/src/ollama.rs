@@ -57,6 +57,12 @@ impl Default for Ollama {
 
 impl Ollama {
     /// The server at `base_url`. That it is no URL is told by every call.
+    ///
+    /// ```
+    /// use ergane_provider::{Ollama, Provider};
+    ///
+    /// assert_eq!(Ollama::new("gpu-box:11434").endpoint(), "http://gpu-box:11434");
+    /// ```
     pub fn new(base_url: impl AsRef<str>) -> Self {
         let server = Server::new(base_url.as_ref(), &PATHS);
         Self {
@@ -70,12 +76,25 @@ impl Ollama {
     site_settings!(site);
 
     /// The model to use when a request names none.
+    ///
+    /// ```
+    /// use ergane_provider::{Ollama, Provider};
+    ///
+    /// assert_eq!(Ollama::default().model("qwen3:8b").default_model().as_deref(), Some("qwen3:8b"));
+    /// ```
     pub fn model(mut self, model: impl Into<Text>) -> Self {
         self.site.model = model.into();
         self
     }
 
     /// The context window to load models with, in tokens, 16384. More takes more memory.
+    ///
+    /// ```
+    /// use ergane_provider::Ollama;
+    ///
+    /// let roomy = Ollama::default().model("qwen3:8b").num_ctx(32_768);
+    /// # let _ = roomy;
+    /// ```
     pub fn num_ctx(mut self, tokens: u32) -> Self {
         self.num_ctx = tokens;
         self
@@ -83,12 +102,32 @@ impl Ollama {
 
     /// How models are told of tools, [`ToolCalls::Auto`]: the server is asked whether a model has native calls, before each
     /// call with tools until it has answered once.
+    ///
+    /// ```
+    /// use ergane_provider::{Ollama, ToolCalls};
+    ///
+    /// let in_words = Ollama::default().model("gemma3:4b").tool_calls(ToolCalls::Text);
+    /// # let _ = in_words;
+    /// ```
     pub fn tool_calls(mut self, how: ToolCalls) -> Self {
         self.tool_calls = how;
         self
     }
 
     /// Whether a server that speaks this API answers within `limit`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use ergane_provider::Ollama;
+    ///
+    /// let nobody = Ollama::new("http://127.0.0.1:9");
+    /// assert!(!nobody.probe(Duration::from_secs(1)).await);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn probe(&self, limit: Duration) -> bool {
         self.list(limit).await.is_ok()
     }

@@ -60,6 +60,13 @@ impl Default for OpenAi {
 
 impl OpenAi {
     /// The server at `base_url`. That it is no URL is told by every call.
+    ///
+    /// ```
+    /// use ergane_provider::{OpenAi, Provider};
+    ///
+    /// assert_eq!(OpenAi::new("localhost:8080").endpoint(), "http://localhost:8080/v1");
+    /// assert_eq!(OpenAi::new("https://openrouter.ai/api/v1/chat/completions").endpoint(), "https://openrouter.ai/api/v1");
+    /// ```
     pub fn new(base_url: impl AsRef<str>) -> Self {
         let server = Server::new(base_url.as_ref(), &PATHS);
         let known = server.base().ok().and_then(|base| {
@@ -103,12 +110,28 @@ impl OpenAi {
     }
 
     /// What the server takes, where the address alone does not tell. They go along to another address.
+    ///
+    /// ```
+    /// use ergane_provider::{Compat, OpenAi};
+    ///
+    /// let flags: Compat = serde_json::from_str(r#"{"like": "vllm", "parallel_flag": false}"#)?;
+    /// let server = OpenAi::new("http://gpu-box:8000").compat(flags);
+    /// # let _ = server;
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     pub fn compat(mut self, flags: Compat) -> Self {
         (self.flags, self.own_flags) = (Arc::new(flags), true);
         self
     }
 
     /// How models are told of tools, [`ToolCalls::Auto`]: the flag [`Compat::tool_calls`] alone, over whichever flags hold.
+    ///
+    /// ```
+    /// use ergane_provider::{OpenAi, ToolCalls};
+    ///
+    /// let in_words = OpenAi::new("localhost:8080").tool_calls(ToolCalls::Text);
+    /// # let _ = in_words;
+    /// ```
     pub fn tool_calls(mut self, how: ToolCalls) -> Self {
         Arc::make_mut(&mut self.flags).tool_calls = how;
         self
@@ -118,6 +141,12 @@ impl OpenAi {
 
     /// The model to use when a request names none. Without, and elsewhere than at OpenAI, the server is asked once which
     /// one it has; with several, one must be named.
+    ///
+    /// ```
+    /// use ergane_provider::{OpenAi, Provider};
+    ///
+    /// assert_eq!(OpenAi::default().model("gpt-5.4-mini").default_model().as_deref(), Some("gpt-5.4-mini"));
+    /// ```
     pub fn model(mut self, model: impl Into<Text>) -> Self {
         self.site.model = model.into();
         self

@@ -31,6 +31,12 @@ pub struct OpenAiResponses {
 
 impl OpenAiResponses {
     /// The server at `base_url`. That it is no URL is told by every call.
+    ///
+    /// ```
+    /// use ergane_provider::{OpenAiResponses, Provider};
+    ///
+    /// assert_eq!(OpenAiResponses::new("localhost:8080").endpoint(), "http://localhost:8080/v1");
+    /// ```
     pub fn new(base_url: impl AsRef<str>) -> Self {
         Self { server: OpenAi::new(base_url) }
     }
@@ -38,6 +44,13 @@ impl OpenAiResponses {
     site_settings!(server.site);
 
     /// The model to use when a request names none, see [`OpenAi::model`].
+    ///
+    /// ```
+    /// use ergane_provider::{OpenAiResponses, Provider};
+    ///
+    /// let openai = OpenAiResponses::default().model("gpt-5.4-mini");
+    /// assert_eq!(openai.default_model().as_deref(), Some("gpt-5.4-mini"));
+    /// ```
     pub fn model(self, model: impl Into<Text>) -> Self {
         Self { server: self.server.model(model) }
     }

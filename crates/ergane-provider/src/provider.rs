@@ -101,6 +101,14 @@ fn ready<T: Send + 'static>(error: ProviderError) -> BoxFuture<'static, Result<T
 }
 
 /// What a session says about the place of a provider, beside its registered name. Empty fields leave it as registered.
+///
+/// ```
+/// use ergane_provider::{Endpoint, Ollama, Provider};
+///
+/// let elsewhere = Endpoint { base_url: Some("gpu-box:11434".into()), ..Endpoint::default() };
+/// assert_eq!(Ollama::default().with_endpoint(&elsewhere)?.endpoint(), "http://gpu-box:11434");
+/// # Ok::<(), ergane_core::ProviderError>(())
+/// ```
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Another base URL.
@@ -111,6 +119,13 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Whether it changes nothing.
+    ///
+    /// ```
+    /// use ergane_provider::Endpoint;
+    ///
+    /// assert!(Endpoint::default().is_default());
+    /// assert!(!Endpoint { api_key_env: Some("TEAM_KEY".into()), ..Endpoint::default() }.is_default());
+    /// ```
     pub fn is_default(&self) -> bool {
         self.base_url.is_none() && self.api_key_env.is_none()
     }

@@ -169,12 +169,24 @@ pub(crate) fn named_for_embedding(model: &str) -> Result<(), ProviderError> {
 macro_rules! site_settings {
     ($($at:ident).+) => {
         /// The environment variable that holds the key. It must be set when a call is made.
+        ///
+        /// ```
+        /// # use ergane_provider::{OpenAi, Provider};
+        /// let team = OpenAi::new("https://gateway.example.org").api_key_env("TEAM_KEY");
+        /// assert_eq!(team.key_env().as_deref(), Some("TEAM_KEY"));
+        /// ```
         pub fn api_key_env(mut self, variable: impl Into<ergane_core::Text>) -> Self {
             self.$($at).+.server.key = crate::http::KeySource::Env(variable.into());
             self
         }
 
         /// The file that holds the key and nothing else.
+        ///
+        /// ```
+        /// # use ergane_provider::OpenAi;
+        /// let team = OpenAi::new("https://gateway.example.org").api_key_file("/run/secrets/team-key");
+        /// # let _ = team;
+        /// ```
         pub fn api_key_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
             self.$($at).+.server.key = crate::http::KeySource::File(path.into());
             self

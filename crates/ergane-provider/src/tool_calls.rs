@@ -19,6 +19,15 @@ use crate::wire::{CallInfo, Decoder, Head, HttpRequest};
 ///
 /// However they are told, an answer without native calls is searched for calls that the model wrote as text, since many
 /// a model does that now and then. Without tools nothing is searched.
+///
+/// ```
+/// use ergane_provider::{Ollama, ToolCalls};
+///
+/// // A small model whose native calls are poor:
+/// let model = Ollama::default().model("gemma3:4b").tool_calls(ToolCalls::Text);
+/// assert_eq!(ToolCalls::default(), ToolCalls::Auto);
+/// # let _ = model;
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolCalls {

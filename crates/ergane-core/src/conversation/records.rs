@@ -43,6 +43,13 @@ pub struct TurnRecord {
 }
 
 /// A point of a history.
+///
+/// ```
+/// use ergane_core::{Point, Seq};
+///
+/// assert_eq!(Point::from(Seq(12)), Point::At(Seq(12)));
+/// assert_eq!(Point::from("greeted"), Point::Label("greeted".into()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Point {
     /// The present.

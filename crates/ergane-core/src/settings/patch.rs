@@ -8,6 +8,19 @@ use crate::request::{OutputSchema, PromptCache, ReasoningEffort, Sampling, ToolC
 use crate::usage::MicroUsd;
 
 /// Settings that somebody set explicitly; what is `None` keeps its value.
+///
+/// ```
+/// use ergane_core::{MicroUsd, Settings, SettingsPatch};
+///
+/// // What the builder has no method for is set by its field.
+/// let patch = SettingsPatch {
+///     turn_budget: Some(MicroUsd(50_000)), // 5 cents
+///     max_retries: Some(1),
+///     ..SettingsPatch::default()
+/// };
+/// let settings = Settings::new("ollama", "qwen3:8b", "/project").patched(&patch);
+/// assert_eq!((settings.limits.max_retries, &*settings.model), (1, "qwen3:8b"));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SettingsPatch {
@@ -117,6 +130,15 @@ pub struct SettingsPatch {
 
 impl Settings {
     /// These settings with `patch` laid over them.
+    ///
+    /// ```
+    /// use ergane_core::{Settings, SettingsPatch};
+    ///
+    /// let settings = Settings::new("ollama", "qwen3:8b", "/project");
+    /// let patch = SettingsPatch { system_prompt: Some("Be brief.".into()), ..SettingsPatch::default() };
+    /// let changed = settings.patched(&patch);
+    /// assert_eq!((changed.system_prompt.as_deref(), changed.model), (Some("Be brief."), settings.model));
+    /// ```
     pub fn patched(&self, patch: &SettingsPatch) -> Self {
         let mut new = self.clone();
         if patch.provider.as_ref().is_some_and(|provider| *provider != self.provider) {
@@ -164,6 +186,15 @@ impl Settings {
 
     /// The patch that makes other settings, at their defaults still, the same as these. The durability is no part of it:
     /// a session has one from its beginning.
+    ///
+    /// ```
+    /// use ergane_core::Settings;
+    ///
+    /// let mut settings = Settings::new("ollama", "qwen3:8b", "/project");
+    /// settings.limits.max_iterations = 5;
+    /// let like_it = Settings::new("openai", "gpt-5.4", "/").patched(&settings.as_patch());
+    /// assert_eq!(like_it, settings);
+    /// ```
     pub fn as_patch(&self) -> SettingsPatch {
         // Each field by its name: one that is added must be thought of here.
         let Self {
@@ -239,6 +270,15 @@ impl Settings {
 impl SettingsPatch {
     /// This patch with `later` laid over it: what `later` sets wins, be it the tools by name or all of them; and a
     /// provider that takes the place of another one takes it without the other's endpoint, key and fallbacks.
+    ///
+    /// ```
+    /// use ergane_core::SettingsPatch;
+    ///
+    /// let file = SettingsPatch { model: Some("qwen3:8b".into()), stream: Some(false), ..SettingsPatch::default() };
+    /// let flags = SettingsPatch { model: Some("llama3.1".into()), ..SettingsPatch::default() };
+    /// let both = file.merged(flags);
+    /// assert_eq!((both.model.as_deref(), both.stream), (Some("llama3.1"), Some(false)));
+    /// ```
     pub fn merged(mut self, later: Self) -> Self {
         if later.all_tools || later.tools.is_some() {
             (self.tools, self.all_tools) = (None, false);
@@ -256,6 +296,16 @@ impl SettingsPatch {
     }
 
     /// What of this patch would change `settings`; `None` when nothing would. So an equal value writes no fact.
+    ///
+    /// ```
+    /// use ergane_core::{Settings, SettingsPatch};
+    ///
+    /// let settings = Settings::new("ollama", "qwen3:8b", "/project");
+    /// let same = SettingsPatch { model: Some("qwen3:8b".into()), ..SettingsPatch::default() };
+    /// assert_eq!(same.against(&settings), None);
+    /// let other = SettingsPatch { stream: Some(false), ..same };
+    /// assert_eq!(other.against(&settings), Some(SettingsPatch { stream: Some(false), ..SettingsPatch::default() }));
+    /// ```
     pub fn against(&self, settings: &Settings) -> Option<Self> {
         let moves = self.provider.as_ref().is_some_and(|provider| *provider != settings.provider);
         let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(self) else { return None };

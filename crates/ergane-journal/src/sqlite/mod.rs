@@ -90,6 +90,16 @@ impl Default for SqliteOptions {
 
 impl SqliteOptions {
     /// How long a commit waits for one of another process. Default: 5 s.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// use std::time::Duration;
+    ///
+    /// use ergane_journal::Sqlite;
+    ///
+    /// let journal = Sqlite::options().busy_timeout(Duration::from_secs(1)).open(folder.path().join("ergane.db"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
@@ -97,12 +107,30 @@ impl SqliteOptions {
 
     /// The most bytes the file may have; past it, appends are not written, as when the disk is full. Rounded down to
     /// pages of 8 KiB. Default: no limit.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// use ergane_journal::Sqlite;
+    ///
+    /// let journal = Sqlite::options().max_bytes(1 << 30).open(folder.path().join("ergane.db"))?; // 1 GiB
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self
     }
 
     /// Opens the file at `path`; makes it, and its folders, when it does not exist.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// use ergane_journal::{JournalError, Sqlite};
+    ///
+    /// let journal = Sqlite::options().open(folder.path().join("new/ergane.db"))?; // the folder is made
+    /// let a_folder = Sqlite::options().open(folder.path());
+    /// assert!(matches!(a_folder, Err(JournalError::InvalidPath { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`JournalError::InvalidPath`] for a directory and for a file that is no journal, [`JournalError::Newer`],
@@ -174,6 +202,15 @@ const IDLE_READERS: usize = 4;
 impl Sqlite {
     /// Opens the file at `path` with the default [`SqliteOptions`].
     ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// use ergane_journal::{Journal, Sqlite};
+    ///
+    /// let journal = Sqlite::open(folder.path().join("ergane.db"))?;
+    /// assert!(journal.open_turns()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`SqliteOptions::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
@@ -181,16 +218,42 @@ impl Sqlite {
     }
 
     /// Options to open a file with.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// use ergane_journal::Sqlite;
+    ///
+    /// let journal = Sqlite::options().max_bytes(1 << 30).open(folder.path().join("ergane.db"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn options() -> SqliteOptions {
         SqliteOptions::default()
     }
 
     /// The file, as an absolute path without links.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// use ergane_journal::Sqlite;
+    ///
+    /// let journal = Sqlite::open(folder.path().join("ergane.db"))?;
+    /// assert!(journal.path().is_absolute() && journal.path().ends_with("ergane.db"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn path(&self) -> &Path {
         &self.disk.path
     }
 
     /// How many transactions with events were committed since this was opened: each is one wait for the disk.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// use ergane_journal::Sqlite;
+    ///
+    /// let journal = Sqlite::open(folder.path().join("ergane.db"))?;
+    /// assert_eq!(journal.commits(), 0, "nothing was written yet");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }

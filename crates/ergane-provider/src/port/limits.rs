@@ -46,12 +46,24 @@ impl Limits {
 macro_rules! limit_setters {
     ($($at:ident).+) => {
         /// So many calls run at the same time, 64; further ones wait in a queue that is fair between sessions.
+        ///
+        /// ```
+        /// # use ergane_provider::{OpenAi, Provider};
+        /// let server = OpenAi::new("localhost:8080").max_in_flight(4);
+        /// assert_eq!(server.limits().max_in_flight, 4);
+        /// ```
         pub fn max_in_flight(mut self, calls: usize) -> Self {
             self.$($at).+.server.limits.max_in_flight = calls;
             self
         }
 
         /// So many calls may wait, 65,536; further ones are refused. Of one session at most 1,024 do.
+        ///
+        /// ```
+        /// # use ergane_provider::{OpenAi, Provider};
+        /// let server = OpenAi::new("localhost:8080").max_waiting(100);
+        /// assert_eq!(server.limits().max_waiting, 100);
+        /// ```
         pub fn max_waiting(mut self, calls: usize) -> Self {
             self.$($at).+.server.limits.max_waiting = calls;
             self
@@ -59,6 +71,12 @@ macro_rules! limit_setters {
 
         /// At most so many calls are made in a minute. Default: as many as the server bears, by what it says of its
         /// limits in its answers.
+        ///
+        /// ```
+        /// # use ergane_provider::{OpenAi, Provider};
+        /// let server = OpenAi::new("localhost:8080").requests_per_minute(500);
+        /// assert_eq!(server.limits().requests_per_minute, Some(500));
+        /// ```
         pub fn requests_per_minute(mut self, requests: u64) -> Self {
             self.$($at).+.server.limits.requests_per_minute = Some(requests);
             self
@@ -66,6 +84,12 @@ macro_rules! limit_setters {
 
         /// At most so many tokens go in and out in a minute. Default: as many as the server bears, by what it says of
         /// its limits in its answers.
+        ///
+        /// ```
+        /// # use ergane_provider::{OpenAi, Provider};
+        /// let server = OpenAi::new("localhost:8080").tokens_per_minute(200_000);
+        /// assert_eq!(server.limits().tokens_per_minute, Some(200_000));
+        /// ```
         pub fn tokens_per_minute(mut self, tokens: u64) -> Self {
             self.$($at).+.server.limits.tokens_per_minute = Some(tokens);
             self
@@ -73,12 +97,26 @@ macro_rules! limit_setters {
 
         /// When calls are held back because the server does not work: after 5 failures in a row by default, for 1 s at
         /// first and 30 s at most. `None` is never.
+        ///
+        /// ```
+        /// # use ergane_provider::{BreakerPolicy, OpenAi, Provider};
+        /// let patient = BreakerPolicy { failures: 20, ..BreakerPolicy::default() };
+        /// assert_eq!(OpenAi::new("localhost:8080").breaker(patient).limits().breaker, Some(patient));
+        /// assert_eq!(OpenAi::new("localhost:8080").breaker(None).limits().breaker, None);
+        /// ```
         pub fn breaker(mut self, policy: impl Into<Option<$crate::BreakerPolicy>>) -> Self {
             self.$($at).+.server.limits.breaker = policy.into();
             self
         }
 
         /// How long a connection may take to be made, 10 s.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use ergane_provider::OpenAi;
+        /// let near = OpenAi::new("localhost:8080").connect_timeout(Duration::from_secs(2));
+        /// # let _ = near;
+        /// ```
         pub fn connect_timeout(mut self, limit: std::time::Duration) -> Self {
             self.$($at).+.server.set_connect_timeout(limit);
             self
@@ -86,6 +124,13 @@ macro_rules! limit_setters {
 
         /// How long the server may take before it begins to answer. Default: as long as it may be silent in between (a
         /// setting of the session, 120 s), and five times that for an answer that comes in one piece.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use ergane_provider::OpenAi;
+        /// let slow = OpenAi::new("localhost:8080").first_byte_timeout(Duration::from_secs(600));
+        /// # let _ = slow;
+        /// ```
         pub fn first_byte_timeout(mut self, limit: std::time::Duration) -> Self {
             self.$($at).+.server.patience.first_byte = Some(limit);
             self

@@ -20,6 +20,16 @@ use serde::Deserialize;
 const TABLE: &str = include_str!("prices.json");
 
 /// What the tokens of one model cost, in millionths of a dollar per million tokens: so 2,500,000 is $2.50.
+///
+/// ```
+/// use ergane_core::{MicroUsd, Usage};
+/// use ergane_provider::Price;
+///
+/// // $2.50 for a million tokens of prompt, $10 for one of answer, $0.25 for what comes from the cache.
+/// let price = Price::per_million(2_500_000, 10_000_000).cached(250_000);
+/// let usage = Usage { input_tokens: 1_000, cached_tokens: 800, output_tokens: 100, ..Usage::default() };
+/// assert_eq!(price.cost(&usage), MicroUsd(500 + 200 + 1_000));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Price {
@@ -68,23 +78,50 @@ impl Price {
     pub const FREE: Self = Self::per_million(0, 0);
 
     /// So many millionths of a dollar for a million tokens of prompt, and of answer.
+    ///
+    /// ```
+    /// let price = ergane_provider::Price::per_million(590_000, 790_000); // $0.59 in, $0.79 out
+    /// assert_eq!((price.input, price.output, price.cached), (590_000, 790_000, None));
+    /// ```
     pub const fn per_million(input: u64, output: u64) -> Self {
         Self { input, output, cached: None, cache_write: None, cache_write_long: None, long: None }
     }
 
     /// Tokens that come from the provider's cache cost this.
+    ///
+    /// ```
+    /// let price = ergane_provider::Price::per_million(3_000_000, 15_000_000).cached(300_000);
+    /// assert_eq!(price.cached, Some(300_000));
+    /// ```
     pub const fn cached(mut self, cached: u64) -> Self {
         self.cached = Some(cached);
         self
     }
 
     /// Tokens that are written to the provider's cache cost this; those to be kept for an hour, that.
+    ///
+    /// ```
+    /// let price = ergane_provider::Price::per_million(3_000_000, 15_000_000).cache_write(3_750_000, 6_000_000);
+    /// assert_eq!((price.cache_write, price.cache_write_long), (Some(3_750_000), Some(6_000_000)));
+    /// ```
     pub const fn cache_write(mut self, short: u64, long: u64) -> Self {
         (self.cache_write, self.cache_write_long) = (Some(short), Some(long));
         self
     }
 
     /// A call whose prompt is longer than usual costs something else.
+    ///
+    /// ```
+    /// use ergane_core::{MicroUsd, Usage};
+    /// use ergane_provider::{LongPrice, Price};
+    ///
+    /// // Twice the price for a prompt of more than 200,000 tokens.
+    /// let long = LongPrice::per_million(200_000, 2_000_000, 8_000_000, 200_000);
+    /// let price = Price::per_million(1_000_000, 4_000_000).long(long);
+    /// let usage = |input_tokens| Usage { input_tokens, ..Usage::default() };
+    /// assert_eq!(price.cost(&usage(200_000)), MicroUsd(200_000));
+    /// assert_eq!(price.cost(&usage(200_001)), MicroUsd(400_002));
+    /// ```
     pub const fn long(mut self, long: LongPrice) -> Self {
         self.long = Some(long);
         self
@@ -92,6 +129,14 @@ impl Price {
 
     /// What a call of this `usage` costs, rounded up to a millionth of a dollar. Reasoning is part of the answer, cached and
     /// written tokens are parts of the prompt: each is counted once.
+    ///
+    /// ```
+    /// use ergane_core::{MicroUsd, Usage};
+    /// use ergane_provider::Price;
+    ///
+    /// let usage = Usage { input_tokens: 900, output_tokens: 50, ..Usage::default() };
+    /// assert_eq!(Price::per_million(1_000_000, 2_000_000).cost(&usage), MicroUsd(1_000));
+    /// ```
     pub fn cost(&self, usage: &Usage) -> MicroUsd {
         let long = self.long.filter(|long| usage.input_tokens > long.over);
         let (input, output, cached) = match long {

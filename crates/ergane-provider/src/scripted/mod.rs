@@ -66,12 +66,31 @@ impl Scripted {
     /// The built-in conversation. It can do one thing: asked what a project depends on, and offered the tools `glob` and
     /// `read`, it looks for manifests, reads them, and answers from what it was shown and from nothing else. To anything
     /// else it says what it is and how to get a real model.
+    ///
+    /// ```
+    /// use ergane_provider::{Provider, Scripted};
+    ///
+    /// assert_eq!(Scripted::builtin().endpoint(), "the built-in conversation");
+    /// ```
     pub fn builtin() -> Self {
         Self::new(Source::Builtin)
     }
 
     /// Plays a file of JSON lines, each a [`ScriptedReply`]; blank lines and lines that begin with `#` are skipped. The
     /// line that answers is the one at the number of assistant messages in the request.
+    ///
+    /// ```
+    /// use ergane_provider::{Scripted, SetupError};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("talk.jsonl");
+    /// std::fs::write(&path, "{\"text\": \"Hello.\"}\n{\"txt\": \"misspelt\"}\n")?;
+    /// match Scripted::from_file(&path) {
+    ///     Err(SetupError::BadScriptLine { line, .. }) => assert_eq!(line, 2),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`SetupError::ScriptUnreadable`]; [`SetupError::BadScriptLine`], which names the line.
@@ -83,12 +102,35 @@ impl Scripted {
     }
 
     /// Plays these replies, as a file of them.
+    ///
+    /// ```
+    /// use ergane_provider::{Scripted, ScriptedReply};
+    /// use serde_json::json;
+    ///
+    /// // First it looks, then it answers. The third request has no reply, and is an error that says so.
+    /// let model = Scripted::replies([
+    ///     ScriptedReply::call("read", json!({ "path": "Cargo.toml" })),
+    ///     ScriptedReply::text("It depends on ractor."),
+    /// ]);
+    /// # let _ = model;
+    /// ```
     pub fn replies(replies: impl Into<Vec<ScriptedReply>>) -> Self {
         Self::new(Source::Replies { replies: replies.into().into(), name: "a script".into() })
     }
 
     /// Computes each reply from the request. The second argument counts the attempts at the same request, from 1; requests
     /// are the same when they have as many messages and the same last one.
+    ///
+    /// ```
+    /// use ergane_core::ErrorKind;
+    /// use ergane_provider::{Scripted, ScriptedError, ScriptedReply};
+    ///
+    /// let flaky = Scripted::from_fn(|request, attempt| match attempt {
+    ///     1 => ScriptedReply::failing(ScriptedError::new(ErrorKind::Overloaded)),
+    ///     _ => ScriptedReply::text(format!("message {}", request.messages.len())),
+    /// });
+    /// # let _ = flaky;
+    /// ```
     pub fn from_fn(reply: impl Fn(&ModelRequest, u32) -> ScriptedReply + Send + Sync + 'static) -> Self {
         Self::new(Source::Function(Arc::new(reply)))
     }

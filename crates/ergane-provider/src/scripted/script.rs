@@ -48,6 +48,14 @@ pub struct ScriptedReply {
 }
 
 /// A tool call of a [`ScriptedReply`].
+///
+/// ```
+/// use ergane_provider::ScriptedReply;
+/// use serde_json::json;
+///
+/// let reply = ScriptedReply::call("read", json!({ "path": "a" }));
+/// assert_eq!((reply.tool_calls[0].name.as_str(), &reply.tool_calls[0].arguments["path"]), ("read", &json!("a")));
+/// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScriptedCall {
@@ -59,6 +67,17 @@ pub struct ScriptedCall {
 }
 
 /// An attempt that fails.
+///
+/// ```
+/// use ergane_core::ErrorKind;
+/// use ergane_provider::ScriptedError;
+///
+/// let busy = ScriptedError { status: Some(429), retry_after_ms: Some(10), ..ScriptedError::new(ErrorKind::RateLimited) };
+/// let in_a_file: ScriptedError =
+///     serde_json::from_str(r#"{"kind": "rate_limited", "status": 429, "retry_after_ms": 10}"#)?;
+/// assert_eq!(in_a_file, busy);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScriptedError {
@@ -79,6 +98,14 @@ pub struct ScriptedError {
 }
 
 /// Tokens of a [`ScriptedReply`].
+///
+/// ```
+/// use ergane_provider::{ScriptedReply, ScriptedUsage};
+///
+/// let usage = ScriptedUsage { input_tokens: 900, output_tokens: 12, ..ScriptedUsage::default() };
+/// let dear = ScriptedReply { usage: Some(usage), cost_usd: Some(0.02), ..ScriptedReply::text("Hello.") };
+/// # let _ = dear;
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScriptedUsage {
@@ -94,27 +121,64 @@ pub struct ScriptedUsage {
 
 impl ScriptedReply {
     /// A text.
+    ///
+    /// ```
+    /// let reply = ergane_provider::ScriptedReply::text("Hello.");
+    /// assert_eq!(reply.text.as_deref(), Some("Hello."));
+    /// ```
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..Self::default() }
     }
 
     /// One tool call; more are added by [`and_call`](Self::and_call).
+    ///
+    /// ```
+    /// use serde_json::json;
+    ///
+    /// let reply = ergane_provider::ScriptedReply::call("glob", json!({ "pattern": "**/*.rs" }));
+    /// assert_eq!((reply.tool_calls.len(), reply.text), (1, None));
+    /// ```
     pub fn call(name: impl Into<String>, arguments: Value) -> Self {
         Self::default().and_call(name, arguments)
     }
 
     /// Adds a tool call.
+    ///
+    /// ```
+    /// use ergane_provider::ScriptedReply;
+    /// use serde_json::json;
+    ///
+    /// let both = ScriptedReply::call("read", json!({ "path": "a" })).and_call("read", json!({ "path": "b" }));
+    /// assert_eq!(both.tool_calls.len(), 2, "they run beside each other");
+    /// ```
     pub fn and_call(mut self, name: impl Into<String>, arguments: Value) -> Self {
         self.tool_calls.push(ScriptedCall { name: name.into(), arguments });
         self
     }
 
     /// Nothing but a failure.
+    ///
+    /// ```
+    /// use ergane_core::ErrorKind;
+    /// use ergane_provider::{ScriptedError, ScriptedReply};
+    ///
+    /// let down = ScriptedReply::failing(ScriptedError::new(ErrorKind::Server)); // at every attempt
+    /// assert_eq!(down.errors.len(), 1);
+    /// ```
     pub fn failing(error: ScriptedError) -> Self {
         Self { errors: vec![error], ..Self::default() }
     }
 
     /// Lets an attempt fail before this reply is given.
+    ///
+    /// ```
+    /// use ergane_core::ErrorKind;
+    /// use ergane_provider::{ScriptedError, ScriptedReply};
+    ///
+    /// // The first attempt fails, the second one answers.
+    /// let reply = ScriptedReply::text("Hello.").after_error(ScriptedError::new(ErrorKind::Network));
+    /// # let _ = reply;
+    /// ```
     pub fn after_error(mut self, error: ScriptedError) -> Self {
         self.errors.push(error);
         self
@@ -153,6 +217,13 @@ impl ScriptedReply {
 
 impl ScriptedError {
     /// An error of a kind.
+    ///
+    /// ```
+    /// use ergane_core::ErrorKind;
+    /// use ergane_provider::ScriptedError;
+    ///
+    /// assert_eq!(ScriptedError::new(ErrorKind::Auth).status, None);
+    /// ```
     pub fn new(kind: ErrorKind) -> Self {
         Self { kind, message: None, status: None, retry_after_ms: None, after_text: None }
     }
