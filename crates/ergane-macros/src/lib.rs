@@ -7,7 +7,7 @@
 //! what they derive for any struct, and writes the trait's methods around it. Everything it refers to is reached through
 //! one path, so a crate that uses it depends on `ergane` alone.
 //!
-//! ```ignore
+//! ```
 //! use ergane::prelude::*;
 //!
 //! /// What the weather is like. (The doc comment is what the model reads.)
@@ -49,6 +49,26 @@ use proc_macro::TokenStream;
 /// (default `"anything"`), `timeout = "30s"`, `name = "…"`,
 /// `crate = "path"`. An argument that the function does not have is an error result for the model, as is one of another type,
 /// with the path of the field.
+///
+/// ```
+/// use ergane::prelude::*;
+///
+/// /// Counts the words of a text.
+/// #[tool(effect = "read", name = "word_count")]
+/// async fn count_words(
+///     /// The text.
+///     text: String,
+///     /// Counts only words of more letters than this.
+///     longer_than: Option<usize>,
+/// ) -> String {
+///     let least = longer_than.unwrap_or(0);
+///     text.split_whitespace().filter(|word| word.chars().count() > least).count().to_string()
+/// }
+///
+/// assert_eq!((count_words.name(), count_words.effect()), ("word_count", Effect::Read));
+/// assert_eq!(count_words.parameters()["required"], json!(["text"]));
+/// let system = System::builder().tool(count_words);
+/// ```
 #[proc_macro_attribute]
 pub fn tool(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand::tool(attribute.into(), item.into()).unwrap_or_else(|error| error.to_compile_error()).into()

@@ -4,6 +4,21 @@ use std::fmt::Display;
 use std::time::Duration;
 
 /// Why a call has no result. Its text goes to the model, so it says what was wrong and what to do instead.
+///
+/// ```
+/// use ergane_tool::{ToolError, tool};
+///
+/// /// Divides.
+/// #[tool(crate = "ergane_tool", effect = "read")]
+/// async fn divide(a: f64, b: f64) -> Result<String, ToolError> {
+///     if b == 0.0 {
+///         return Err(ToolError::Arguments { path: "b".to_owned(), reason: "it must not be 0".to_owned() });
+///     }
+///     Ok((a / b).to_string())
+/// }
+/// # let error = ToolError::Arguments { path: "b".to_owned(), reason: "it must not be 0".to_owned() };
+/// # assert_eq!(error.to_string(), "bad arguments at `b`: it must not be 0");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToolError {
@@ -40,17 +55,44 @@ fn at(path: &str) -> String {
 
 impl ToolError {
     /// The tool failed, for this reason.
+    ///
+    /// ```
+    /// use ergane_tool::ToolError;
+    ///
+    /// let missing = std::fs::read("/nowhere").map_err(ToolError::failed).unwrap_err();
+    /// assert!(matches!(missing, ToolError::Failed(ref text) if text.contains("No such file")));
+    /// ```
     pub fn failed(reason: impl Display) -> Self {
         Self::Failed(format!("{reason:#}"))
     }
 
     /// Whether Ergane ended the call, so that there is no real result: a timeout, an interrupt or a panic.
+    ///
+    /// ```
+    /// use ergane_tool::ToolError;
+    ///
+    /// assert!(ToolError::Cancelled.is_synthetic());
+    /// assert!(!ToolError::failed("the printer is on fire").is_synthetic());
+    /// ```
     pub fn is_synthetic(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Cancelled | Self::Panicked(_))
     }
 }
 
 /// Why tools cannot be registered or offered.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ergane_tool::{RegistryError, ToolRegistry, tool};
+///
+/// /// Says hello.
+/// #[tool(crate = "ergane_tool", effect = "read")]
+/// async fn hello() -> &'static str { "hello" }
+///
+/// let twice = ToolRegistry::new([Arc::new(hello) as _, Arc::new(hello) as _]);
+/// assert!(matches!(twice, Err(RegistryError::Duplicate { name }) if name == "hello"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {

@@ -33,17 +33,43 @@ pub struct Extensions(HashMap<TypeId, (&'static str, Arc<dyn Any + Send + Sync>)
 
 impl Extensions {
     /// None.
+    ///
+    /// ```
+    /// assert_eq!(ergane_tool::Extensions::new().get::<u32>(), None);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// With `value`, in place of another one of its type.
+    ///
+    /// ```
+    /// use ergane_tool::Extensions;
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// struct Tenant(&'static str);
+    ///
+    /// let extensions = Extensions::new().with(Tenant("acme")).with(Tenant("umbrella"));
+    /// assert_eq!(extensions.get(), Some(&Tenant("umbrella")), "one of each type");
+    /// ```
     #[must_use]
     pub fn with<T: Send + Sync + 'static>(self, value: T) -> Self {
         self.with_shared(Arc::new(value))
     }
 
     /// The same for a value that the program shares: `get` finds a `T`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ergane_tool::Extensions;
+    ///
+    /// struct Pool; // expensive: made once, beside the system
+    ///
+    /// let pool = Arc::new(Pool);
+    /// let extensions = Extensions::new().with_shared(pool.clone());
+    /// assert!(extensions.get::<Pool>().is_some());
+    /// ```
     #[must_use]
     pub fn with_shared<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
         self.0.insert(TypeId::of::<T>(), (type_name::<T>(), value));
@@ -51,6 +77,14 @@ impl Extensions {
     }
 
     /// The value of that type.
+    ///
+    /// ```
+    /// use ergane_tool::Extensions;
+    ///
+    /// let extensions = Extensions::new().with("acme".to_owned());
+    /// assert_eq!(extensions.get::<String>().map(String::as_str), Some("acme"));
+    /// assert!(extensions.get::<&str>().is_none(), "it is found by its own type only");
+    /// ```
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.0.get(&TypeId::of::<T>()).and_then(|(_, value)| value.downcast_ref())
     }
@@ -68,6 +102,21 @@ impl fmt::Debug for Extensions {
 }
 
 /// What makes the [`Extensions`] of a call: a function of the session and of the JSON given with the send.
+///
+/// ```
+/// use ergane_tool::{ContextFn, ContextParts, Extensions, ToolContext};
+///
+/// struct User(String);
+///
+/// let who = ContextFn::new(|session, meta| {
+///     let user = meta["user"].as_str().unwrap_or(session.as_str());
+///     Extensions::new().with(User(user.to_owned()))
+/// });
+/// let mut parts = ContextParts::for_test("/tmp");
+/// parts.extend = who;
+/// let ctx = ToolContext::new(parts);
+/// assert_eq!(ctx.extension::<User>().map(|user| user.0.as_str()), Some("test"));
+/// ```
 #[derive(Clone)]
 pub struct ContextFn(Arc<Make>);
 
@@ -75,6 +124,13 @@ type Make = dyn Fn(&SessionName, &Value) -> Extensions + Send + Sync;
 
 impl ContextFn {
     /// That function.
+    ///
+    /// ```
+    /// use ergane_tool::{ContextFn, Extensions};
+    ///
+    /// let same_for_all = ContextFn::new(|_session, _meta| Extensions::new().with(7_u32));
+    /// # let _ = same_for_all;
+    /// ```
     pub fn new(make: impl Fn(&SessionName, &Value) -> Extensions + Send + Sync + 'static) -> Self {
         Self(Arc::new(make))
     }
@@ -120,6 +176,17 @@ pub struct Extension<T> {
 
 impl<T: Send + Sync + 'static> Extension<T> {
     /// Takes it from the context of a call: what `#[tool]` does for a parameter.
+    ///
+    /// ```
+    /// use ergane_tool::{ContextFn, ContextParts, Extension, Extensions, ToolContext};
+    ///
+    /// let mut parts = ContextParts::for_test("/tmp");
+    /// parts.extend = ContextFn::new(|_session, _meta| Extensions::new().with("acme".to_owned()));
+    /// let ctx = ToolContext::new(parts);
+    /// assert_eq!(*Extension::<String>::from_context(&ctx)?, "acme");
+    /// assert!(Extension::<u32>::from_context(&ctx).is_err(), "the program gives none");
+    /// # Ok::<(), ergane_tool::ToolError>(())
+    /// ```
     ///
     /// # Errors
     /// [`ToolError::Failed`] when the program gives none.

@@ -30,16 +30,39 @@ pub struct ToolOutput {
 
 impl ToolOutput {
     /// A result of one text.
+    ///
+    /// ```
+    /// use ergane_tool::{Part, ToolOutput};
+    ///
+    /// let output = ToolOutput::text("3 files");
+    /// assert_eq!(output.content, [Part::text("3 files")]);
+    /// assert!(!output.is_error && output.ui.is_none());
+    /// ```
     pub fn text(text: impl Into<Text>) -> Self {
         Self { content: vec![Part::text(text)], ..Self::default() }
     }
 
     /// A failure, in words for the model, that still has content or `ui` of its own.
+    ///
+    /// ```
+    /// use ergane_tool::ToolOutput;
+    /// use serde_json::json;
+    ///
+    /// let output = ToolOutput::error("2 of 3 tests failed").with_ui("tests", json!({ "failed": ["a", "b"] }));
+    /// assert!(output.is_error);
+    /// ```
     pub fn error(text: impl Into<Text>) -> Self {
         Self { is_error: true, ..Self::text(text) }
     }
 
     /// Adds what people are shown: a kind such as `diff`, and its data.
+    ///
+    /// ```
+    /// use ergane_tool::ToolOutput;
+    ///
+    /// let output = ToolOutput::text("done").with_ui("note", "the printer is nearly empty");
+    /// assert_eq!(output.ui.unwrap()["data"], "the printer is nearly empty");
+    /// ```
     #[must_use]
     pub fn with_ui(mut self, kind: &str, data: impl Into<Value>) -> Self {
         self.ui = Some(json!({ "kind": kind, "data": data.into() }));

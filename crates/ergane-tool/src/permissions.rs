@@ -10,6 +10,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What a tool gets its hands on: what an [`Effect`] does not tell, and permission mode `accept_edits` asks for.
+///
+/// ```
+/// use ergane_tool::{Reach, Tool, tool};
+///
+/// /// Writes the notes of today.
+/// #[tool(crate = "ergane_tool", effect = "write", reach = "files")]
+/// async fn note(text: String) {}
+///
+/// assert_eq!(note.reach(), Reach::Files, "runs without a question in mode `accept_edits`");
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -133,6 +143,21 @@ fn deny_ungranted(subject: Subject<'_>) -> Verdict {
 }
 
 /// A call that the system's callback decides about.
+///
+/// ```
+/// use ergane_tool::{Effect, Permission, PermissionRequest};
+///
+/// // A callback: shells may only build.
+/// async fn may(request: PermissionRequest) -> Permission {
+///     let command = request.arguments.get("command").and_then(|command| command.as_str());
+///     match (&*request.tool, command) {
+///         ("bash", Some(command)) if command.starts_with("cargo ") => Permission::Allow,
+///         ("bash", _) => Permission::deny("only cargo may be run"),
+///         _ if request.effect == Effect::Idempotent => Permission::Allow,
+///         _ => Permission::Ask,
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PermissionRequest {
@@ -156,6 +181,20 @@ pub struct PermissionRequest {
 
 impl PermissionRequest {
     /// What is asked of a call of this session.
+    ///
+    /// ```
+    /// use ergane_tool::{PermissionRequest, Reach, Subject};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_core::{Effect, SessionName};
+    /// # use serde_json::{Map, json};
+    /// let arguments: Map<_, _> = serde_json::from_value(json!({ "command": "make" }))?;
+    /// let subject = Subject { tool: "bash", effect: Effect::Write, reach: Reach::Anything };
+    /// let request = PermissionRequest::new(SessionName::new("alice")?, "812.1".parse()?, subject, arguments);
+    /// assert_eq!((&*request.tool, request.arguments["command"].as_str()), ("bash", Some("make")));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(
         session: SessionName,
         call: CallId,
@@ -168,6 +207,20 @@ impl PermissionRequest {
     }
 
     /// The same, with this folder.
+    ///
+    /// ```
+    /// use ergane_tool::{PermissionRequest, Reach, Subject};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_core::{Effect, SessionName};
+    /// # use serde_json::{Map, json};
+    /// # let arguments: Map<_, _> = serde_json::from_value(json!({ "command": "make" }))?;
+    /// # let subject = Subject { tool: "bash", effect: Effect::Write, reach: Reach::Anything };
+    /// # let request = PermissionRequest::new(SessionName::new("alice")?, "812.1".parse()?, subject, arguments);
+    /// assert_eq!(&*request.cwd("/project".into()).cwd, "/project");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cwd(mut self, cwd: Text) -> Self {
         self.cwd = cwd;
         self
@@ -175,6 +228,17 @@ impl PermissionRequest {
 }
 
 /// What a callback says of a call.
+///
+/// ```
+/// use ergane_tool::{Effect, Permission};
+///
+/// let judge = |effect: Effect, is_night: bool| match effect {
+///     Effect::Read | Effect::Idempotent => Permission::Allow,
+///     Effect::Write if is_night => Permission::deny("nothing is changed at night; try again after 8"),
+///     Effect::Write => Permission::Ask, // a human decides, and may take days
+/// };
+/// assert_eq!(judge(Effect::Write, false), Permission::Ask);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {
     /// It runs.
@@ -190,6 +254,12 @@ pub enum Permission {
 
 impl Permission {
     /// A denial.
+    ///
+    /// ```
+    /// use ergane_tool::Permission;
+    ///
+    /// assert_eq!(Permission::deny("too dear"), Permission::Deny { reason: "too dear".to_owned() });
+    /// ```
     pub fn deny(reason: impl Into<String>) -> Self {
         Self::Deny { reason: reason.into() }
     }
@@ -198,12 +268,37 @@ impl Permission {
 type Answer = Pin<Box<dyn Future<Output = Permission> + Send>>;
 
 /// The callback of a system that decides about calls which no list and no mode has decided. Cheap to clone.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use ergane_tool::{CanUseTool, Permission, PermissionRequest, Reach, Subject};
+/// # use ergane_core::{Effect, SessionName};
+///
+/// // `SystemBuilder::can_use_tool` makes one of a function; a test asks it.
+/// let only_make = CanUseTool::new(|request: PermissionRequest| async move {
+///     if request.arguments["command"] == "make" { Permission::Allow } else { Permission::Ask }
+/// });
+/// # let arguments = serde_json::from_value(serde_json::json!({ "command": "make" }))?;
+/// # let subject = Subject { tool: "bash", effect: Effect::Write, reach: Reach::Anything };
+/// # let request = PermissionRequest::new(SessionName::new("alice")?, "812.1".parse()?, subject, arguments);
+/// assert_eq!(only_make.ask(request).await, Permission::Allow);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct CanUseTool(Arc<dyn Fn(PermissionRequest) -> Answer + Send + Sync>);
 
 impl CanUseTool {
     /// Asks `callback`. It is called in a task of the session, at least once for each call that it decides about (and
     /// again after a crash), and has 30 s; one that panics or takes longer denies.
+    ///
+    /// ```
+    /// use ergane_tool::{CanUseTool, Permission};
+    ///
+    /// let nobody_is_there = CanUseTool::new(|_request| async { Permission::deny("nobody is there to be asked") });
+    /// # let _ = nobody_is_there;
+    /// ```
     pub fn new<F, A>(callback: F) -> Self
     where
         F: Fn(PermissionRequest) -> A + Send + Sync + 'static,
@@ -213,6 +308,19 @@ impl CanUseTool {
     }
 
     /// What it says. May panic, or never return: call it where that hurts nobody.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_core::{Effect, SessionName};
+    /// # use ergane_tool::{CanUseTool, Permission, PermissionRequest, Reach, Subject};
+    /// # let subject = Subject { tool: "bash", effect: Effect::Write, reach: Reach::Anything };
+    /// # let request = PermissionRequest::new(SessionName::new("alice")?, "812.1".parse()?, subject, Default::default());
+    /// let always_ask = CanUseTool::new(|_request| async { Permission::Ask });
+    /// assert_eq!(always_ask.ask(request).await, Permission::Ask);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn ask(&self, request: PermissionRequest) -> Permission {
         (self.0)(request).await
     }
