@@ -144,6 +144,13 @@ pub struct PendingApproval {
 }
 
 /// What became of a call that waited for a decision.
+///
+/// ```
+/// use ergane_core::{Decided, Decision};
+///
+/// let first = Decided { decision: Decision::deny("not on a Friday"), by: "ann".into() };
+/// assert_eq!(format!("{} by {}", first.decision.as_str(), first.by), "deny by ann");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
     /// What was decided.

@@ -9,11 +9,25 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The 128-bit fingerprint of some bytes; shown as 32 hexadecimal digits.
+///
+/// ```
+/// use ergane_core::Digest;
+///
+/// let looked_at = Digest::of(b"{\"command\":\"make\"}");
+/// assert_ne!(looked_at, Digest::of(b"{\"command\":\"make install\"}"));
+/// assert_eq!(looked_at.to_string().len(), 32);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(u128);
 
 impl Digest {
     /// The fingerprint of `bytes`.
+    ///
+    /// ```
+    /// use ergane_core::Digest;
+    ///
+    /// assert_eq!(Digest::of(b"hello"), Digest::of(b"hello"), "in every process and version");
+    /// ```
     pub fn of(bytes: &[u8]) -> Self {
         const OFFSET: u128 = 0x6c62272e07bb014262b821756295c58d;
         const PRIME: u128 = 0x0000000001000000000000000000013b;
@@ -21,11 +35,22 @@ impl Digest {
     }
 
     /// The fingerprint itself, the lowest byte first.
+    ///
+    /// ```
+    /// assert_eq!(ergane_core::Digest::of(b"hello").to_bytes().len(), 16);
+    /// ```
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_le_bytes()
     }
 
     /// The fingerprint that [`to_bytes`](Self::to_bytes) gave.
+    ///
+    /// ```
+    /// use ergane_core::Digest;
+    ///
+    /// let digest = Digest::of(b"hello");
+    /// assert_eq!(Digest::from_bytes(digest.to_bytes()), digest);
+    /// ```
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_le_bytes(bytes))
     }

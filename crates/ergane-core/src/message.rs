@@ -55,6 +55,20 @@ pub struct Message {
 }
 
 /// Which provider and model produced a message.
+///
+/// ```
+/// use ergane_core::{Message, Origin, Part, Role, StopReason};
+///
+/// let origin = Origin {
+///     provider: "local".into(),
+///     api: "ollama".into(),
+///     model: "qwen3:8b".into(),
+///     response_id: None,
+///     stop: StopReason::Stop,
+/// };
+/// let answer = Message { role: Role::Assistant, parts: vec![Part::text("Hello.")], origin: Some(origin) };
+/// assert_eq!(answer.origin.map(|origin| origin.model).as_deref(), Some("qwen3:8b"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The provider's registered name.
@@ -159,6 +173,15 @@ pub enum ImageSource {
 
 /// A piece of reasoning, and the opaque data of its provider, replayed to that provider only: texts byte for byte,
 /// numbers exactly, objects with their keys sorted.
+///
+/// ```
+/// use ergane_core::{Part, Reasoning};
+///
+/// let thought = Reasoning { text: "7 has no divisor.".into(), ..Reasoning::default() };
+/// assert!(thought.data.is_empty(), "nothing that a provider wants back");
+/// let part = Part::Reasoning(thought);
+/// # let _ = part;
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reasoning {
     /// The readable part; may be empty.
@@ -174,6 +197,15 @@ pub struct Reasoning {
 /// Something of a reply that only its provider understands: a block or an item of a kind that Ergane does not know, or
 /// what belongs to the part before it. It keeps its place in the message, goes back to the same provider and model as it
 /// came, and to no other.
+///
+/// ```
+/// use ergane_core::{Opaque, Part};
+/// use serde_json::json;
+///
+/// // A block of a kind that Ergane does not know keeps its place:
+/// let block = Opaque { kind: "server_tool_use".into(), data: json!({ "id": "srv_1", "name": "web_search" }) };
+/// assert!(matches!(Part::Opaque(block), Part::Opaque(kept) if kept.data["name"] == "web_search"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Opaque {
     /// What it is, in the words of the wire format.

@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::message::Text;
 
 /// Why the model stopped one reply, in the canonical words of all providers.
+///
+/// ```
+/// use ergane_core::StopReason;
+///
+/// let was_cut = |stop: &StopReason| matches!(stop, StopReason::Length | StopReason::ContextWindow);
+/// assert!(was_cut(&StopReason::Length) && !was_cut(&StopReason::Unknown("new_word".into())));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {

@@ -13,6 +13,12 @@ use crate::request::{OutputSchema, PromptCache, ReasoningEffort, Sampling, ToolC
 use crate::usage::MicroUsd;
 
 /// How the kernel drives a turn.
+///
+/// ```
+/// use ergane_core::{Mode, Settings};
+///
+/// assert_eq!(Settings::new("ollama", "qwen3:8b", "/project").mode, Mode::React);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -192,6 +198,13 @@ impl Default for Limits {
 }
 
 /// How a model is to answer, in every call of a turn. What is left to the provider is so by default.
+///
+/// ```
+/// use ergane_core::{Answering, ReasoningEffort};
+///
+/// let terse = Answering { max_tokens: Some(200), reasoning: Some(ReasoningEffort::Low), ..Answering::default() };
+/// assert!(terse.output.is_none(), "free text");
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Answering {

@@ -6,6 +6,14 @@ use std::time::Duration;
 use ergane_core::{Seq, SessionName};
 
 /// Why a journal did not do what it was asked. Every message says what the user can do.
+///
+/// ```
+/// use ergane_journal::{JournalError, Sqlite};
+///
+/// let error = Sqlite::open(std::env::temp_dir()).unwrap_err(); // a folder
+/// assert!(matches!(error, JournalError::InvalidPath { .. }) && !error.is_retryable());
+/// assert!(error.to_string().contains("give another path"), "{error}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
@@ -88,6 +96,13 @@ pub enum JournalError {
 
 impl JournalError {
     /// The kind in the words of the command line's contract: `busy`, `journal_locked`, `not_found` or `journal`.
+    ///
+    /// ```
+    /// use ergane_journal::JournalError;
+    ///
+    /// assert_eq!(JournalError::Locked { path: "ergane.db".into() }.kind(), "journal_locked");
+    /// assert_eq!(JournalError::Away.kind(), "journal");
+    /// ```
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Busy { .. } => "busy",
@@ -98,6 +113,12 @@ impl JournalError {
     }
 
     /// Whether the same request may succeed later without anybody changing it.
+    ///
+    /// ```
+    /// use ergane_journal::JournalError;
+    ///
+    /// assert!(JournalError::Away.is_retryable(), "its actor is about to be back");
+    /// ```
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Away | Self::Timeout { .. } | Self::Busy { .. } | Self::Locked { .. } => true,

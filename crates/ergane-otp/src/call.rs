@@ -19,6 +19,25 @@ use crate::names::Namespace;
 use crate::supervised::is_current;
 
 /// Why a call has no reply.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+/// use std::time::Duration;
+///
+/// use ergane_otp::CallError;
+///
+/// # let names = Namespace::new("kitchen-docs");
+/// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+/// let nobody = names.wait_for("nobody", Duration::from_secs(1)).await;
+/// assert_eq!(nobody, Err(CallError::NoProc));
+/// let late = names.wait_for_owner("nobody", Duration::from_millis(10)).await;
+/// assert_eq!(late, Err(CallError::Timeout));
+/// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {

@@ -5,6 +5,22 @@ use ractor::{ActorCell, SpawnErr};
 use crate::exit::ExitReason;
 
 /// Why a child was not started.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+/// use ergane_otp::StartError;
+///
+/// # let names = Namespace::new("kitchen-docs");
+/// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+/// let twice = [TaskSupervisor::child_spec("hall"), TaskSupervisor::child_spec("hall")];
+/// let hotel = Supervisor::builder().children(twice).start(&names, "hotel").await;
+/// assert!(matches!(hotel, Err(StartError::DuplicateId { id }) if id == "hall"));
+/// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -94,6 +110,23 @@ impl From<SpawnErr> for StartError {
 }
 
 /// Why a child could not be ended, deleted or released.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+/// use std::time::Duration;
+///
+/// use ergane_otp::ChildError;
+///
+/// # let names = Namespace::new("kitchen-docs");
+/// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+/// let cook = root.terminate_child("cook", Duration::from_secs(1)).await;
+/// assert_eq!(cook, Err(ChildError::NotFound));
+/// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChildError {

@@ -24,6 +24,19 @@ use crate::monitor::Monitor;
 use crate::watch::{Incarnation, Watch, WatchQueue};
 
 /// The names of one system. Cheap to clone; all clones are the same namespace.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+/// # let names = Namespace::new("kitchen-docs");
+/// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+/// assert!(names.whereis("kitchen").is_some() && names.whereis("cellar").is_none());
+/// assert!(Namespace::new("another").whereis("kitchen").is_none(), "each has its own names");
+/// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Namespace(Arc<Inner>);
 
@@ -45,6 +58,10 @@ const SHARDS: usize = 32;
 
 impl Namespace {
     /// A namespace of its own. `prefix` (the system's name) must be unique in the process.
+    ///
+    /// ```
+    /// assert_eq!(ergane_otp::Namespace::new("office").prefix(), "office");
+    /// ```
     pub fn new(prefix: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             prefix: prefix.into(),
@@ -59,11 +76,21 @@ impl Namespace {
     }
 
     /// What it was made with.
+    ///
+    /// ```
+    /// let names = ergane_otp::Namespace::new("office");
+    /// assert_eq!(names.prefix(), "office");
+    /// ```
     pub fn prefix(&self) -> &str {
         &self.0.prefix
     }
 
     /// The name in ractor's process-wide registry: `<prefix>/<name>`.
+    ///
+    /// ```
+    /// let names = ergane_otp::Namespace::new("office");
+    /// assert_eq!(names.full_name("printer"), "office/printer");
+    /// ```
     pub fn full_name(&self, name: &str) -> String {
         let mut full = String::with_capacity(self.0.prefix.len() + 1 + name.len());
         full.push_str(&self.0.prefix);
@@ -73,6 +100,19 @@ impl Namespace {
     }
 
     /// The living actor of that name; never one that has ended, nor one still starting.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// let kitchen = names.whereis("kitchen").expect("it lives");
+    /// kitchen.stop(None);
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn whereis(&self, name: &str) -> Option<ActorCell> {
         match read(&self.shard(name).entries).get(name)?.find() {
             Found::Live(cell) => Some(cell),
@@ -81,11 +121,42 @@ impl Namespace {
     }
 
     /// Where the name stands; `None` if nobody holds it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// use ergane_otp::EntryStatus;
+    ///
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// assert_eq!(names.status("kitchen"), Some(EntryStatus::Live));
+    /// assert_eq!(names.status("cellar"), None);
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status(&self, name: &str) -> Option<EntryStatus> {
         read(&self.shard(name).entries).get(name)?.status()
     }
 
     /// The living actor of that name, waited for while it starts, restarts or backs off.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// use std::time::Duration;
+    ///
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// names.whereis("kitchen").expect("it lives").kill();
+    /// let successor = names.wait_for("kitchen", Duration::from_secs(5)).await?;
+    /// # let _ = successor;
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`CallError::NoProc`] at once if nobody holds the name, or it is quarantined or stuck; [`CallError::Timeout`].
@@ -115,6 +186,26 @@ impl Namespace {
     /// The living actor of that name, waited for also if nobody holds the name now, or it is quarantined or stuck: a name may
     /// wait for its next owner.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// use std::time::Duration;
+    ///
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// let hall = TaskSupervisor::child_spec("hall");
+    /// let (hall, house) = tokio::join!(
+    ///     names.wait_for_owner("hall", Duration::from_secs(5)), // before there is anybody of that name
+    ///     Supervisor::builder().child(hall).start(&names, "house"),
+    /// );
+    /// assert_eq!(hall?.get_name().as_deref(), Some("kitchen-docs/hall"));
+    /// # house?.shutdown(Duration::from_secs(5)).await?;
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`CallError::Timeout`].
     pub async fn wait_for_owner(&self, name: &str, deadline: Duration) -> Result<ActorCell, CallError> {
@@ -134,6 +225,20 @@ impl Namespace {
 
     /// The living actor of that name with the value it has set by
     /// [`StartContext::set_value`](crate::StartContext::set_value); `None` if nobody lives there, or has set a `T`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// // An actor sets a value of its own by `StartContext::set_value`; a task supervisor sets its scope.
+    /// assert!(names.lookup::<ergane_otp::Scope>("kitchen").is_some());
+    /// assert!(names.lookup::<u32>("kitchen").is_none());
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn lookup<T: Any + Send + Sync>(&self, name: &str) -> Option<(ActorCell, Arc<T>)> {
         let (cell, value) = self.entry(name)?.living_value()?;
         Some((cell, value.downcast().ok()?))
@@ -145,6 +250,22 @@ impl Namespace {
 
     /// Watches the incarnation alive now (or being started): tells once when it ends, restart or not. If nobody lives
     /// under the name it tells [`NoProc`](crate::ExitReason::NoProc) at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// use ergane_otp::ExitReason;
+    ///
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// let monitor = names.monitor("kitchen");
+    /// names.whereis("kitchen").expect("it lives").kill();
+    /// assert_eq!(monitor.await.reason, ExitReason::Killed);
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn monitor(&self, name: &str) -> Monitor {
         match self.entry(name).and_then(|entry| entry.present_life()) {
             Some(life) => Monitor::life(name.to_owned(), life),
@@ -153,6 +274,21 @@ impl Namespace {
     }
 
     /// Follows the name over its incarnations.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// use ergane_otp::Incarnation;
+    ///
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// let mut watch = names.watch("kitchen");
+    /// assert!(matches!(watch.next().await, Some(Incarnation::Up { .. })));
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn watch(&self, name: &str) -> Watch {
         let queue = Arc::new(WatchQueue::default());
         let shard = self.shard(name);
@@ -173,6 +309,19 @@ impl Namespace {
     }
 
     /// All names held now, with where they stand, sorted by name. Linear in their number.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+    /// # let names = Namespace::new("kitchen-docs");
+    /// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+    /// let held: Vec<String> = names.names().into_iter().map(|(name, _)| name).collect();
+    /// assert!(held.contains(&"kitchen".to_owned()), "{held:?}");
+    /// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn names(&self) -> Vec<(String, EntryStatus)> {
         let entries: Vec<Arc<Entry>> = self
             .0

@@ -16,6 +16,28 @@ use crate::supervisor_actor::SupervisorMsg;
 use crate::task_supervisor::TaskSupervisorMsg;
 
 /// One actor of a tree and what is below it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ergane_otp::{Namespace, Supervisor, TaskSupervisor};
+/// use std::time::Duration;
+///
+/// use ergane_otp::{TreeNode, tree};
+///
+/// # let names = Namespace::new("kitchen-docs");
+/// # let root = Supervisor::builder().child(TaskSupervisor::child_spec("kitchen")).start(&names, "root").await?;
+/// fn show(node: &TreeNode, depth: usize) {
+///     println!("{}{} ({} restarts)", "  ".repeat(depth), node.id, node.restarts);
+///     node.children.iter().for_each(|child| show(child, depth + 1));
+/// }
+/// let house = tree(&root.cell(), Duration::from_secs(5)).await?;
+/// show(&house, 0);
+/// assert_eq!(house.children[0].id, "kitchen");
+/// # root.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeNode {
     /// Its id; of the root its registered name.

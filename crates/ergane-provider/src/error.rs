@@ -3,6 +3,15 @@
 use std::path::PathBuf;
 
 /// Why a provider cannot be set up.
+///
+/// ```
+/// use ergane_provider::{OpenAi, SetupError};
+///
+/// match OpenAi::server("grok") {
+///     Err(SetupError::UnknownServer { known, .. }) => assert!(known.contains("groq"), "{known}"),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {

@@ -17,6 +17,19 @@ use crate::result::TurnResult;
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send>>;
 
 /// The result of a turn, to be awaited.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// let turn = alice.send_message("hello").accepted().await?; // to be kept, and asked for later
+/// let result = alice.turn(turn).await?;
+/// assert_eq!((result.turn, result.finish_reason), (turn, FinishReason::Stop));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is asked until it is awaited"]
 pub struct Turn {
@@ -31,6 +44,21 @@ impl Turn {
     }
 
     /// Gives up waiting after `deadline`; the turn goes on. Default: none.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// # use std::time::Duration;
+    /// let turn = alice.send_message("What is the answer?").accepted().await?;
+    /// let early = alice.turn(turn).deadline(Duration::from_millis(20)).await;
+    /// assert!(matches!(early, Err(SessionError::Deadline)), "the turn goes on");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -50,6 +78,19 @@ impl IntoFuture for Turn {
 }
 
 /// The end of a session's process, to be awaited.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// alice.stop().await?;
+/// assert!(alice.actor_ref().is_none());
+/// assert_eq!(alice.status().await?.activity, Activity::Stored);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is stopped until it is awaited"]
 pub struct Stop {
@@ -64,6 +105,18 @@ impl Stop {
 
     /// After `deadline` the process is killed; what was not ended by then is finished when the session comes back.
     /// Default: 30 s.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// # use std::time::Duration;
+    /// alice.stop().deadline(Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

@@ -4,6 +4,24 @@ use ergane_core::{CallId, Decided, Durability, Point, SendId, SessionName};
 use ergane_journal::JournalError;
 
 /// Why something asked of a session could not be done.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+/// # let system = System::builder().provider("scripted", script).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// # use std::time::Duration;
+/// match alice.send_message("What is the answer?").deadline(Duration::from_millis(20)).await {
+///     Ok(result) => println!("{}", result.text), // it ran, however it ended: see `finish_reason`
+///     Err(SessionError::Deadline) => { alice.interrupt("it takes too long").await?; }
+///     Err(SessionError::Busy { queued, .. }) => println!("{queued} are before us: later"),
+///     Err(error) => println!("{}: {error}", error.code()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -191,6 +209,18 @@ impl From<JournalError> for SessionError {
 
 impl SessionError {
     /// The kind, in the words of the command line's contract.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let error = alice.send_message("  ").await.unwrap_err();
+    /// assert_eq!((error.code(), error.to_string().as_str()), ("bad_request", "the prompt is empty: say something"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFound(_) | Self::NoSuchTurn { .. } | Self::NotPending { .. } => "not_found",

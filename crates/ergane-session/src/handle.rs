@@ -66,6 +66,21 @@ pub(crate) enum Missing {
 }
 
 /// What a user says: text, or parts (text and images).
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// use ergane::core::ImageSource;
+///
+/// alice.send_message("hello").await?; // from a text
+/// let image = Part::Image { mime: "image/png".into(), source: ImageSource::Base64("iVBORw0KGgo=".into()) };
+/// alice.send_message(vec![Part::text("What is this?"), image]).await?; // from parts
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Input(pub(crate) Vec<Part>);
 
@@ -89,22 +104,69 @@ impl From<Vec<Part>> for Input {
 
 impl Session {
     /// A handle for the session of that name. It says nothing of whether there is one: whatever is asked of it does.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let nobody = Session::new(system.context().clone(), "nobody".parse()?, Durability::Strict);
+    /// assert!(matches!(nobody.messages().await, Err(SessionError::NotFound(_))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(context: SessionContext, name: SessionName, durability: Durability) -> Self {
         Self { context, name, durability }
     }
 
     /// The session's name.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// assert_eq!(alice.name().as_str(), "alice");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> &SessionName {
         &self.name
     }
 
     /// The name of its process in the system's namespace.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// assert_eq!(alice.process_name(), "session/alice");
+    /// assert!(system.context().namespace().whereis("session/alice").is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn process_name(&self) -> String {
         process_name(&self.name)
     }
 
     /// Runs a turn: awaited, its result. What is accepted is kept, whatever dies; dropping the future cancels nothing.
     /// Later turns see the whole history.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let result = alice.send_message("hello").await?;
+    /// assert_eq!((result.finish_reason, result.ordinal), (FinishReason::Stop, 1));
+    /// assert_eq!(alice.send_message("and again").await?.ordinal, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn send_message(&self, input: impl Into<Input>) -> SendMessage {
         let id = SendId(Uuid::now_v7().to_string().into());
         SendMessage::new(self.clone(), id, input.into().0)
@@ -112,11 +174,37 @@ impl Session {
 
     /// The result of a turn, awaited until it has ended. Picks up a turn whose deadline passed, or one of an earlier
     /// process.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let turn = alice.send_message("hello").accepted().await?;
+    /// assert_eq!(alice.turn(turn).await?.turn, turn);
+    /// assert!(matches!(alice.turn(TurnId(99)).await, Err(SessionError::NoSuchTurn { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn turn(&self, turn: TurnId) -> Turn {
         Turn::new(self.clone(), turn)
     }
 
     /// Everything that was said; also during a turn, at once.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// alice.send_message("hello").await?;
+    /// let roles: Vec<Role> = alice.messages().await?.iter().map(|message| message.role).collect();
+    /// assert_eq!(roles, [Role::User, Role::Assistant]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SessionError`] when there is no such session, or it cannot be brought back.
@@ -127,6 +215,18 @@ impl Session {
 
     /// The settings of the next turn.
     ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let settings = alice.settings().await?;
+    /// assert_eq!((&*settings.provider, settings.limits.max_iterations), ("scripted", 25));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`messages`](Self::messages).
     pub async fn settings(&self) -> Result<Arc<Settings>, SessionError> {
@@ -134,6 +234,20 @@ impl Session {
     }
 
     /// What the session is doing; also while it loads, and while it is quarantined or only stored.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// alice.send_message("What is the answer?").accepted().await?;
+    /// let status = alice.status().await?; // at once, in the middle of a turn too
+    /// assert!(status.turn.is_some() && status.queued == 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SessionError::NotFound`] when there is no such session; [`SessionError::Journal`] when that cannot be read.
@@ -189,6 +303,24 @@ impl Session {
 
     /// Tokens and cost of all turns.
     ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ergane::core::MicroUsd;
+    /// use ergane::provider::ScriptedUsage;
+    ///
+    /// let usage = ScriptedUsage { input_tokens: 900, output_tokens: 12, ..ScriptedUsage::default() };
+    /// let reply = ScriptedReply { usage: Some(usage), cost_usd: Some(0.002), ..ScriptedReply::text("Hello.") };
+    /// let system = System::builder().provider("scripted", Scripted::replies([reply])).start().await?;
+    /// let alice = system.session("alice").start().await?;
+    /// alice.send_message("hello").await?;
+    /// let (usage, cost) = alice.usage().await?;
+    /// assert_eq!((usage.input_tokens, cost.total()), (900, Some(MicroUsd(2_000))));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`status`](Self::status).
     pub async fn usage(&self) -> Result<(Usage, Cost), SessionError> {
@@ -227,6 +359,21 @@ impl Session {
 
     /// Gives the present point of the history a name, to fork or rewind to; returns its position. A name that is given
     /// again moves.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// alice.send_message("hello").await?;
+    /// let here = alice.checkpoint("greeted").await?;
+    /// alice.send_message("and now something else").await?;
+    /// assert_eq!(alice.rewind("greeted").await?, here);
+    /// assert!(matches!(alice.checkpoint("7").await, Err(SessionError::BadLabel(_))), "that would be a position");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`messages`](Self::messages); [`SessionError::BadLabel`]; [`SessionError::Parked`] when it cannot be made
@@ -356,6 +503,24 @@ impl Session {
 
     /// The calls that wait for somebody's decision, in call order. A stored session is brought back to be asked.
     ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # /// Sends the report.
+    /// # #[tool(effect = "write")]
+    /// # async fn send_report() -> &'static str { "sent" }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply::call("send_report", json!({})), ScriptedReply::text("Done.")]);
+    /// # let system = System::builder().provider("scripted", script).tool(send_report).start().await?;
+    /// # let alice = system.session("alice").ungranted(Ungranted::Ask).start().await?;
+    /// # let mut turn = alice.send_message("Send the report.").stream().await?;
+    /// # while !matches!(turn.next().await, Some(SessionEvent::ApprovalRequested { .. }) | None) {}
+    /// let waiting = alice.approvals().await?;
+    /// assert_eq!((&*waiting[0].tool, &*waiting[0].arguments), ("send_report", "{}"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`messages`](Self::messages).
     pub async fn approvals(&self) -> Result<Vec<PendingApproval>, SessionError> {
@@ -365,12 +530,50 @@ impl Session {
     /// Decides about a call that waits: awaited, the decision is durable. Deciding the same twice changes nothing; to
     /// decide otherwise afterwards is [`SessionError::AlreadyDecided`], which tells the first decision.
     /// [`SessionError::Parked`] when it cannot be made durable now, and is as soon as it can.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # /// Sends the report.
+    /// # #[tool(effect = "write")]
+    /// # async fn send_report() -> &'static str { "sent" }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply::call("send_report", json!({})), ScriptedReply::text("Done.")]);
+    /// # let system = System::builder().provider("scripted", script).tool(send_report).start().await?;
+    /// # let alice = system.session("alice").ungranted(Ungranted::Ask).start().await?;
+    /// # let mut turn = alice.send_message("Send the report.").stream().await?;
+    /// # while !matches!(turn.next().await, Some(SessionEvent::ApprovalRequested { .. }) | None) {}
+    /// let call = alice.approvals().await?[0].call;
+    /// alice.approve(call, Decision::Allow).await?;
+    /// assert_eq!(turn.result().await?.finish_reason, FinishReason::Stop);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn approve(&self, call: CallId, decision: Decision) -> Approve {
         Approve::new(self.clone(), call, decision)
     }
 
     /// Grants a tool for good ("always"): calls of it that wait for permission are allowed, and later ones need none,
     /// in the open turn too. Nothing is denied to other tools by that. A deny list and mode `plan` still win.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # /// Sends the report.
+    /// # #[tool(effect = "write")]
+    /// # async fn send_report() -> &'static str { "sent" }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply::call("send_report", json!({})), ScriptedReply::text("Done.")]);
+    /// # let system = System::builder().provider("scripted", script).tool(send_report).start().await?;
+    /// # let alice = system.session("alice").ungranted(Ungranted::Ask).start().await?;
+    /// # let mut turn = alice.send_message("Send the report.").stream().await?;
+    /// # while !matches!(turn.next().await, Some(SessionEvent::ApprovalRequested { .. }) | None) {}
+    /// alice.grant("send_report").await?; // "always": the call that waits runs, and later ones need nobody
+    /// assert_eq!(turn.result().await?.finish_reason, FinishReason::Stop);
+    /// assert!(alice.approvals().await?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`messages`](Self::messages); [`SessionError::InputTooLarge`], [`SessionError::TooManyGrants`],
@@ -382,11 +585,37 @@ impl Session {
 
     /// Ends the session's process: an open turn is interrupted, sends that wait end with it, everything is durable, and
     /// the process is gone when this returns. The session stays stored; the next thing asked of it brings it back.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// alice.stop().await?;
+    /// assert_eq!(alice.status().await?.activity, Activity::Stored);
+    /// assert_eq!(alice.send_message("hello").await?.ordinal, 1, "it is brought back");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stop(&self) -> Stop {
         Stop::new(self.clone())
     }
 
     /// Brings the process of a stored session up, and lifts a quarantine. Nothing happens to one that runs.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// alice.stop().await?;
+    /// alice.start().await?;
+    /// assert!(alice.actor_ref().is_some(), "it runs again");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::System`].
@@ -435,6 +664,21 @@ impl Session {
     }
 
     /// Follows the session over its incarnations.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let mut watch = alice.watch();
+    /// assert!(matches!(watch.next().await, Some(Incarnation::Up { .. })));
+    /// alice.actor_ref().expect("she runs").kill();
+    /// assert!(matches!(watch.next().await, Some(Incarnation::Down { reason: ExitReason::Killed, .. })));
+    /// assert!(matches!(watch.next().await, Some(Incarnation::Up { .. })), "her supervisor brings her back");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn watch(&self) -> Watch {
         self.context.namespace().watch(&self.process_name())
     }
@@ -442,6 +686,23 @@ impl Session {
     /// The actor of the present incarnation, for `cast!` and `call_t!`; `None` when no process runs the session now.
     /// It ends with its incarnation: hold the handle, not this. Never `link` it: ractor would take it from its
     /// supervisor silently.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// use ergane::ractor::call_t;
+    ///
+    /// let actor = alice.actor_ref().expect("she runs");
+    /// let messages = call_t!(actor, SessionMsg::Messages, 1000)??;
+    /// assert!(messages.is_empty());
+    /// alice.stop().await?;
+    /// assert!(alice.actor_ref().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn actor_ref(&self) -> Option<ActorRef<SessionMsg>> {
         self.context.namespace().whereis(&self.process_name()).map(ActorRef::from)
     }

@@ -23,6 +23,21 @@ use crate::status::Status;
 pub type Reply<T> = RpcReplyPort<Result<T, SessionError>>;
 
 /// What a send does when a turn is open or other sends wait.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+/// # let system = System::builder().provider("scripted", script).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// let turn = alice.send_message("What is the answer?").accepted().await?;
+/// let second = alice.send_message("And the question?").when_busy(WhenBusy::Reject).await;
+/// assert!(matches!(second, Err(SessionError::Busy { .. })));
+/// # let _ = turn;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenBusy {
@@ -38,6 +53,20 @@ pub enum WhenBusy {
 }
 
 /// What became of a word that was put in.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+/// # let system = System::builder().provider("scripted", script).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// assert_eq!(alice.steer("Anybody there?").await?, Steered::TurnOver, "no turn is open");
+/// alice.send_message("What is the answer?").accepted().await?;
+/// assert_eq!(alice.steer("I mean: to everything.").await?, Steered::Entered);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steered {
     /// It is part of the open turn: the model sees it with its next request.
@@ -108,6 +137,22 @@ impl Send {
 
 /// A message of a session actor. Those that a program sends have a reply port; use them with ractor's `call_t!`, or
 /// better through the [`Session`](crate::Session) handle, which survives restarts.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// use ergane::ractor::call_t;
+///
+/// // Through the handle this is `alice.status().await?`, and survives her restart.
+/// let actor = alice.actor_ref().expect("she runs");
+/// let status = call_t!(actor, SessionMsg::Status, 1000)?;
+/// assert_eq!(status.session.as_str(), "alice");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub enum SessionMsg {
     /// Begin the session with `initial` under `patch`, or, when it has begun, change what `patch` sets.
@@ -213,6 +258,21 @@ pub struct Attached {
 }
 
 /// What a session is, at the moment of a subscription.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// # let alice = system.session("alice").start().await?;
+/// alice.send_message("hello").await?;
+/// let events = alice.subscribe(None).await?;
+/// let snapshot = events.snapshot(); // what a screen shows before the first event
+/// assert_eq!((snapshot.status.turns, snapshot.messages.len()), (1, 2));
+/// assert!(snapshot.partial.is_empty(), "no answer is under way");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Snapshot {

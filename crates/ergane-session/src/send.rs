@@ -59,6 +59,20 @@ impl SendMessage {
 
     /// Gives up waiting after `deadline` with [`SessionError::Deadline`]; the turn goes on, and
     /// [`Session::turn`] picks it up again. Default: none.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// # use std::time::Duration;
+    /// let waited = alice.send_message("What is the answer?").deadline(Duration::from_millis(20)).await;
+    /// assert!(matches!(waited, Err(SessionError::Deadline))); // the turn goes on
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -66,6 +80,20 @@ impl SendMessage {
 
     /// The key of this send: the same key with the same input returns the same turn's result, in any process, also
     /// after a crash; with another input it is [`SessionError::KeyReused`]. Default: a new one.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let first = alice.send_message("hello").key("request-1").await?;
+    /// assert_eq!(alice.send_message("hello").key("request-1").await?.turn, first.turn);
+    /// let other = alice.send_message("good bye").key("request-1").await;
+    /// assert!(matches!(other, Err(SessionError::KeyReused(_))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.send.id = SendId::from(key.as_ref());
         self
@@ -75,18 +103,64 @@ impl SendMessage {
     /// the system's `context` function and to [`ToolContext::meta`](ergane_tool::ToolContext::meta), and never shown to
     /// the model. At most 64 KiB. No place for secrets: a journal is a file. Of sends with one key the first one's
     /// holds. Default: none.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// /// Says who asks.
+    /// #[tool(effect = "read")]
+    /// async fn who(ctx: &ToolContext) -> String {
+    ///     ctx.meta()["user"].as_str().unwrap_or("nobody").to_owned()
+    /// }
+    ///
+    /// # let script = Scripted::replies([ScriptedReply::call("who", json!({})), ScriptedReply::text("Hello, Ann.")]);
+    /// # let system = System::builder().provider("scripted", script).tool(who).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let result = alice.send_message("Do you know me?").meta(json!({ "user": "ann" })).await?;
+    /// let told = result.messages.iter().flat_map(|message| message.results()).next();
+    /// assert_eq!(told.map(|result| result.text()).as_deref(), Some("ann"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn meta(mut self, meta: impl Into<Value>) -> Self {
         self.send.meta = Some(meta.into()).filter(|meta| !meta.is_null()).map(Arc::new);
         self
     }
 
     /// What to do when a turn is open or other sends wait. Default: [`WhenBusy::Queue`].
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// alice.send_message("What is the answer?").accepted().await?;
+    /// let other = alice.send_message("And the question?").when_busy(WhenBusy::Reject).await;
+    /// assert!(matches!(other, Err(SessionError::Busy { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn when_busy(mut self, when_busy: WhenBusy) -> Self {
         self.send.when_busy = when_busy;
         self
     }
 
     /// Waits only until the turn has durably started, and returns its id.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let turn = alice.send_message("hello").accepted().await?; // from here on it happens, whatever dies
+    /// assert_eq!(alice.turn(turn).await?.ordinal, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SessionError`] when it cannot be accepted.
@@ -97,6 +171,23 @@ impl SendMessage {
     }
 
     /// What happens in the turn as it happens, and then its result.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let mut turn = alice.send_message("hello").stream().await?;
+    /// while let Some(event) = turn.next().await {
+    ///     if let SessionEvent::Content { text } = event {
+    ///         print!("{text}");
+    ///     }
+    /// }
+    /// assert_eq!(turn.result().await?.finish_reason, FinishReason::Stop);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SessionError`] when the session cannot be subscribed to.
@@ -194,6 +285,22 @@ impl TurnStream {
 
     /// The next event of this turn; `None` after its `Done`, or when there is none to come: the
     /// [`result`](Self::result) tells.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let mut turn = alice.send_message("hello").stream().await?;
+    /// let mut last = None;
+    /// while let Some(event) = turn.next().await {
+    ///     last = Some(event);
+    /// }
+    /// assert!(matches!(last, Some(SessionEvent::Done { finish_reason: FinishReason::Stop, .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<SessionEvent> {
         loop {
             if let Some(event) = self.take_held() {
@@ -258,6 +365,18 @@ impl TurnStream {
     }
 
     /// The turn's result; events not taken yet are skipped.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let turn = alice.send_message("hello").stream().await?; // nobody needs to read
+    /// assert_eq!(turn.result().await?.ordinal, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As awaiting the send.

@@ -97,12 +97,44 @@ impl Subscription {
     }
 
     /// What the session was when the subscription began.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let events = alice.subscribe(None).await?;
+    /// assert_eq!(events.snapshot().status.activity, Activity::Idle);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
     /// The position of the last fact of which everything was told: the cursor from which a later subscription goes on. A
     /// fact may be several events; while some of them are still to come, a later subscription tells all of them.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let mut events = alice.subscribe(None).await?;
+    /// let before = events.cursor();
+    /// alice.send_message("hello").await?;
+    /// assert_eq!(events.cursor(), before, "what was not read was not told");
+    /// while let Some(event) = events.next().await {
+    ///     if let SessionEvent::Done { seq, .. } = event? {
+    ///         assert_eq!(events.cursor(), seq);
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cursor(&self) -> Seq {
         let waits = self.ready.iter().find_map(|ready| ready.fact);
         waits.map_or(self.told, |fact| Seq(fact.0.saturating_sub(1)))
@@ -110,6 +142,24 @@ impl Subscription {
 
     /// The next event; `None` when the session has ended for good (stopped, or quarantined) and everything was told.
     /// Dropping the future loses nothing.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let mut events = alice.subscribe(None).await?;
+    /// alice.send_message("hello").await?;
+    /// alice.stop().await?;
+    /// let mut turns = 0;
+    /// while let Some(event) = events.next().await {
+    ///     turns += u32::from(matches!(event?, SessionEvent::TurnStarted { .. }));
+    /// }
+    /// assert_eq!(turns, 1); // and `None`: nothing more comes of a session that was stopped
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// A [`SessionError`] when missed facts cannot be read, or the session cannot be attached to again; the next call

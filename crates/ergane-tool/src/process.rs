@@ -125,6 +125,20 @@ impl Target {
 /// Once its leader was waited for, end or drop it soon: what bears the number from then on is taken for the group.
 ///
 /// From [`ToolContext::guard_group`](crate::ToolContext::guard_group).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let ctx = ergane_tool::ToolContext::for_test("/tmp");
+/// let mut child = tokio::process::Command::new("sleep").arg("60").process_group(0).spawn()?;
+/// let pid = i32::try_from(child.id().expect("it runs"))?;
+/// let group = ctx.guard_group(pid, ergane_tool::process_started(pid).unwrap_or(0));
+/// // While this is held the group lives; let go of, it is killed with all that it started.
+/// drop(group);
+/// assert!(!child.wait().await?.success());
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a dropped guard kills the group at once"]
 #[derive(Debug)]
 pub struct ProcessGroup {
@@ -145,12 +159,39 @@ impl ProcessGroup {
     }
 
     /// Kills every process of the group, at once and without waiting.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let ctx = ergane_tool::ToolContext::for_test("/tmp");
+    /// let mut child = tokio::process::Command::new("sleep").arg("60").process_group(0).spawn()?;
+    /// let pid = i32::try_from(child.id().expect("it runs"))?;
+    /// let group = ctx.guard_group(pid, ergane_tool::process_started(pid).unwrap_or(0));
+    /// group.kill();
+    /// assert!(!child.wait().await?.success());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn kill(&self) {
         self.target.kill();
     }
 
     /// Ends what is left of the group and waits until it is gone, at most 5 s. To be called also after the leader ended
     /// by itself: what it started in the background may live on.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let ctx = ergane_tool::ToolContext::for_test("/tmp");
+    /// let mut child = tokio::process::Command::new("sleep").arg("60").process_group(0).spawn()?;
+    /// let pid = i32::try_from(child.id().expect("it runs"))?;
+    /// let group = ctx.guard_group(pid, ergane_tool::process_started(pid).unwrap_or(0));
+    /// let ended = group.end().await;
+    /// assert!(ended.lived && ended.gone, "it was alive, and is no more");
+    /// # child.wait().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn end(mut self) -> GroupEnd {
         let lived = self.target.is_alive();
         let gone = self.target.kill_and_wait_aside().await;

@@ -29,16 +29,38 @@ pub struct Progress {
 }
 
 /// Where progress goes: a closure that must be quick and must not block, such as one that sends a message.
+///
+/// ```
+/// use std::sync::mpsc;
+///
+/// use ergane_tool::{ContextParts, ProgressSink, ToolContext};
+///
+/// let (sender, shown) = mpsc::channel();
+/// let mut parts = ContextParts::for_test("/tmp");
+/// parts.progress = ProgressSink::new(move |piece| drop(sender.send(piece.text.to_string())));
+/// ToolContext::new(parts).progress("3 of 10 files");
+/// assert_eq!(shown.recv().as_deref(), Ok("3 of 10 files"));
+/// ```
 #[derive(Clone)]
 pub struct ProgressSink(Arc<dyn Fn(Progress) + Send + Sync>);
 
 impl ProgressSink {
     /// A sink that hands each piece to `deliver`.
+    ///
+    /// ```
+    /// let on_stderr = ergane_tool::ProgressSink::new(|piece| eprintln!("{}", piece.text));
+    /// # let _ = on_stderr;
+    /// ```
     pub fn new(deliver: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         Self(Arc::new(deliver))
     }
 
     /// A sink that drops everything.
+    ///
+    /// ```
+    /// let nowhere = ergane_tool::ProgressSink::none();
+    /// # let _ = nowhere;
+    /// ```
     pub fn none() -> Self {
         Self::new(drop)
     }

@@ -37,6 +37,18 @@ impl Errand {
 }
 
 /// A list of models to be asked for. See [`System::models`](crate::System::models).
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// for model in system.models("scripted").await? {
+///     println!("{}: calls tools: {:?}", model.id, model.tools);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is asked until it is awaited"]
 pub struct ListModels {
@@ -49,18 +61,55 @@ impl ListModels {
     }
 
     /// Another place of the same kind of provider.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ergane::provider::Endpoint;
+    ///
+    /// let system = System::builder().provider("ollama", Ollama::default()).start().await?;
+    /// let nobody = Endpoint { base_url: Some("http://127.0.0.1:9".into()), ..Endpoint::default() };
+    /// let asked = system.models("ollama").endpoint(nobody).await;
+    /// assert!(matches!(asked, Err(SystemError::Provider(_))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.errand.endpoint = endpoint;
         self
     }
 
     /// How long it may take in all. Default: 30 s.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let models = system.models("scripted").deadline(std::time::Duration::from_secs(5)).await?;
+    /// assert_eq!(models.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.errand.deadline = deadline;
         self
     }
 
     /// Asks for one model only: its context window above all.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let model = system.models("scripted").find("scripted").await?;
+    /// assert_eq!((&*model.id, model.tools), ("scripted", Some(true)));
+    /// assert!(system.models("scripted").find("gpt-5.4").await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SystemError::Provider`].
@@ -85,6 +134,20 @@ impl IntoFuture for ListModels {
 }
 
 /// Vectors of texts to be asked for. See [`System::embed`](crate::System::embed).
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// let made = system.embed("scripted", ["a red fox", "A red FOX!", "blue whales sing"]).await?;
+/// let near = |a: usize, b: usize| -> f32 {
+///     made.vectors[a].iter().zip(&made.vectors[b]).map(|(a, b)| a * b).sum()
+/// };
+/// assert!(near(0, 1) > near(0, 2));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is asked until it is awaited"]
 pub struct Embed {
@@ -98,24 +161,74 @@ impl Embed {
     }
 
     /// The registered name of the provider. Default: the first one registered.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder()
+    ///     .provider("chat", Anthropic::default())
+    ///     .provider("vectors", Scripted::builtin())
+    ///     .start()
+    ///     .await?;
+    /// let made = system.embed("scripted", ["a red fox"]).provider("vectors").await?;
+    /// assert_eq!(made.vectors.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn provider(mut self, name: impl Into<Text>) -> Self {
         self.errand.provider = Some(name.into());
         self
     }
 
     /// Another place of the same kind of provider.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ergane::provider::Endpoint;
+    ///
+    /// let system = System::builder().provider("ollama", Ollama::default()).start().await?;
+    /// let nobody = Endpoint { base_url: Some("http://127.0.0.1:9".into()), ..Endpoint::default() };
+    /// let asked = system.embed("nomic-embed-text", ["a red fox"]).endpoint(nobody).await;
+    /// assert!(matches!(asked, Err(SystemError::Provider(_))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.errand.endpoint = endpoint;
         self
     }
 
     /// How many numbers a vector is to have. Default: as many as the model makes.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// assert_eq!(system.embed("scripted", ["a red fox"]).dimensions(8).await?.vectors[0].len(), 8);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn dimensions(mut self, dimensions: u32) -> Self {
         self.request.dimensions = Some(dimensions);
         self
     }
 
     /// How long it may take in all. Default: 30 s.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let made = system.embed("scripted", ["a red fox"]).deadline(std::time::Duration::from_secs(5)).await?;
+    /// assert_eq!(made.vectors.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.errand.deadline = deadline;
         self

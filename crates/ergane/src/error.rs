@@ -6,6 +6,20 @@ use ergane_otp::{CallError, StartError};
 use ergane_tool::RegistryError;
 
 /// Why a system could not be started, stopped or asked.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broken = System::builder().tools(Tools::all()).tools(Tools::all()).start().await;
+/// match broken {
+///     Err(SystemError::Tools(error)) => println!("{error}"), // two tools are named "read"; give one of them …
+///     Err(error) => println!("{error}"),
+///     Ok(_) => unreachable!("every tool is there twice"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SystemError {

@@ -50,48 +50,160 @@ impl OneShot {
     }
 
     /// The registered name of the provider. Default: the first one registered.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder()
+    /// #     .provider("first", Scripted::replies([]))
+    /// #     .provider("second", Scripted::builtin())
+    /// #     .start()
+    /// #     .await?;
+    /// assert_eq!(&*system.query("hello").provider("second").await?.provider, "second");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn provider(mut self, name: impl Into<Text>) -> Self {
         self.session = self.session.provider(name);
         self
     }
 
     /// A provider to be asked when the one before it fails for good: see [`SessionBuilder::or`].
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ergane::core::ErrorKind;
+    /// use ergane::provider::ScriptedError;
+    ///
+    /// let down = Scripted::replies([ScriptedReply::failing(ScriptedError::new(ErrorKind::Auth))]);
+    /// let system = System::builder().provider("cloud", down).provider("local", Scripted::builtin()).start().await?;
+    /// assert_eq!(&*system.query("hello").provider("cloud").or("local").await?.provider, "local");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn or(mut self, name: impl Into<Text>) -> Self {
         self.session = self.session.or(name);
         self
     }
 
     /// The model at the provider. Default: the provider's.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let echo = Scripted::from_fn(|request, _| ScriptedReply::text(format!("{:?}", request.model)));
+    /// let system = System::builder().provider("scripted", echo).start().await?;
+    /// assert_eq!(&*system.query("hello").model("qwen3:8b").await?.text, "\"qwen3:8b\"");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn model(mut self, model: impl Into<Text>) -> Self {
         self.session = self.session.model(model);
         self
     }
 
     /// The system prompt. Default: none.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let echo = Scripted::from_fn(|request, _| ScriptedReply::text(format!("{:?}", request.system)));
+    /// let system = System::builder().provider("scripted", echo).start().await?;
+    /// let answer = system.query("hello").system_prompt("Answer in one word.").await?;
+    /// assert!(answer.text.contains("Answer in one word."));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn system_prompt(mut self, prompt: impl Into<Text>) -> Self {
         self.session = self.session.system_prompt(prompt);
         self
     }
 
     /// The names of the tools offered. Default: none for a query, all registered for a run.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder().provider("scripted", Scripted::builtin()).tools(Tools::all()).start().await?;
+    /// let answer = system.run("What does this project depend on?").tools(["read", "glob"]).await?;
+    /// assert!(answer.tool_calls_made > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tools<T: Into<Text>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
         self.session = self.session.tools(names);
         self
     }
 
     /// The folder that relative paths start from. Default: the one the process runs in.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// std::fs::write(folder.path().join("hello.txt"), "hello\n")?;
+    /// let script = Scripted::replies([
+    ///     ScriptedReply::call("read", json!({ "path": "hello.txt" })),
+    ///     ScriptedReply::text("It says hello."),
+    /// ]);
+    /// let system = System::builder().provider("scripted", script).tools(Tools::all()).start().await?;
+    /// let result = system.run("What is in hello.txt?").cwd(folder.path()).await?;
+    /// assert!(result.messages.iter().flat_map(|message| message.results()).all(|read| !read.is_error));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cwd(mut self, folder: impl AsRef<Path>) -> Self {
         self.session = self.session.cwd(folder);
         self
     }
 
     /// Several settings at once.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ergane::core::{MicroUsd, SettingsPatch};
+    ///
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let cheap = SettingsPatch { turn_budget: Some(MicroUsd(50_000)), ..SettingsPatch::default() }; // 5 cents
+    /// let answer = system.query("hello").settings(cheap).await?;
+    /// # assert_eq!(answer.finish_reason, FinishReason::Stop);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn settings(mut self, patch: SettingsPatch) -> Self {
         self.session = self.session.settings(patch);
         self
     }
 
     /// What its tools are to know: see [`SendMessage::meta`](ergane_session::SendMessage::meta). Default: none.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// /// Says who asks.
+    /// #[tool(effect = "read")]
+    /// async fn who(ctx: &ToolContext) -> String {
+    ///     ctx.meta()["user"].as_str().unwrap_or("nobody").to_owned()
+    /// }
+    ///
+    /// # let script = Scripted::replies([ScriptedReply::call("who", json!({})), ScriptedReply::text("Hello, Ann.")]);
+    /// # let system = System::builder().provider("scripted", script).tool(who).start().await?;
+    /// let result = system.run("Do you know me?").meta(json!({ "user": "ann" })).await?;
+    /// let told = result.messages.iter().flat_map(|message| message.results()).next();
+    /// assert_eq!(told.map(|told| told.text()).as_deref(), Some("ann"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn meta(mut self, meta: impl Into<Value>) -> Self {
         self.meta = meta.into();
         self
@@ -99,12 +211,42 @@ impl OneShot {
 
     /// Gives up `deadline` after it was awaited or streamed, and the turn with it; the start of its session is part of
     /// that time. Default: none.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// use std::time::Duration;
+    ///
+    /// let waited = system.query("What is the answer?").deadline(Duration::from_millis(50)).await;
+    /// assert!(matches!(waited, Err(SessionError::Deadline)), "and the question is given up");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
     /// What happens as it happens, and then the result.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let mut turn = system.query("hello").stream().await?;
+    /// while let Some(event) = turn.next().await {
+    ///     if let SessionEvent::Content { text } = event {
+    ///         print!("{text}");
+    ///     }
+    /// }
+    /// assert_eq!(turn.result().await?.finish_reason, FinishReason::Stop);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As awaiting it.
@@ -139,6 +281,25 @@ impl IntoFuture for OneShot {
 }
 
 /// What happens in a one-shot turn, and then its result. Dropping it gives the turn up.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// let mut turn = system.query("hello").stream().await?;
+/// let mut shown = String::new();
+/// while let Some(event) = turn.next().await {
+///     match event {
+///         SessionEvent::Content { text } => shown.push_str(&text),
+///         SessionEvent::StreamReset => shown.clear(), // the attempt broke off and is made again
+///         _ => {}
+///     }
+/// }
+/// assert_eq!(shown, *turn.result().await?.text);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct OneShotStream {
     stream: TurnStream,
@@ -148,11 +309,40 @@ pub struct OneShotStream {
 
 impl OneShotStream {
     /// The next event; `None` when the turn is over, or the deadline passed: [`result`](Self::result) tells.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let mut turn = system.query("hello").stream().await?;
+    /// let mut last = None;
+    /// while let Some(event) = turn.next().await {
+    ///     last = Some(event);
+    /// }
+    /// assert!(matches!(last, Some(SessionEvent::Done { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<ergane_session::SessionEvent> {
         within(self.until, self.stream.next()).await.flatten()
     }
 
     /// Ends the turn: see [`Session::interrupt`].
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// let mut turn = system.query("What is the answer?").stream().await?;
+    /// while !matches!(turn.next().await, Some(SessionEvent::Content { .. }) | None) {}
+    /// assert!(turn.interrupt("never mind").await?);
+    /// assert_eq!(turn.result().await?.finish_reason, FinishReason::Interrupted);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Session::interrupt`].
@@ -161,11 +351,35 @@ impl OneShotStream {
     }
 
     /// The session that the question lives in, for as long as it lasts.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let turn = system.query("hello").stream().await?;
+    /// let name = turn.session().expect("it lasts").name().to_string();
+    /// assert!(name.starts_with("once/"), "{name}");
+    /// # turn.result().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn session(&self) -> Option<&Session> {
         Some(&self.guard.session)
     }
 
     /// The result.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let turn = system.query("hello").stream().await?; // nobody needs to read
+    /// assert_eq!(turn.result().await?.finish_reason, FinishReason::Stop);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SessionError`] when the turn could not be run, or the deadline passed.

@@ -22,6 +22,30 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use crate::beside;
 
 /// What happens to open turns when a system starts, and when the supervisor of its sessions was started again.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("ergane.db");
+/// # let hang = ScriptedReply { hang: true, ..ScriptedReply::default() };
+/// # let system = System::builder().provider("scripted", Scripted::replies([hang])).journal(Sqlite::open(&path)?).start().await?;
+/// # let turn = system.session("alice").start().await?.send_message("hello").accepted().await?;
+/// # system.shutdown(std::time::Duration::from_secs(5)).await?;
+/// # drop(system);
+/// // An earlier process ended in the middle of a turn of alice's.
+/// let system = System::builder()
+///     .provider("scripted", Scripted::builtin())
+///     .journal(Sqlite::open(&path)?)
+///     .recovery(Recovery::Eager)
+///     .start()
+///     .await?;
+/// let alice = system.whereis("alice").await.expect("she is stored");
+/// assert!(alice.turn(turn).await?.recovered, "it was gone on with, although nobody had asked");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recovery {

@@ -17,6 +17,20 @@ use crate::beside;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A session in a list.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+/// system.session("alice").start().await?.send_message("hello").await?;
+/// for info in system.sessions().await? {
+///     println!("{} {}: {} turns, {} tokens in", info.name, info.status, info.turns, info.usage.input_tokens);
+/// #   assert_eq!((info.name.as_str(), info.status, info.turns), ("alice", "idle", 1));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SessionInfo {

@@ -90,12 +90,39 @@ pub struct SystemBuilder {
 impl SystemBuilder {
     /// The system's name: what the names of its actors begin with in ractor's registry. Default: `ergane`, and
     /// `ergane-2` and so on for further ones of the process.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let office = System::builder().name("office").start().await?;
+    /// assert_eq!(office.name(), "office");
+    /// let again = System::builder().name("office").start().await;
+    /// assert!(matches!(again, Err(SystemError::Start(_))), "its actors' names are taken");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
     /// Registers a provider. The first one is the default of sessions that name none.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder()
+    ///     .provider("local", Ollama::default().model("qwen3:8b"))
+    ///     .provider("cloud", OpenAi::default())
+    ///     .start()
+    ///     .await?;
+    /// let alice = system.session("alice").start().await?;
+    /// assert_eq!(&*alice.settings().await?.provider, "local");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn provider(mut self, name: impl Into<Text>, provider: impl Provider) -> Self {
         self.providers = self.providers.register(name, provider);
         self
@@ -119,12 +146,42 @@ impl SystemBuilder {
     }
 
     /// Registers a tool of your own.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// /// The time of day.
+    /// #[tool(effect = "read")]
+    /// async fn clock() -> &'static str {
+    ///     "half past nine"
+    /// }
+    ///
+    /// let script = Scripted::replies([ScriptedReply::call("clock", json!({})), ScriptedReply::text("Half past nine.")]);
+    /// let system = System::builder().provider("scripted", script).tool(clock).start().await?;
+    /// assert_eq!(system.run("What time is it?").await?.tool_calls_made, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.tools.push(Arc::new(tool));
         self
     }
 
     /// Registers tools: `Tools::all()` are the builtin ones.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder().provider("scripted", Scripted::builtin()).tools(Tools::all()).start().await?;
+    /// assert_eq!(system.context().tools().len(), 6);
+    ///
+    /// let twice = System::builder().tools(Tools::all()).tool(ergane::tools::bash).start().await;
+    /// assert!(matches!(twice, Err(SystemError::Tools(_))), "two are named `bash`");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tools(mut self, tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Self {
         self.tools.extend(tools);
         self
@@ -133,6 +190,37 @@ impl SystemBuilder {
     /// Decides about calls that no list and no permission mode has decided. It is asked in a task, once for each such
     /// call (and again after a crash), has 30 s, and denies when it panics or takes longer. To ask a human, it says
     /// [`Permission::Ask`]: the call then waits as an approval, for as long as that takes.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// /// Pays money back.
+    /// #[tool(effect = "write")]
+    /// async fn refund(dollars: u64) -> String {
+    ///     format!("paid {dollars}")
+    /// }
+    ///
+    /// let script = Scripted::replies([
+    ///     ScriptedReply::call("refund", json!({ "dollars": 9000 })),
+    ///     ScriptedReply::text("I may not."),
+    /// ]);
+    /// let system = System::builder()
+    ///     .provider("scripted", script)
+    ///     .tool(refund)
+    ///     .can_use_tool(async |request: PermissionRequest| match request.arguments["dollars"].as_u64() {
+    ///         Some(..=20) => Permission::Allow,
+    ///         Some(21..=500) => Permission::Ask, // a human decides
+    ///         _ => Permission::deny("that is too much"),
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// let result = system.run("Pay 9000 back.").await?;
+    /// let told = result.messages.iter().flat_map(|message| message.results()).next();
+    /// assert_eq!(told.map(|told| told.text()).as_deref(), Some("permission denied: that is too much"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn can_use_tool<F, A>(mut self, callback: F) -> Self
     where
         F: Fn(PermissionRequest) -> A + Send + Sync + 'static,
@@ -151,6 +239,32 @@ impl SystemBuilder {
     ///
     /// [`SendMessage::meta`]: ergane_session::SendMessage::meta
     /// [`ToolContext::extension`]: ergane_tool::ToolContext::extension
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// struct Tenant(String);
+    ///
+    /// /// Whose shop it is.
+    /// #[tool(effect = "read")]
+    /// async fn whose(tenant: Extension<Tenant>) -> String {
+    ///     format!("the shop of {}", tenant.0)
+    /// }
+    ///
+    /// # let script = Scripted::replies([ScriptedReply::call("whose", json!({})), ScriptedReply::text("Yours.")]);
+    /// let system = System::builder()
+    ///     .provider("scripted", script)
+    ///     .tool(whose)
+    ///     .context(|_session, meta| Extensions::new().with(Tenant(meta["tenant"].as_str().unwrap_or("nobody").into())))
+    ///     .start()
+    ///     .await?;
+    /// let result = system.run("Whose shop is it?").meta(json!({ "tenant": "acme" })).await?;
+    /// let told = result.messages.iter().flat_map(|message| message.results()).next();
+    /// assert_eq!(told.map(|told| told.text()).as_deref(), Some("the shop of acme"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn context(
         mut self,
         extend: impl Fn(&SessionName, &Value) -> Extensions + Send + Sync + 'static,
@@ -162,17 +276,76 @@ impl SystemBuilder {
     /// After so long without anything to do, a session's actor stops; its name stays findable, and whatever is asked of it
     /// next brings it back. It has something to do while a turn goes on, somebody waits for a result or listens, or it
     /// stands in a tree of yours; one that waits for an approval has not. Default: never.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let system = System::builder()
+    ///     .provider("scripted", Scripted::builtin())
+    ///     .passivate_after(Duration::from_millis(20)) // minutes, in earnest
+    ///     .start()
+    ///     .await?;
+    /// let alice = system.session("alice").start().await?;
+    /// let mut watch = alice.watch();
+    /// while !matches!(watch.next().await, Some(Incarnation::Gone) | None) {}
+    /// assert_eq!(alice.status().await?.activity, Activity::Stored, "she had nothing to do");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn passivate_after(mut self, idle: Duration) -> Self {
         self.options.passivate_after = Some(idle);
         self
     }
 
     /// Where facts are kept. Default: in memory, so they end with the process.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("ergane.db");
+    /// for turn in 1..=2 {
+    ///     let system = System::builder()
+    ///         .provider("scripted", Scripted::builtin())
+    ///         .journal(Sqlite::open(&path)?)
+    ///         .start()
+    ///         .await?;
+    ///     let alice = system.session("alice").start().await?;
+    ///     assert_eq!(alice.send_message("hello").await?.ordinal, turn, "the second system goes on");
+    ///     system.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn journal(self, journal: impl Journal) -> Self {
         self.shared_journal(Arc::new(journal))
     }
 
     /// The same for a store that the program holds too.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    ///
+    /// use ergane::journal::Journal;
+    ///
+    /// let journal = Arc::new(Memory::new());
+    /// let system = System::builder()
+    ///     .provider("scripted", Scripted::builtin())
+    ///     .shared_journal(journal.clone())
+    ///     .start()
+    ///     .await?;
+    /// system.session("alice").start().await?;
+    /// assert_eq!(journal.list(None, 10)?[0].name.as_str(), "alice");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shared_journal(mut self, journal: Arc<dyn Journal>) -> Self {
         self.journal = Some(journal);
         self
@@ -180,6 +353,20 @@ impl SystemBuilder {
 
     /// What happens to open turns at the start, and when the supervisor of the sessions died. Default:
     /// [`Recovery::Eager`].
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder()
+    ///     .provider("scripted", Scripted::builtin())
+    ///     .recovery(Recovery::Lazy) // an open turn goes on when its session is touched
+    ///     .start()
+    ///     .await?;
+    /// # let _ = system;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recovery(mut self, recovery: Recovery) -> Self {
         self.recovery = recovery;
         self
@@ -187,6 +374,26 @@ impl SystemBuilder {
 
     /// How often a session's actor may be restarted before that session is quarantined. Default: 5 times within a
     /// minute, with a back-off of 100 ms to 5 s from the second one on.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let system = System::builder()
+    ///     .provider("scripted", Scripted::builtin())
+    ///     .session_budget(0, Duration::from_secs(60)) // the first crash is one too many
+    ///     .start()
+    ///     .await?;
+    /// let alice = system.session("alice").start().await?;
+    /// let mut watch = alice.watch();
+    /// alice.actor_ref().expect("she runs").kill();
+    /// while !matches!(watch.next().await, Some(Incarnation::Quarantined { .. }) | None) {}
+    /// assert!(matches!(alice.messages().await, Err(SessionError::Quarantined { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn session_budget(mut self, max_restarts: u32, within: Duration) -> Self {
         self.session_budget.max_restarts = max_restarts;
         self.session_budget.within = within;
@@ -196,12 +403,38 @@ impl SystemBuilder {
     /// How long a shutdown lets model calls under way come to their end, while no new ones are made; they are paid for.
     /// Default: 1 s, and never more than half of what the shutdown may take. What has not ended by then is asked again
     /// after the next start.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let system = System::builder()
+    ///     .provider("scripted", Scripted::builtin())
+    ///     .drain(Duration::from_secs(20)) // answers that are paid for may come to their end
+    ///     .start()
+    ///     .await?;
+    /// system.shutdown(Duration::from_secs(60)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drain(mut self, patience: Duration) -> Self {
         self.drain = patience;
         self
     }
 
     /// Starts the tree.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// assert_eq!(system.query("hello").await?.finish_reason, FinishReason::Stop);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SystemError`]: two tools of one name, a name of the system that is taken, or a part that does not start.
@@ -240,6 +473,16 @@ impl SystemBuilder {
 
 impl System {
     /// A system to be configured and started.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder().start().await?; // no provider yet: sessions cannot be started
+    /// assert!(matches!(system.session("alice").start().await, Err(SessionError::NoProvider)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> SystemBuilder {
         SystemBuilder {
             name: None,
@@ -258,26 +501,81 @@ impl System {
     }
 
     /// The system's name.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let first = System::builder().start().await?;
+    /// let second = System::builder().start().await?;
+    /// assert_eq!((first.name(), second.name()), ("ergane", "ergane-2"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         self.0.context.namespace().prefix()
     }
 
     /// The session of that name, to be got, started or recovered by `.start()`.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let alice = system.session("alice").system_prompt("Be brief.").start().await?;
+    /// assert_eq!(alice.name().as_str(), "alice");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn session(&self, name: &str) -> SessionBuilder {
         SessionBuilder::new(self.0.context.clone(), name)
     }
 
     /// A session with a new name.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let (one, other) = (system.new_session().start().await?, system.new_session().start().await?);
+    /// assert_ne!(one.name(), other.name());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new_session(&self) -> SessionBuilder {
         self.session(&format!("s-{}", Uuid::now_v7()))
     }
 
     /// One model call: no tools, no history, nothing kept. Await it for the result.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let answer = system.query("hello").await?;
+    /// assert_eq!((answer.finish_reason, answer.tool_calls_made), (FinishReason::Stop, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn query(&self, prompt: impl Into<Input>) -> OneShot {
         OneShot::new(self.clone(), prompt.into()).tools(Vec::<Text>::new())
     }
 
     /// One agent run with tools: nothing kept. Await it for the result.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let system = System::builder().provider("scripted", Scripted::builtin()).tools(Tools::all()).start().await?;
+    /// let answer = system.run("What does this project depend on?").await?;
+    /// assert!(answer.tool_calls_made > 0 && answer.text.contains("ractor"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn run(&self, prompt: impl Into<Input>) -> OneShot {
         OneShot::new(self.clone(), prompt.into())
     }
@@ -399,6 +697,18 @@ impl System {
     /// is logged, and lets go when it ends): once the system and its sessions are dropped too, the next one that opens the
     /// journal owns it at once.
     ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// let alice = system.session("alice").start().await?;
+    /// system.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// assert!(alice.send_message("still there?").await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SystemError::Call`] when it has not ended within `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), SystemError> {
@@ -413,6 +723,17 @@ impl System {
     }
 
     /// What every session of this system shares, for programs that work with the lower crates.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// assert_eq!(system.context().namespace().prefix(), system.name());
+    /// assert!(system.context().providers().get("scripted").is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn context(&self) -> &SessionContext {
         &self.0.context
     }

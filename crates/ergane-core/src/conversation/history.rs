@@ -13,6 +13,14 @@ const BLOCK: usize = 32;
 type Block = Vec<Arc<Message>>;
 
 /// A list of shared messages, cheap to clone.
+///
+/// ```
+/// use ergane_core::{History, Message};
+///
+/// let history: History = ["one", "two", "three"].map(|said| Message::user_text(said).into()).into_iter().collect();
+/// let view = history.clone(); // shares every message
+/// assert_eq!((view.len(), view.last().map(|said| said.text())), (3, Some("three".to_owned())));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     /// `None` as long as there is none, so that a short history costs little.
@@ -23,11 +31,22 @@ pub struct History {
 
 impl History {
     /// How many messages there are.
+    ///
+    /// ```
+    /// use ergane_core::{History, Message};
+    ///
+    /// let history: History = ["one", "two", "three"].map(|said| Message::user_text(said).into()).into_iter().collect();
+    /// assert_eq!(history.len(), 3);
+    /// ```
     pub fn len(&self) -> usize {
         self.full_blocks().len() * BLOCK + self.last_block().len()
     }
 
     /// Whether there is none.
+    ///
+    /// ```
+    /// assert!(ergane_core::History::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.last.is_none()
     }
@@ -41,11 +60,27 @@ impl History {
     }
 
     /// The messages, oldest first.
+    ///
+    /// ```
+    /// use ergane_core::{History, Message};
+    ///
+    /// let history: History = ["one", "two", "three"].map(|said| Message::user_text(said).into()).into_iter().collect();
+    /// let newest_first: Vec<String> = history.iter().rev().map(|said| said.text()).collect();
+    /// assert_eq!(newest_first, ["three", "two", "one"]);
+    /// ```
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
         self.iter_from(0)
     }
 
     /// The messages from position `start` (counted from 0) on.
+    ///
+    /// ```
+    /// use ergane_core::{History, Message};
+    ///
+    /// let history: History = ["one", "two", "three"].map(|said| Message::user_text(said).into()).into_iter().collect();
+    /// assert_eq!(history.iter_from(1).map(|said| said.text()).collect::<Vec<_>>(), ["two", "three"]);
+    /// assert_eq!(history.iter_from(9).count(), 0);
+    /// ```
     pub fn iter_from(&self, start: usize) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
         let blocks = self.full_blocks();
         let at = (start / BLOCK).min(blocks.len());
@@ -59,11 +94,26 @@ impl History {
     }
 
     /// The newest message.
+    ///
+    /// ```
+    /// use ergane_core::{History, Message};
+    ///
+    /// let history: History = ["one", "two", "three"].map(|said| Message::user_text(said).into()).into_iter().collect();
+    /// assert_eq!(history.last().map(|said| said.text()).as_deref(), Some("three"));
+    /// ```
     pub fn last(&self) -> Option<&Arc<Message>> {
         self.last_block().last()
     }
 
     /// Adds a message.
+    ///
+    /// ```
+    /// use ergane_core::{History, Message};
+    ///
+    /// let mut history = History::default();
+    /// history.push(Message::user_text("hello").into());
+    /// assert_eq!(history.len(), 1);
+    /// ```
     pub fn push(&mut self, message: Arc<Message>) {
         match &mut self.last {
             Some(block) if block.len() < BLOCK => Arc::make_mut(block).push(message),

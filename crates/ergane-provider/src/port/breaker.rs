@@ -10,6 +10,16 @@ use ergane_core::{ErrorKind, ProviderError};
 use tokio::time::Instant;
 
 /// When a provider's circuit opens, and for how long.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ergane_provider::{BreakerPolicy, Ollama};
+///
+/// let patient = BreakerPolicy { failures: 20, at_most: Duration::from_secs(5), ..BreakerPolicy::default() };
+/// let ollama = Ollama::default().breaker(patient);
+/// # let _ = ollama;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerPolicy {
     /// So many failures in a row open it, 5.

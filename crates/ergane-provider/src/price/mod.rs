@@ -52,6 +52,15 @@ pub struct Price {
 }
 
 /// What a call costs whose prompt is longer than a bound.
+///
+/// ```
+/// use ergane_provider::{LongPrice, Price};
+///
+/// // From the 200,001st token of prompt on, the whole call costs twice as much.
+/// let price = Price::per_million(1_250_000, 10_000_000)
+///     .long(LongPrice::per_million(200_000, 2_500_000, 15_000_000, 250_000));
+/// assert_eq!(price.long.map(|long| long.over), Some(200_000));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct LongPrice {
@@ -68,6 +77,11 @@ pub struct LongPrice {
 impl LongPrice {
     /// With a prompt of more than `over` tokens, so many millionths of a dollar for a million tokens of prompt, of answer,
     /// and of what came from the cache.
+    ///
+    /// ```
+    /// let long = ergane_provider::LongPrice::per_million(200_000, 2_500_000, 15_000_000, 250_000);
+    /// assert_eq!((long.input, long.output, long.cached), (2_500_000, 15_000_000, 250_000));
+    /// ```
     pub const fn per_million(over: u64, input: u64, output: u64, cached: u64) -> Self {
         Self { over, input, output, cached }
     }
