@@ -21,8 +21,14 @@ pub(super) fn reply(request: &ModelRequest) -> ScriptedReply {
     let messages: Vec<&Message> = request.messages.iter().map(|message| &**message).collect();
     let asked_at = messages.iter().rposition(|message| message.role == Role::User);
     let question = asked_at.and_then(|at| messages.get(at)).map(|message| message.text()).unwrap_or_default();
-    if !question.to_lowercase().contains("depend") {
+    let Some(wanted) = Wanted::of(&question) else {
         return ScriptedReply::text(introduction(&question));
+    };
+    if wanted == Wanted::OnlyForTests {
+        let earlier = Seen::of(&messages);
+        if !earlier.reads.is_empty() {
+            return ScriptedReply::text(answer(&earlier, wanted));
+        }
     }
     let offered = |name: &str| request.tools.iter().any(|tool| &*tool.name == name);
     if !offered("glob") || !offered("read") {
@@ -32,10 +38,33 @@ pub(super) fn reply(request: &ModelRequest) -> ScriptedReply {
         );
     }
     let since = messages.get(asked_at.unwrap_or_default()..).unwrap_or_default();
-    dependencies(&Seen::of(since))
+    dependencies(&Seen::of(since), wanted)
 }
 
-/// The calls made since the question, and their results.
+/// What somebody wants to know of a project's dependencies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// Those that no user of the project needs. Manifests that were shown in an earlier turn are known still.
+    OnlyForTests,
+}
+
+impl Wanted {
+    fn of(question: &str) -> Option<Self> {
+        let question = question.to_lowercase();
+        if question.contains("only for test") {
+            return Some(Self::OnlyForTests);
+        }
+        question.contains("depend").then_some(Self::All)
+    }
+
+    fn is_met_by(self, group: &Group) -> bool {
+        let table = group.table.to_lowercase();
+        self == Self::All || table.contains("dev") || table.contains("test")
+    }
+}
+
+/// The calls that were made, and their results.
 struct Seen<'a> {
     glob: Option<&'a ToolResult>,
     reads: Vec<(String, &'a ToolResult)>,
@@ -56,8 +85,11 @@ impl<'a> Seen<'a> {
             for result in message.results() {
                 match &*result.name {
                     "glob" => seen.glob = Some(result),
+                    // Of a manifest that was read again, the last time counts.
                     "read" => {
-                        let path = paths.get(&result.call).cloned().unwrap_or_else(|| "a file".to_owned());
+                        let path = paths.get(&result.call).filter(|path| manifests::is_manifest(path));
+                        let Some(path) = path.cloned() else { continue };
+                        seen.reads.retain(|(other, _)| *other != path);
                         seen.reads.push((path, result));
                     }
                     _ => {}
@@ -68,9 +100,9 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn dependencies(seen: &Seen) -> ScriptedReply {
+fn dependencies(seen: &Seen, wanted: Wanted) -> ScriptedReply {
     if !seen.reads.is_empty() {
-        return ScriptedReply::text(answer(seen));
+        return ScriptedReply::text(answer(seen, wanted));
     }
     let Some(glob) = seen.glob else {
         let pattern = format!("**/{{{}}}", MANIFESTS.join(","));
@@ -108,7 +140,7 @@ fn found_manifests(text: &str) -> (Vec<&str>, usize) {
     (paths, more)
 }
 
-fn answer(seen: &Seen) -> String {
+fn answer(seen: &Seen, wanted: Wanted) -> String {
     let mut listed = String::new();
     let mut without = Vec::new();
     let mut unread = Vec::new();
@@ -127,14 +159,28 @@ fn answer(seen: &Seen) -> String {
             partial.push(path.as_str());
         }
         match manifests::dependencies(path, &file) {
-            Ok(groups) if groups.is_empty() => without.push(path.as_str()),
-            Ok(groups) => list(path, &groups, &mut listed),
+            Ok(mut groups) => {
+                groups.retain(|group| wanted.is_met_by(group));
+                if groups.is_empty() {
+                    without.push(path.as_str());
+                } else {
+                    list(path, &groups, &mut listed);
+                }
+            }
             Err(reason) => unread.push(format!("{path} ({reason})")),
         }
     }
+    let (such, none, declared) = match wanted {
+        Wanted::All => ("this project depends on", "this project depends on nothing else", "dependencies"),
+        Wanted::OnlyForTests => (
+            "these are only for tests and development",
+            "nothing is only for tests",
+            "dependencies for tests only",
+        ),
+    };
     let mut text = match (listed.is_empty(), without.is_empty()) {
-        (false, _) => format!("By the manifests I was shown, this project depends on:\n{listed}"),
-        (true, false) => "By the manifests I was shown, this project depends on nothing else.\n".to_owned(),
+        (false, _) => format!("By the manifests I was shown, {such}:\n{listed}"),
+        (true, false) => format!("By the manifests I was shown, {none}.\n"),
         (true, true) => {
             "I cannot know what this project depends on: none of its manifests could be read.\n".to_owned()
         }
@@ -145,7 +191,7 @@ fn answer(seen: &Seen) -> String {
         }
     };
     let owned = |paths: Vec<&str>| paths.into_iter().map(str::to_owned).collect::<Vec<_>>();
-    note("No dependencies are declared in", &owned(without));
+    note(&format!("No {declared} are declared in"), &owned(without));
     note("Only a part was shown to me of", &owned(partial));
     note("I could not read", &unread);
     if let Some((_, more @ 1..)) = seen.glob.map(ToolResult::text).as_deref().map(found_manifests) {
@@ -190,7 +236,8 @@ fn introduction(question: &str) -> String {
     };
     format!(
         "I am Ergane's built-in scripted conversation, not a model, so I cannot answer this: \"{asked}\"\n\n\
-         The one thing I can do is tell what a project depends on, from its own manifests. To talk to a real model, start \
+         The one thing I can do is tell what a project depends on, and what of it is only for tests, from its own \
+         manifests. To talk to a real model, start \
          Ollama (and `ollama pull` a model), or set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, or name a compatible \
          server with --provider openai --base-url URL. A session stays with the provider it began with until --provider names \
          another."

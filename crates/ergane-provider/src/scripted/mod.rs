@@ -64,8 +64,9 @@ impl Scripted {
     }
 
     /// The built-in conversation. It can do one thing: asked what a project depends on, and offered the tools `glob` and
-    /// `read`, it looks for manifests, reads them, and answers from what it was shown and from nothing else. To anything
-    /// else it says what it is and how to get a real model.
+    /// `read`, it looks for manifests, reads them, and answers from what it was shown and from nothing else; asked then which
+    /// of these are only for tests, it answers from what the session has of that. To anything else it says what it is and how
+    /// to get a real model.
     ///
     /// ```
     /// use ergane_provider::{Provider, Scripted};

@@ -121,6 +121,35 @@ async fn the_builtin_conversation_says_that_it_cannot_know_when_it_was_shown_not
 }
 
 #[tokio::test]
+async fn the_builtin_conversation_remembers_what_it_was_shown_when_it_is_asked_what_is_only_for_tests() {
+    let scripted = Scripted::builtin();
+    let asked = "And which of these are only for tests?";
+    assert_eq!(reply(&scripted, &asking(asked)).await.message.calls().count(), 1, "it has seen nothing yet");
+
+    let question = asking("What does this project depend on?");
+    let first = reply(&scripted, &question).await;
+    let found = answered(question, first, &[("glob", "Cargo.toml\nb/Cargo.toml\nc/package.json", false)]);
+    let second = reply(&scripted, &found).await;
+    let cargo = "1\t[dependencies]\n2\tserde = \"1\"\n3\t[dev-dependencies]\n4\tproptest = \"2\"";
+    let node = "1\t{\"dependencies\": {\"react\": \"18\"}, \"devDependencies\": {\"vitest\": \"3\"}}";
+    let plain = "1\t[dependencies]\n2\tlog = \"0.4\"";
+    let mut read =
+        answered(found, second, &[("read", cargo, false), ("read", plain, false), ("read", node, false)]);
+    let third = reply(&scripted, &read).await;
+    read.messages.push(Arc::new(third.message));
+    read.messages.push(Arc::new(Message::user_text(asked)));
+    let answer = reply(&scripted, &read).await.message;
+    assert_eq!(answer.calls().count(), 0, "it does not look again");
+    let text = answer.text();
+    for expected in
+        ["proptest 2", "vitest 3", "only for tests", "No dependencies for tests only", "b/Cargo.toml"]
+    {
+        assert!(text.contains(expected), "{expected:?} in {text}");
+    }
+    assert!(!text.contains("serde") && !text.contains("react"), "{text}");
+}
+
+#[tokio::test]
 async fn the_builtin_conversation_looks_again_in_the_next_turn() {
     let scripted = Scripted::builtin();
     let question = asking("dependencies?");
