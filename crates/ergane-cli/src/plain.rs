@@ -115,11 +115,12 @@ pub(crate) fn served(report: &Report, provider: &str) -> String {
         write!(line, ", tool calls {}", report.tool_calls_made).unwrap_or_default();
     }
     let usage = report.usage;
-    if usage != Usage::default() {
+    let has_tokens = usage != Usage::default();
+    if has_tokens {
         write!(line, ", tokens {} in, {} out", usage.input_tokens, usage.output_tokens).unwrap_or_default();
     }
-    if let Some(cost) = report.cost_usd.filter(|cost| *cost > 0.0) {
-        write!(line, ", cost ${cost}").unwrap_or_default();
+    if has_tokens || report.cost_usd.is_some_and(|cost| cost > 0.0) {
+        write!(line, ", cost {}", usd(report.cost_usd)).unwrap_or_default();
     }
     line
 }
@@ -153,9 +154,14 @@ pub(crate) fn time(at: Timestamp) -> String {
     }
 }
 
+/// Money, to the last known digit; a dash when it is not known, which is not nothing.
+fn usd(amount: Option<f64>) -> String {
+    amount.map_or_else(|| "-".to_owned(), |amount| format!("${amount}"))
+}
+
 /// The whole cost; a dash when any part of it is not known.
 pub(crate) fn cost(cost: Cost) -> String {
-    cost.total().map_or_else(|| "-".to_owned(), |total| format!("${:.4}", total.as_usd()))
+    usd(cost.total().map(|total| total.as_usd()))
 }
 
 /// Rows with their columns under each other.
@@ -224,9 +230,20 @@ mod tests {
         assert_eq!(time(Timestamp(0)), "1970-01-01T00:00:00Z");
         assert_eq!(time(Timestamp(i64::MAX)), format!("{} ms", i64::MAX));
         let mut sum = Cost::default();
+        assert_eq!(cost(sum), "$0", "nothing was asked, so nothing was spent");
         sum.add_call(Some(ergane::core::MicroUsd(1_500)));
         assert_eq!(cost(sum), "$0.0015");
         sum.add_call(None);
         assert_eq!(cost(sum), "-");
+    }
+
+    #[test]
+    fn the_line_after_a_turn_tells_the_cost_in_the_same_way_as_the_lists() {
+        let usage = Usage { input_tokens: 9, output_tokens: 1, ..Usage::default() };
+        let line = |usage, cost_usd| served(&Report { usage, cost_usd, ..Report::nothing(None) }, "p");
+        assert_eq!(line(usage, Some(0.0015)), "provider p, tokens 9 in, 1 out, cost $0.0015");
+        assert_eq!(line(usage, None), "provider p, tokens 9 in, 1 out, cost -");
+        assert_eq!(line(usage, Some(0.0)), "provider p, tokens 9 in, 1 out, cost $0");
+        assert_eq!(line(Usage::default(), None), "provider p", "a script tells neither");
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Finding {
     status: Status,
     /// What is so.
     message: String,
-    /// The command or the line that mends it.
+    /// The command or the line that mends it, or makes it usable; of whatever is not `ok` there is one.
     fix: Option<String>,
     #[serde(skip)]
     exit: u8,
@@ -39,22 +39,22 @@ pub(super) enum Status {
 }
 
 impl Finding {
-    fn new(check: impl Into<String>, status: Status, message: impl Into<String>) -> Self {
-        Self { check: check.into(), status, message: message.into(), fix: None, exit: OK }
+    fn ok(check: impl Into<String>, message: impl Into<String>) -> Self {
+        let (check, message) = (check.into(), message.into());
+        Self { check, status: Status::Ok, message, fix: None, exit: OK }
     }
 
-    fn ok(check: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(check, Status::Ok, message)
+    fn unused(check: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { status: Status::Unused, fix: Some(fix.into()), ..Self::ok(check, message) }
+    }
+
+    fn warning(check: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { status: Status::Warning, ..Self::unused(check, message, fix) }
     }
 
     fn problem(check: impl Into<String>, failure: &Failure, fix: impl Into<String>) -> Self {
-        let finding = Self::new(check, Status::Problem, failure.message.clone());
-        Self { exit: failure.exit, ..finding }.fix(fix)
-    }
-
-    fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
+        let finding = Self::unused(check, failure.message.clone(), fix);
+        Self { status: Status::Problem, exit: failure.exit, ..finding }
     }
 }
 

@@ -274,8 +274,11 @@ pub(super) async fn models(args: &ModelsArgs, home: Result<Home, Failure>) -> Re
     } else {
         table(&["PROVIDER", "MODEL", "CONTEXT", "CAN"], models.iter().map(row).collect())
     };
-    let notes =
+    let mut notes: Vec<String> =
         errors.iter().map(|silent| format!("{}: {}", silent.provider, silent.error.message)).collect();
+    if models.is_empty() {
+        notes.push("`ergane doctor` tells how to get a model".to_owned());
+    }
     let exit = if models.is_empty() { worst } else { OK };
     Ok(Printed { notes, exit, ..Printed::new(List { models, errors }, text)? })
 }

@@ -55,6 +55,38 @@ fn markdown_is_rendered_and_the_status_line_tells_what_it_took() {
 }
 
 #[test]
+fn a_changed_file_is_shown_in_colour_and_a_tool_that_takes_its_time_has_a_spinner() {
+    let home = Home::new();
+    home.write("poem.txt", "roses\nviolets\n");
+    let edit = json!({"path": "poem.txt", "old_string": "violets", "new_string": "tulips"});
+    // The shell ends when somebody says so, so that the spinner has as long as it takes to be seen.
+    let wait = bash("until test -e go; do sleep 0.05; done");
+    let edit = json!({"tool_calls": [{"name": "edit", "arguments": edit}]});
+    let script = home.script("s", &[edit, wait, json!({"text": "all done"})]);
+    let args = ["chat", "a", "--script", &script, "--allow", "edit,bash"];
+    let mut chat = Terminal::start(&home, &args, 80);
+    chat.wait_for(PROMPT);
+    chat.type_in("hello\r");
+    chat.wait_for("✓ edit poem.txt");
+    chat.wait_for("+tulips");
+    for line in ["\u{1b}[31m  -violets\u{1b}[0m", "\u{1b}[32m  +tulips\u{1b}[0m"] {
+        assert!(chat.raw().contains(line), "{line:?}: {:?}", chat.raw());
+    }
+    // It turns: another frame, and another one, in the row of the shell.
+    for frame in ["⠋", "⠙", "⠹"] {
+        chat.wait_for(&format!("{frame} bash until test"));
+    }
+    home.write("go", "");
+    chat.wait_for("✓ bash until test");
+    chat.wait_for("all done");
+    chat.wait_for_times(PROMPT, 2);
+    let screen = chat.screen();
+    assert!(!screen.contains('⠋') && !screen.contains('⠙'), "the row is gone:\n{screen}");
+    chat.type_in(CTRL_D);
+    assert_eq!(chat.end().0, Some(0));
+}
+
+#[test]
 fn on_a_narrow_terminal_lines_are_broken_at_words_and_wide_letters_count_twice() {
     let home = Home::new();
     home.write("a-file-with-a-long-name.txt", "x");

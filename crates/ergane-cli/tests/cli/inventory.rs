@@ -84,7 +84,9 @@ fn models_are_those_of_the_server() {
     let object = home.run(&["models", "--provider", "mien", "--json"]).expect(2).json();
     assert!(object["error"]["message"].as_str().unwrap().contains("did you mean `mine`?"), "{object}");
     let nobody = Home::new();
-    assert_eq!(nobody.run(&["models"]).expect(3).stdout, "no models\n");
+    let output = nobody.run(&["models"]).expect(3);
+    assert_eq!(output.stdout, "no models\n");
+    assert!(output.stderr.contains("ergane doctor"), "{output:?}");
 }
 
 #[test]
@@ -173,6 +175,29 @@ fn doctor_says_what_is_wrong_and_what_mends_it() {
     assert_eq!(finding(&object, "provider scripted")["status"], "warning");
     assert!(finding(&object, "journal")["message"].as_str().unwrap().contains("made by the first send"));
     assert!(!home.journal().exists(), "looking makes no journal");
+}
+
+#[test]
+fn whatever_doctor_does_not_call_ok_comes_with_what_to_do() {
+    let server = openai();
+    let (fresh, wrong, memory) = (Home::new(), configured(&server, "m9"), Home::new());
+    let mut looked = vec![
+        fresh.run(&["doctor", "--json"]).expect(0).json(),
+        with_key(&wrong, &["doctor", "--json"], "wrong").expect(3).json(),
+        with_key(&wrong, &["doctor", "--json"], "right").expect(3).json(),
+        memory.run(&["doctor", "--json", "--journal", ":memory:"]).expect(0).json(),
+    ];
+    memory.write(FILE, "provider = 'nobody'\n");
+    looked.push(memory.run(&["doctor", "--json"]).expect(2).json());
+    let mut seen = std::collections::BTreeSet::new();
+    for object in &looked {
+        for finding in object["findings"].as_array().unwrap() {
+            let status = finding["status"].as_str().unwrap();
+            seen.insert(status);
+            assert_eq!(finding["fix"].is_null(), status == "ok", "{finding}");
+        }
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["ok", "problem", "unused", "warning"]);
 }
 
 #[test]

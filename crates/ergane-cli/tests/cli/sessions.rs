@@ -47,7 +47,7 @@ fn the_list_is_a_table_and_an_object() {
     let columns: Vec<Vec<&str>> = lines.iter().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(columns[1][..3], ["beta", "idle", "2"]);
     assert_eq!(columns[2][..3], ["proj/alpha", "idle", "1"]);
-    assert_eq!(columns[2][4..], ["330", "$0.0030"]);
+    assert_eq!(columns[2][4..], ["330", "$0.003"]);
     assert_eq!(columns[1][5], "-", "an unknown cost is not zero");
     let place = lines[0].find("STATUS").unwrap();
     assert!(lines[1..].iter().all(|line| line[place..].starts_with("idle")), "{table}");

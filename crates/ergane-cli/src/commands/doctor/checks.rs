@@ -9,11 +9,13 @@ use ergane::journal::{Journal, JournalError, Sqlite};
 
 use super::super::Home;
 use super::super::inventory::{ask_all, key_of};
-use super::{Finding, Status};
+use super::Finding;
 use crate::config::Config;
 use crate::outcome::{FAILED, Failure};
 use crate::provider::{self, Kind, SCRIPTED};
 use crate::workshop::Place;
+
+const START_OLLAMA: &str = "start it (`ollama serve`), or set OLLAMA_HOST";
 
 /// Less free space than this is told.
 const LITTLE: u64 = 200 << 20;
@@ -26,7 +28,11 @@ pub(super) fn config(home: &Result<Home, Failure>) -> Finding {
     match home {
         Ok(home) => match &home.config.file {
             Some(file) => Finding::ok("config", file.display().to_string()),
-            None => Finding::new("config", Status::Unused, "no file, so the defaults hold"),
+            None => Finding::unused(
+                "config",
+                "no file, so the defaults hold",
+                "nothing needs one; docs/configuration.md tells where it would be and what goes in",
+            ),
         },
         Err(failure) => Finding::problem(
             "config",
@@ -40,8 +46,8 @@ pub(super) async fn journal(place: &Result<Place, Failure>) -> Finding {
     let path = match place {
         Ok(Place::File(path)) => path.clone(),
         Ok(Place::Memory) => {
-            return Finding::new("journal", Status::Warning, "it is in memory: nothing is kept")
-                .fix("give --journal PATH, or unset ERGANE_JOURNAL");
+            let fix = "give --journal PATH, or unset ERGANE_JOURNAL";
+            return Finding::warning("journal", "it is in memory: nothing is kept", fix);
         }
         Err(failure) => {
             return Finding::problem("journal", failure, "give --journal PATH, or set ERGANE_JOURNAL");
@@ -90,10 +96,12 @@ fn journal_at(path: &Path) -> Finding {
             Finding::problem("journal", &failure, "free some space, or move it and give --journal")
         }
         Some(free) if free < LITTLE => {
-            Finding::new("journal", Status::Warning, message).fix("free some space before it runs out")
+            Finding::warning("journal", message, "free some space before it runs out")
         }
-        _ if took > SLOW => Finding::new("journal", Status::Warning, message)
-            .fix("every turn waits for this disk; keep the journal on a local one"),
+        _ if took > SLOW => {
+            let fix = "every turn waits for this disk; keep the journal on a local one";
+            Finding::warning("journal", message, fix)
+        }
         _ => Finding::ok("journal", message),
     }
 }
@@ -179,8 +187,8 @@ pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
                         )
                     }
                     _ if models.is_empty() => {
-                        Finding::new(check, Status::Warning, format!("it answers and has no model{chosen}"))
-                            .fix(fix_of_no_model(&name, config))
+                        let why = format!("it answers and has no model{chosen}");
+                        Finding::warning(check, why, fix_of_no_model(&name, config))
                     }
                     model => {
                         let model = model.map(|model| format!(", {model} among them")).unwrap_or_default();
@@ -196,20 +204,22 @@ pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
         findings.push(finding);
     }
     for (name, provider) in unused {
-        let why = match key_of(&name, config) {
-            Some(key) => format!("{} is not set", key.place),
-            None => format!("nobody answers at {}", provider.endpoint()),
+        let (why, fix) = match key_of(&name, config) {
+            Some(key) => (format!("{} is not set", key.place), format!("to use it, export {}=…", key.place)),
+            None => {
+                let why = format!("nobody answers at {}", provider.endpoint());
+                (why, format!("to use it, {START_OLLAMA}"))
+            }
         };
-        findings.push(Finding::new(format!("provider {name}"), Status::Unused, why));
+        findings.push(Finding::unused(format!("provider {name}"), why, fix));
     }
     if default == SCRIPTED {
-        let why = "no model was found, so a small built-in conversation answers";
-        findings.push(
-            Finding::new("provider scripted", Status::Warning, why).fix(
-                "start Ollama, export ANTHROPIC_API_KEY=…, OPENAI_API_KEY=… or GEMINI_API_KEY=…, or configure a provider \
-                 (docs/configuration.md)",
-            ),
-        );
+        findings.push(Finding::warning(
+            "provider scripted",
+            "no model was found, so a small built-in conversation answers",
+            "start Ollama, export ANTHROPIC_API_KEY=…, OPENAI_API_KEY=… or GEMINI_API_KEY=…, or configure a provider \
+             (docs/configuration.md)",
+        ));
     }
     findings
 }
@@ -229,9 +239,7 @@ fn fix_of(name: &str, config: &Config, failure: &Failure) -> String {
         }
         (Some("auth"), Some(key)) => format!("export {}=… with a valid key", key.place),
         (Some("auth"), None) => format!("name its key: api_key_env in [providers.{name}]"),
-        (Some("transport" | "timeout"), _) if name == "ollama" => {
-            "start it (`ollama serve`), or set OLLAMA_HOST".to_owned()
-        }
+        (Some("transport" | "timeout"), _) if name == "ollama" => START_OLLAMA.to_owned(),
         (Some("transport" | "timeout"), _) => {
             format!("start that server, or correct base_url in [providers.{name}]")
         }
@@ -242,16 +250,20 @@ fn fix_of(name: &str, config: &Config, failure: &Failure) -> String {
 
 /// Whether what a shell writes is confined by the kernel.
 pub(super) async fn sandbox() -> Finding {
-    match tokio::task::spawn_blocking(ergane::tools::confines_writes).await {
+    let looked = tokio::task::spawn_blocking(ergane::tools::confines_writes).await;
+    sandbox_is(looked.map_err(|error| error.to_string()))
+}
+
+fn sandbox_is(confined: Result<bool, String>) -> Finding {
+    match confined {
         Ok(true) => Finding::ok("sandbox", "what a shell writes is confined by the kernel (landlock)"),
-        Ok(false) => Finding::new(
+        Ok(false) => Finding::warning(
             "sandbox",
-            Status::Warning,
             "the kernel has no landlock: a shell that was allowed may write wherever its user may",
-        )
-        .fix("a Linux kernel of 5.13 or later with landlock in its `lsm=` list; else --deny bash"),
+            "a Linux kernel of 5.13 or later with landlock in its `lsm=` list; else --deny bash",
+        ),
         Err(error) => {
-            let failure = Failure { exit: FAILED, ..Failure::internal(error.to_string()) };
+            let failure = Failure { exit: FAILED, ..Failure::internal(error) };
             Finding::problem("sandbox", &failure, "--deny bash")
         }
     }
@@ -267,13 +279,32 @@ pub(super) fn terminal() -> Finding {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(|name| is_set(name));
     let encoding = locale.and_then(|name| std::env::var(name).ok()).unwrap_or_default().to_lowercase();
     if std::env::var_os("TERM").is_some_and(|kind| kind == "dumb") {
-        return Finding::new("terminal", Status::Warning, "TERM is dumb: plain text")
-            .fix("export TERM=xterm-256color");
+        return Finding::warning("terminal", "TERM is dumb: plain text", "export TERM=xterm-256color");
     }
     let message = format!("{} columns, {colour}", crate::term::columns());
     if !encoding.is_empty() && !encoding.contains("utf-8") && !encoding.contains("utf8") {
-        return Finding::new("terminal", Status::Warning, format!("{message}, and no UTF-8 ({encoding})"))
-            .fix("export LC_ALL=C.UTF-8");
+        let message = format!("{message}, and no UTF-8 ({encoding})");
+        return Finding::warning("terminal", message, "export LC_ALL=C.UTF-8");
     }
     Finding::ok("terminal", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+    use crate::outcome::OK;
+
+    #[test]
+    fn a_kernel_that_confines_nothing_is_a_warning_that_says_what_to_do_until_there_is_another() {
+        let without = sandbox_is(Ok(false));
+        assert_eq!((without.status, without.exit), (Status::Warning, OK));
+        assert!(without.message.contains("no landlock"), "{without:?}");
+        assert!(without.fix.as_deref().is_some_and(|fix| fix.contains("--deny bash")), "{without:?}");
+        let with = sandbox_is(Ok(true));
+        assert_eq!((with.status, with.fix), (Status::Ok, None));
+        let unknown = sandbox_is(Err("it panicked".to_owned()));
+        assert_eq!((unknown.status, unknown.exit), (Status::Problem, FAILED));
+        assert!(unknown.fix.is_some());
+    }
 }
