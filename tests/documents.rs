@@ -58,6 +58,19 @@ fn every_mutation_stands_on_the_page_with_the_proof_that_it_turns_red() {
     assert!(mutations > 40, "the proofs are shown to be able to fail: {mutations}");
 }
 
+/// What a heading is called in a link.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
 #[test]
 fn every_link_of_the_documents_leads_somewhere() {
     let mut pages =
@@ -71,13 +84,19 @@ fn every_link_of_the_documents_leads_somewhere() {
     for page in pages {
         let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = link.split('#').next().unwrap_or_default();
-            if path.is_empty() || path.starts_with("http") {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            if path.starts_with("http") {
                 continue;
             }
             links += 1;
-            let target = page.parent().expect("a folder").join(path);
+            let here = page.parent().expect("a folder").join(path);
+            let target = if path.is_empty() { page.clone() } else { here };
             assert!(target.exists(), "{} links to {link}, which does not exist", page.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).expect("a page");
+                let found = text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+                assert!(found, "{} links to {link}, which has no such heading", page.display());
+            }
         }
     }
     assert!(links > 10, "the documents link to each other: {links}");

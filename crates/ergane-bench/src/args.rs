@@ -282,10 +282,32 @@ fn of_http(text: &str) -> Result<TurnKind, String> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/snippets.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod snippets;
+
+#[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn every_shell_line_of_the_pages_that_measures_is_understood() {
+        let mut calls = 0;
+        for (page, text) in snippets::pages(&snippets::root(env!("CARGO_MANIFEST_DIR"))) {
+            for line in snippets::lines(&page, &text) {
+                let Some(arguments) = line.arguments_of("ergane-bench", Some("ergane-bench")) else {
+                    continue;
+                };
+                calls += 1;
+                let words = std::iter::once("ergane-bench").chain(arguments.iter().map(String::as_str));
+                let parsed = Cli::try_parse_from(words);
+                assert!(parsed.is_ok(), "{}: {:?}\n{}", line.place, line.words, parsed.unwrap_err());
+            }
+        }
+        assert!(calls > 5, "lines are found: {calls}");
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -11,6 +11,8 @@ mod folders;
 mod follow;
 mod logs;
 mod outcome;
+#[cfg(test)]
+mod pages;
 mod plain;
 mod provider;
 mod report;

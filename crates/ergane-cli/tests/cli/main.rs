@@ -16,6 +16,7 @@ mod inventory;
 mod json;
 mod keys;
 mod limits;
+mod pages;
 mod providers;
 mod server;
 mod sessions;

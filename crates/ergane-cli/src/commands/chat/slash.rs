@@ -140,3 +140,16 @@ async fn sessions(workshop: &Workshop) -> Result<String, Failure> {
     let head = ["NAME", "STATUS", "TURNS", "LAST ACTIVITY", "COST"].map(str::to_owned).to_vec();
     Ok(plain::table(&std::iter::once(head).chain(sessions.iter().map(row)).collect::<Vec<_>>()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_the_command_has_the_list_of_the_commands_as_help_prints_it() {
+        let page = include_str!("../../../../../docs/command.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `/")).collect();
+        let real = COMMANDS.map(|(name, does)| format!("| `/{name}` | {does} |"));
+        assert_eq!(rows, real);
+    }
+}
