@@ -62,6 +62,21 @@ impl Memory {
         read(&self.sessions).get(session).cloned()
     }
 
+    /// Removes the session, with `only_at` if it stands there. True when it was removed.
+    fn remove(&self, session: &SessionName, only_at: Option<Position>) -> bool {
+        let mut sessions = write(&self.sessions);
+        let Some(found) = sessions.get(session).cloned() else { return false };
+        let mut stored = lock(&found);
+        if only_at.is_some_and(|position| position != stored.position()) {
+            return false;
+        }
+        // An append that found it before must not write into what nobody can see any more and be told that it did.
+        stored.deleted = true;
+        self.floor.fetch_max(stored.epoch.0, Ordering::Relaxed);
+        sessions.remove(session);
+        true
+    }
+
     fn write(&self, append: &Append) -> Result<(), AppendError> {
         append.check()?;
         let Some(found) = self.find(&append.session) else { return append.fits(None) };
@@ -78,6 +93,10 @@ impl Memory {
 impl Stored {
     fn next_seq(&self) -> Seq {
         Seq(self.events.len() as u64).next()
+    }
+
+    fn position(&self) -> Position {
+        Position { epoch: self.epoch, next_seq: self.next_seq() }
     }
 
     fn push(&mut self, envelope: Arc<Envelope>) {
@@ -162,10 +181,7 @@ impl Journal for Memory {
     }
 
     fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {
-        Ok(self.find(session).map(|found| {
-            let stored = lock(&found);
-            Position { epoch: stored.epoch, next_seq: stored.next_seq() }
-        }))
+        Ok(self.find(session).map(|found| lock(&found).position()))
     }
 
     fn summary(&self, session: &SessionName) -> Result<Option<SessionSummary>, JournalError> {
@@ -190,12 +206,11 @@ impl Journal for Memory {
     }
 
     fn delete(&self, session: &SessionName) -> Result<bool, JournalError> {
-        let Some(found) = write(&self.sessions).remove(session) else { return Ok(false) };
-        let mut stored = lock(&found);
-        // An append that found it before must not write into what nobody can see any more and be told that it did.
-        stored.deleted = true;
-        self.floor.fetch_max(stored.epoch.0, Ordering::Relaxed);
-        Ok(true)
+        Ok(self.remove(session, None))
+    }
+
+    fn delete_at(&self, session: &SessionName, position: Position) -> Result<bool, JournalError> {
+        Ok(self.remove(session, Some(position)))
     }
 
     fn release(&self, session: &SessionName) -> Result<(), JournalError> {

@@ -128,6 +128,13 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// [`JournalError::Busy`] when another living process owns it.
     fn delete(&self, session: &SessionName) -> Result<bool, JournalError>;
 
+    /// The same for a session that stands exactly there, and is left alone when it was opened or written to since: who
+    /// takes back what he made must not take away what somebody else made of it. True when it was removed.
+    ///
+    /// # Errors
+    /// As [`delete`](Journal::delete).
+    fn delete_at(&self, session: &SessionName, position: Position) -> Result<bool, JournalError>;
+
     /// This process gives the session up, so that another may open it. Nothing happens when it is not its owner.
     ///
     /// # Errors

@@ -125,25 +125,31 @@ impl Facts {
         Ok(seq)
     }
 
-    /// Does `action` once everything accepted so far is durable: at once, if it is.
-    pub(crate) fn when_durable(&mut self, action: impl FnOnce() + Send + 'static) {
-        if self.durable >= self.accepted() {
+    /// Does `action` once the fact at `seq` is durable: at once, if it is.
+    pub(crate) fn when_durable(&mut self, seq: Seq, action: impl FnOnce() + Send + 'static) {
+        if self.durable >= seq {
             action();
         } else {
-            self.waiting.push_back((self.accepted(), Waiting::Patient(Box::new(action))));
+            self.wait(seq, Waiting::Patient(Box::new(action)));
         }
     }
 
-    /// Tells `None` once everything accepted so far is durable, or why that cannot be now: nobody is kept waiting for a
-    /// disk that may be full for days. A store that fails once is mostly on its way back, so only who comes then is told.
-    pub(crate) fn tell_when_durable(&mut self, tell: impl FnOnce(Option<&str>) + Send + 'static) {
-        if self.durable >= self.accepted() {
+    /// Tells `None` once the fact at `seq` is durable, or why that cannot be now: nobody is kept waiting for a disk that
+    /// may be full for days. A store that fails once is mostly on its way back, so only who comes then is told.
+    pub(crate) fn tell_when_durable(&mut self, seq: Seq, tell: impl FnOnce(Option<&str>) + Send + 'static) {
+        if self.durable >= seq {
             tell(None);
         } else if let Some(reason) = &self.parked {
             tell(Some(reason));
         } else {
-            self.waiting.push_back((self.accepted(), Waiting::Told(Box::new(tell))));
+            self.wait(seq, Waiting::Told(Box::new(tell)));
         }
+    }
+
+    /// In the order of the facts, and of those who wait for one in the order in which they came.
+    fn wait(&mut self, seq: Seq, waiting: Waiting) {
+        let place = self.waiting.partition_point(|(earlier, _)| *earlier <= seq);
+        self.waiting.insert(place, (seq, waiting));
     }
 
     /// The append that is due, unless one is under way or the session is parked.

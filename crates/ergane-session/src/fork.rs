@@ -46,8 +46,9 @@ pub(crate) async fn fork(parent: &Session, name: &str, at: Point) -> Result<Sess
         match port.position(&name).await {
             Ok(Some(found)) if found == whole => {} // it was written after all
             Ok(Some(found)) if found == empty => {
-                // Through the writer, so after whatever was still on its way: no name is taken by what does not exist.
-                if let Err(error) = port.delete(&name).await {
+                // No name is taken by what does not exist. Through the writer, so after whatever was still on its way, and
+                // only as this opening left it: somebody may have begun a session of that name since.
+                if let Err(error) = port.delete_at(&name, empty).await {
                     tracing::warn!(session = %name, %error, "what a failed fork left could not be deleted");
                 }
                 return Err(error);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ergane_core::{Event, FinishReason, Next, OpenTurn, SendId, Settings, SettingsPatch, Text, TurnId};
+use ergane_core::{Event, FinishReason, Next, OpenTurn, SendId, Seq, Settings, SettingsPatch, Text, TurnId};
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_tool::RegistryError;
 use ractor::ActorProcessingErr;
@@ -53,7 +53,10 @@ impl State {
             SessionMsg::Accept(send, reply) => match self.accept(&send)? {
                 Err(error) => answer(reply, Err(error)),
                 Ok(()) => match self.turn_of(&send.id) {
-                    Some(turn) => self.facts.when_durable(move || answer(reply, Ok(turn))),
+                    Some(turn) => {
+                        let begun = self.accepted_at(&send.id).max(Seq(turn.0));
+                        self.facts.when_durable(begun, move || answer(reply, Ok(turn)));
+                    }
                     None => self.waiters.for_start(send.id, reply),
                 },
             },
@@ -116,7 +119,7 @@ impl State {
                 }
             }
         }
-        self.facts.when_durable(move || answer(reply, Ok(())));
+        self.facts.when_durable(self.facts.accepted(), move || answer(reply, Ok(())));
         Ok(())
     }
 
@@ -203,6 +206,11 @@ impl State {
         self.facts.conversation().send(send)?.turn
     }
 
+    /// The fact by which that send was accepted; of one that was not, the last that was accepted at all.
+    pub(crate) fn accepted_at(&self, send: &SendId) -> Seq {
+        self.facts.conversation().send(send).map_or(self.facts.accepted(), |known| known.seq)
+    }
+
     fn is_durably_ended(&self, turn: TurnId) -> bool {
         self.facts.conversation().ended(turn).is_some_and(|record| record.end <= self.facts.durable())
     }
@@ -239,8 +247,16 @@ impl State {
 
     /// Answers `value` once all that was accepted is durable; [`SessionError::Parked`] when that cannot be now.
     pub(crate) fn acknowledge<T: std::marker::Send + 'static>(&mut self, reply: Reply<T>, value: T) {
+        self.acknowledge_at(self.facts.accepted(), reply, value);
+    }
+
+    /// The same, once the fact at `seq` is durable.
+    pub(crate) fn acknowledge_at<T>(&mut self, seq: Seq, reply: Reply<T>, value: T)
+    where
+        T: std::marker::Send + 'static,
+    {
         let session = self.name.clone();
-        self.facts.tell_when_durable(move |parked| {
+        self.facts.tell_when_durable(seq, move |parked| {
             let parked = parked.map(|reason| SessionError::Parked { session, reason: reason.to_owned() });
             answer(reply, parked.map_or(Ok(value), Err));
         });

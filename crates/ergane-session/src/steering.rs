@@ -20,7 +20,7 @@ impl State {
         // Asked again, after a death in between, it is answered from what is known of it.
         if let Some(known) = self.facts.conversation().send(&send.id) {
             if known.hash == hash && known.turn.is_some() {
-                self.acknowledge(reply, Steered::Entered);
+                self.acknowledge_at(known.seq, reply, Steered::Entered);
             } else {
                 answer(reply, Err(SessionError::KeyReused(send.id.clone())));
             }

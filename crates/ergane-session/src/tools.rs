@@ -279,7 +279,7 @@ impl State {
         // One group a call: recovery knows of the one that is a fact.
         if runs && self.drive.recorded.insert(call) {
             self.facts.record(Event::ToolProcess { call, group, leader_started })?;
-            self.facts.when_durable(move || recorded.keep(()));
+            self.facts.when_durable(self.facts.accepted(), move || recorded.keep(()));
         }
         Ok(()) // dropped otherwise, which tells the tool not to run it
     }

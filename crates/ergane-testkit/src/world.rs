@@ -325,6 +325,10 @@ impl Journal for InWorld<Arc<dyn Journal>> {
         self.if_going_on(|store| store.delete(session))
     }
 
+    fn delete_at(&self, session: &SessionName, position: Position) -> Result<bool, JournalError> {
+        self.if_going_on(|store| store.delete_at(session, position))
+    }
+
     fn release(&self, session: &SessionName) -> Result<(), JournalError> {
         self.if_going_on(|store| store.release(session))
     }

@@ -227,6 +227,36 @@ async fn a_word_put_in_is_not_told_to_be_accepted_before_it_is_durable_also_when
 }
 
 #[tokio::test]
+async fn a_send_that_is_known_and_durable_is_told_to_be_accepted_also_when_the_disk_is_full_now() {
+    let plan = FaultPlan::none();
+    let (model, mut questions) = model();
+    let (alice, _system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
+    let send = || alice.send_message("hello").key("k");
+    let word = || alice.send_message("in French").key("w").when_busy(WhenBusy::Steer);
+    let steer = || alice.steer("or in Welsh").key("s");
+    let first = sending(&alice, "hello");
+    questions.next().await.answer("hi");
+    result(first).await;
+    let turn = soon("accepted", send().accepted()).await.unwrap();
+    let asked = questions.next().await;
+    assert_eq!(soon("accepted", word().accepted()).await.unwrap(), turn);
+    assert_eq!(soon("put in", steer().into_future()).await.unwrap(), Steered::Entered);
+    plan.break_journal(JournalFault::NotWritten);
+    asked.answer("salut");
+    until("it tried again", || async { plan.told().len() >= 2 }).await;
+    // What was accepted since is not durable, which is no concern of these.
+    assert_eq!(soon("accepted", send().accepted()).await.unwrap(), turn);
+    assert_eq!(soon("accepted", word().accepted()).await.unwrap(), turn);
+    assert_eq!(soon("put in", steer().into_future()).await.unwrap(), Steered::Entered);
+    let mut new = Box::pin(alice.send_message("new").key("n").when_busy(WhenBusy::Steer).accepted());
+    assert!(is_pending(&mut new));
+    alice.status().await.unwrap(); // after that it has been looked at
+    assert!(is_pending(&mut new), "what is not durable is not accepted");
+    plan.heal();
+    soon("accepted", new).await.unwrap();
+}
+
+#[tokio::test]
 async fn who_wants_a_fact_of_a_parked_session_is_told_so_and_it_becomes_one_later() {
     let plan = FaultPlan::none();
     let (store, _folder) = store(&plan);

@@ -7,7 +7,8 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 
 use common::*;
-use ergane::core::{Point, Seq};
+use ergane::core::{Envelope, Point, Seq};
+use ergane::journal::{Append, Journal};
 use ergane::prelude::*;
 use ergane_testkit::{FaultPlan, JournalFault};
 use serde_json::json;
@@ -216,4 +217,32 @@ async fn a_fork_that_cannot_be_written_leaves_nothing_and_one_of_unknown_outcome
     let written = fork(JournalFault::Unsure).await.unwrap();
     assert_eq!(said(&written).await, ["one", "1"]);
     assert!(matches!(session.fork("b", Point::Now).await, Err(SessionError::Exists(_))));
+}
+
+#[tokio::test]
+async fn what_a_failed_fork_takes_back_is_not_what_somebody_began_meanwhile_under_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, mut asked) = model();
+    let plan = FaultPlan::none();
+    let store = Arc::new(Sqlite::open(dir.path().join("j.db")).unwrap());
+    let journal = plan.journal(store.clone());
+    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
+    let session = system.session("a").start().await.unwrap();
+    talk(&session, &mut asked, "one", "1").await;
+    let parent = session.name().clone();
+    plan.before_deletion(move |name| {
+        let opened = store.open_session(name).unwrap();
+        let started = store.load(&parent, Seq(0), Seq(2)).unwrap().remove(0);
+        let started = Arc::new(Envelope { epoch: opened.epoch, ..Envelope::clone(&started) });
+        let (session, epoch, expected) = (name.clone(), opened.epoch, opened.next_seq);
+        let append = Append { session, epoch, expected, events: vec![started] };
+        assert_eq!(store.append(&[append]), [Ok(())]);
+    });
+    plan.break_journal(JournalFault::NotWritten);
+    let refused = session.fork("b", Point::Now).await;
+    plan.heal();
+    assert!(matches!(refused, Err(SessionError::NotForked { .. })), "{refused:?}");
+    assert!(plan.told().iter().any(|told| told.starts_with("deletion of b")), "{:?}", plan.told());
+    let theirs = system.whereis("b").await.expect("it was begun, and acknowledged");
+    assert_eq!(kinds(&system, &theirs).await, ["session_started"]);
 }

@@ -14,7 +14,7 @@ use super::Job;
 use crate::follow::{AGAIN, guide, within};
 use crate::outcome::Failure;
 use crate::report::Report;
-use crate::screen::Screen;
+use crate::screen::{Notes, Screen};
 use crate::socket::client::Owner;
 use crate::socket::wire::{Ask, Heard, IDLE};
 
@@ -90,18 +90,35 @@ impl Elsewhere<'_> {
         };
         let until = job.until();
         let mut owner = within(until, job.signals.guard(self.open(ask))).await?;
-        match within(until, job.signals.guard(self.hear_soon(&mut owner))).await? {
-            Some(Heard::Accepted { accepted: true }) => {}
-            Some(Heard::Failed { error }) => return Err(Failure::of_another(&error)),
-            Some(_) => return Err(Failure::owned(self.session, self.pid, "which did not accept the turn")),
-            None => return Ok(None),
-        }
         let Job { screen, signals, .. } = job;
-        screen.notes.say(&format!("process {} owns session {} and runs the turn", self.pid, self.session));
-        let (notes, mut parked) = (screen.notes, None);
-        let told = tell(&mut owner, screen, &mut parked);
+        let mut parking = Parking { notes: screen.notes, reason: None };
+        let accepted = signals.guard(self.accepted(&mut owner, &mut parking));
+        match within(until, accepted).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(failure) => return Err(failure.or_parked(parking.reason)),
+        }
+        let notes = screen.notes;
+        notes.say(&format!("process {} owns session {} and runs the turn", self.pid, self.session));
+        let told = tell(&mut owner, screen, &mut parking);
         let told = guide(told, || self.interrupt(), notes, signals, until).await;
-        told.map_err(|failure| failure.or_parked(parked))
+        told.map_err(|failure| failure.or_parked(parking.reason))
+    }
+
+    /// Waits until the owner has begun with it. False when that died.
+    async fn accepted(&self, owner: &mut Owner, parking: &mut Parking) -> Result<bool, Failure> {
+        loop {
+            match self.hear_soon(owner).await? {
+                Some(Heard::Accepted { accepted: true }) => return Ok(true),
+                Some(Heard::Parked { parked }) => parking.is(Some(parked)),
+                Some(Heard::GoesOn { .. }) => parking.is(None),
+                Some(Heard::Failed { error }) => return Err(Failure::of_another(&error)),
+                Some(_) => {
+                    return Err(Failure::owned(self.session, self.pid, "which did not accept the turn"));
+                }
+                None => return Ok(false),
+            }
+        }
     }
 
     /// Asks for the end of the turn there, until there is one to end. An owner that is dead by now has nothing to end.
@@ -121,22 +138,34 @@ impl Elsewhere<'_> {
     }
 }
 
-/// Tells what happens there until it ends. `parked` is why nothing does, for as long as that is so.
+/// Why nothing happens there, for as long as the journal takes nothing.
+#[derive(Debug)]
+struct Parking {
+    notes: Notes,
+    reason: Option<String>,
+}
+
+impl Parking {
+    /// Says it when it is something else than before.
+    fn is(&mut self, reason: Option<String>) {
+        if let Some(reason) = reason.as_ref().filter(|_| reason != self.reason) {
+            self.notes.say(&format!("waiting: {reason}"));
+        }
+        self.reason = reason;
+    }
+}
+
+/// Tells what happens there until it ends.
 async fn tell(
     owner: &mut Owner,
     screen: &mut Screen,
-    parked: &mut Option<String>,
+    parking: &mut Parking,
 ) -> Result<Option<Report>, Failure> {
     loop {
         match owner.hear().await.map_err(|problem| Failure::of_another(&problem))? {
-            Some(Heard::Event { event }) => {
-                *parked = None;
-                screen.raw_event(event);
-            }
-            Some(Heard::Parked { parked: reason }) => {
-                screen.notes.say(&format!("waiting: {reason}"));
-                *parked = Some(reason);
-            }
+            Some(Heard::Event { event }) => screen.raw_event(event),
+            Some(Heard::Parked { parked }) => parking.is(Some(parked)),
+            Some(Heard::GoesOn { .. }) => parking.is(None),
             Some(Heard::Ended { report, exit, waiting }) => {
                 let report: Report = serde_json::from_value(report)
                     .map_err(|error| Failure::internal(format!("the owner's report is garbled: {error}")))?;

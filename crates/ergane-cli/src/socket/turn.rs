@@ -22,24 +22,42 @@ use crate::workshop::seen;
 const TICK: Duration = Duration::from_millis(100);
 /// How long whoever asked may take to hear a line.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// A turn that is not accepted by then may wait for the journal.
-const A_WHILE: Duration = Duration::from_secs(3);
+/// How often it is said of a turn that is not begun why it is not: before whoever asked takes this process for a stopped one.
+const AGAIN: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(mut stream: UnixStream, ask: Ask, system: &System) -> io::Result<()> {
-    let last = match begin(ask, system).await {
-        Ok((session, turn)) => {
+    let last = match begun(&mut stream, ask, system).await? {
+        Ok((session, turn, parking)) => {
             say(&mut stream, &Ok(Answer::Accepted { accepted: true })).await?;
-            follow(&mut stream, &session, turn).await?
-        }
-        Err(SessionError::Parked { session, reason }) => {
-            let what =
-                format!("session {session} is parked: {reason}; the turn is not begun, so send it again");
-            Err(Problem::new("journal", what))
+            follow(&mut stream, &session, turn, parking).await?
         }
         Err(error) => Err(problem(error)),
     };
     say(&mut stream, &last).await?;
     stream.shutdown().await
+}
+
+/// What whoever asked was told last of the journal: why it takes nothing, if it does not.
+#[derive(Debug, Default)]
+struct Parking(Option<String>);
+
+impl Parking {
+    /// Tells when that has changed.
+    async fn tell(&mut self, stream: &mut UnixStream, now: Option<String>) -> io::Result<()> {
+        if self.0 == now {
+            return Ok(());
+        }
+        self.0 = now;
+        self.tell_again(stream).await
+    }
+
+    async fn tell_again(&self, stream: &mut UnixStream) -> io::Result<()> {
+        let answer = match &self.0 {
+            Some(reason) => Answer::Parked { parked: reason.clone() },
+            None => Answer::GoesOn { goes_on: true },
+        };
+        say(stream, &Ok(answer)).await
+    }
 }
 
 async fn say(stream: &mut UnixStream, answer: &Result<Answer, Problem>) -> io::Result<()> {
@@ -51,29 +69,33 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), line: &[u8], patience: Du
     timeout(patience, stream.write_all(line)).await.unwrap_or_else(|late| Err(late.into()))
 }
 
-async fn begin(ask: Ask, system: &System) -> Result<(Session, TurnStream), SessionError> {
+/// The turn, once the session takes it. While the journal takes nothing, that is told, and it is waited like at home.
+async fn begun(
+    stream: &mut UnixStream,
+    ask: Ask,
+    system: &System,
+) -> io::Result<Result<(Session, TurnStream, Parking), SessionError>> {
     let Ask::Send { session, input, key, settings } = ask else {
-        return Err(SessionError::System("only a turn is run here".to_owned()));
+        return Ok(Err(SessionError::System("only a turn is run here".to_owned())));
     };
-    let begun = async {
+    let seen = seen(system, session.clone());
+    let begin = async {
         let session = system.session(session.as_str()).settings(*settings).start().await?;
         let turn = session.send_message(&*input).key(&*key).stream().await?;
         Ok((session, turn))
     };
-    let seen = seen(system, session.clone());
-    tokio::select! {
-        biased;
-        begun = begun => begun,
-        reason = cannot_begin(&seen) => Err(SessionError::Parked { session: session.clone(), reason }),
-    }
-}
-
-/// Why nothing begins, when it has not for a while: who asked is told before his patience ends.
-async fn cannot_begin(session: &Session) -> String {
+    let (mut begin, mut parking) = (std::pin::pin!(begin), Parking::default());
     loop {
-        sleep(A_WHILE).await;
-        if let Some(reason) = parked(session).await {
-            return reason;
+        tokio::select! {
+            biased;
+            begun = &mut begin => return Ok(begun.map(|(session, turn)| (session, turn, parking))),
+            () = sleep(AGAIN) => match parked(&seen).await {
+                None => parking.tell(stream, None).await?,
+                reason => {
+                    parking.0 = reason;
+                    parking.tell_again(stream).await?;
+                }
+            },
         }
     }
 }
@@ -83,10 +105,11 @@ async fn follow(
     stream: &mut UnixStream,
     session: &Session,
     mut turn: TurnStream,
+    mut parking: Parking,
 ) -> io::Result<Result<Answer, Problem>> {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut waiting, mut told) = (None, None);
+    let mut waiting = None;
     loop {
         tokio::select! {
             biased;
@@ -101,11 +124,9 @@ async fn follow(
             // Asked and not counted: what was requested before, by this turn or one that is before it, is no event here.
             _ = ticks.tick() => match session.status().await.map(|status| status.activity) {
                 Ok(Activity::AwaitingApproval { .. }) => waiting = waits(session).await,
-                Ok(Activity::Parked { reason }) if told.as_ref() != Some(&reason) => {
-                    say(stream, &Ok(Answer::Parked { parked: reason.clone() })).await?;
-                    told = Some(reason);
-                }
-                _ => {}
+                Ok(Activity::Parked { reason }) => parking.tell(stream, Some(reason)).await?,
+                Ok(_) => parking.tell(stream, None).await?,
+                Err(_) => {}
             },
         }
     }
@@ -130,15 +151,4 @@ fn ended(report: &Report) -> Result<Answer, Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn whoever_does_not_listen_is_not_told_for_ever() {
-        let (mut here, _there) = tokio::io::duplex(4);
-        let written = write(&mut here, b"longer than that", Duration::from_millis(10)).await;
-        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        let (mut here, _there) = tokio::io::duplex(64);
-        write(&mut here, b"shorter than that", PATIENCE).await.unwrap();
-    }
-}
+mod tests;

@@ -30,8 +30,8 @@ pub(crate) enum Ask {
     Rewind { session: SessionName, to: Text },
     /// A quarantine is to be lifted.
     Lift { session: SessionName },
-    /// A turn. Answered by [`Answer::Accepted`], then by an [`Answer::Event`] for each event (and [`Answer::Parked`] in
-    /// between), then by [`Answer::Ended`].
+    /// A turn. Answered by [`Answer::Accepted`], then by an [`Answer::Event`] for each event, then by [`Answer::Ended`]; and,
+    /// whenever that changes, by [`Answer::Parked`] and [`Answer::GoesOn`].
     Send {
         session: SessionName,
         input: Text,
@@ -58,9 +58,14 @@ pub(crate) enum Answer {
     Event {
         event: Value,
     },
-    /// The turn goes on when the journal can take what happens. Why it cannot.
+    /// The turn goes on when the journal can take what happens. Why it cannot. Before the turn is accepted it is said again
+    /// and again, as a sign of life.
     Parked {
         parked: String,
+    },
+    /// The journal takes what happens again.
+    GoesOn {
+        goes_on: bool,
     },
     /// The turn has ended, or waits: the object of `--json`, the exit status, and what is told of waiting.
     Ended {
@@ -79,6 +84,7 @@ pub(crate) enum Heard {
     Accepted { accepted: bool },
     Event { event: Value },
     Parked { parked: String },
+    GoesOn { goes_on: bool },
     Ended { report: Value, exit: u8, waiting: Option<String> },
 }
 
@@ -286,6 +292,7 @@ mod tests {
         assert_eq!(heard(Ok(Answer::Accepted { accepted: true })), Heard::Accepted { accepted: true });
         let parked = Answer::Parked { parked: "the disk is full".into() };
         assert_eq!(heard(Ok(parked)), Heard::Parked { parked: "the disk is full".into() });
+        assert_eq!(heard(Ok(Answer::GoesOn { goes_on: true })), Heard::GoesOn { goes_on: true });
         let ended = Answer::Ended { report: Value::Null, exit: 5, waiting: Some("w".into()) };
         assert!(matches!(heard(Ok(ended)), Heard::Ended { exit: 5, .. }));
         let problem = Problem::new("busy", "m");

@@ -135,7 +135,7 @@ fn nodes(node: &Value) -> Vec<&Value> {
 fn on_a_full_disk_a_send_waits_and_says_so_and_goes_on_when_there_is_room() {
     let home = Home::new();
     let Some(disk) = Disk::new(&home) else { return };
-    let script = home.script("s", &["one", "two"].map(|text| json!({"text": text})));
+    let script = home.script("s", &["one", "two", "three"].map(|text| json!({"text": text})));
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut chat = disk.command(&["chat", "a", "--json", "--script", &script]);
     chat.stdin(Stdio::from(reader));
@@ -157,6 +157,11 @@ fn on_a_full_disk_a_send_waits_and_says_so_and_goes_on_when_there_is_room() {
         "{output:?}"
     );
     disk.until_parked("a");
+    // One more: nothing is begun there now, and it waits for that as it would for its own.
+    let third = ["send", "a", "third", "--key", "l"];
+    let output = disk.run(&[&third[..], &["--timeout", "5s", "--json"]].concat()).expect(4);
+    assert_eq!(output.json()["error"]["kind"], "journal");
+    assert!(output.stderr.contains("ergane: waiting: "), "{output:?}");
     assert!(disk.run(&["sessions", "show", "a"]).expect(0).stdout.contains("one"), "reading works");
     disk.make_room();
     assert_eq!(
@@ -164,9 +169,10 @@ fn on_a_full_disk_a_send_waits_and_says_so_and_goes_on_when_there_is_room() {
         "two\n",
         "the same turn, which went on when there was room"
     );
+    assert_eq!(disk.run(&third).expect(0).stdout, "three\n");
     drop(writer);
     owner.output().expect(0);
-    assert_eq!(disk.run(&["sessions", "--json"]).expect(0).json()["sessions"][0]["turns"], 2);
+    assert_eq!(disk.run(&["sessions", "--json"]).expect(0).json()["sessions"][0]["turns"], 3);
 }
 
 #[test]

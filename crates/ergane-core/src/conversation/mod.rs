@@ -139,7 +139,7 @@ impl Conversation {
             }
             Event::Queued { send, input, hash, meta } => {
                 self.begun("queued")?;
-                let record = SendRecord { hash: *hash, turn: None };
+                let record = SendRecord { seq, hash: *hash, turn: None };
                 if self.sends.insert(send.clone(), record).is_some() {
                     return Err(FoldError::Unexpected {
                         event: "queued",
@@ -204,7 +204,7 @@ impl Conversation {
             }
             Event::Steered { send, input, hash } => {
                 let turn = open(&mut self.turn, "steered")?;
-                let record = SendRecord { hash: *hash, turn: Some(turn.id) };
+                let record = SendRecord { seq, hash: *hash, turn: Some(turn.id) };
                 turn.steers.push((seq, input.clone()));
                 turn.progress();
                 if self.sends.insert(send.clone(), record).is_some() {

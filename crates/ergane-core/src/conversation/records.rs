@@ -91,6 +91,8 @@ impl std::fmt::Display for Point {
 /// What is known of a send by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendRecord {
+    /// The position of the fact by which it was accepted: its `Queued`, or its `Steered`.
+    pub seq: Seq,
     /// The fingerprint of its input.
     pub hash: Digest,
     /// Its turn, once it has one.

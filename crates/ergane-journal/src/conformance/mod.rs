@@ -46,6 +46,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ),
     ("several_are_opened_at_once", several_are_opened_at_once),
     ("a_deleted_session_is_gone_and_its_ghost_is_fenced", a_deleted_session_is_gone_and_its_ghost_is_fenced),
+    ("a_session_is_deleted_only_where_it_stands", a_session_is_deleted_only_where_it_stands),
     ("a_released_session_can_be_opened_again", a_released_session_can_be_opened_again),
     ("many_writers_do_not_disturb_each_other", many_writers_do_not_disturb_each_other),
     ("of_racing_writers_exactly_one_wins_a_place", of_racing_writers_exactly_one_wins_a_place),

@@ -137,6 +137,27 @@ pub fn a_deleted_session_is_gone_and_its_ghost_is_fenced(make: &dyn Fn() -> Arc<
     assert_eq!(other.stored().len(), 1, "other sessions are not touched");
 }
 
+/// Who takes back what he opened takes nothing from somebody who opened it or wrote to it since.
+pub fn a_session_is_deleted_only_where_it_stands(make: &dyn Fn() -> Arc<dyn Journal>) {
+    let journal = make();
+    let mut a = Incarnation::open(&journal, "a");
+    let at = |epoch, next_seq| Position { epoch, next_seq };
+    let empty = at(a.epoch, Seq(1));
+    assert_eq!(journal.delete_at(&name("never"), empty), Ok(false));
+    a.append(vec![started()]).unwrap();
+    let written = at(a.epoch, Seq(2));
+    assert_eq!(journal.delete_at(&a.name, empty), Ok(false), "it was written to since");
+    let b = Incarnation::open(&journal, "a");
+    assert_eq!(journal.delete_at(&a.name, written), Ok(false), "it was opened since");
+    assert_eq!(b.stored().len(), 1, "nothing is missing");
+    assert_eq!(journal.position(&a.name), Ok(Some(at(b.epoch, Seq(2)))));
+    assert_eq!(journal.delete_at(&a.name, at(b.epoch, Seq(2))), Ok(true));
+    assert_eq!(journal.position(&a.name), Ok(None));
+    assert_eq!(journal.delete_at(&a.name, at(b.epoch, Seq(2))), Ok(false), "there is nothing any more");
+    let c = Incarnation::open(&journal, "a");
+    assert!(c.epoch > b.epoch, "a ghost is fenced, as after any deletion");
+}
+
 /// Giving up changes nothing of what is stored; who owns nothing may do it too.
 pub fn a_released_session_can_be_opened_again(make: &dyn Fn() -> Arc<dyn Journal>) {
     let journal = make();

@@ -161,6 +161,19 @@ impl JournalPort {
         .await
     }
 
+    /// Removes the session after all that was submitted before, if it stands exactly there: see [`Journal::delete_at`].
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub async fn delete_at(&self, session: &SessionName, position: Position) -> Result<bool, JournalError> {
+        let name = session.clone();
+        self.through_writer("delete a session", false, move |reply| {
+            let name = name.clone();
+            Job::call(reply, move |store| store.delete_at(&name, position))
+        })
+        .await
+    }
+
     /// Gives the session up after all that was submitted before: see [`Journal::release`].
     ///
     /// # Errors

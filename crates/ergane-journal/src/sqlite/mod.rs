@@ -398,7 +398,11 @@ impl Journal for Sqlite {
     }
 
     fn delete(&self, session: &SessionName) -> Result<bool, JournalError> {
-        self.change(|writer| writer.delete(&self.disk, session))
+        self.change(|writer| writer.delete(&self.disk, session, None))
+    }
+
+    fn delete_at(&self, session: &SessionName, position: Position) -> Result<bool, JournalError> {
+        self.change(|writer| writer.delete(&self.disk, session, Some(position)))
     }
 
     fn release(&self, session: &SessionName) -> Result<(), JournalError> {

@@ -9,7 +9,7 @@ use crate::sqlite::busy::begin;
 use crate::sqlite::owner::{self, Owner};
 use crate::sqlite::read::{int, uint};
 use crate::sqlite::write::Writer;
-use crate::store::Opened;
+use crate::store::{Opened, Position};
 
 /// How many dead owners are remembered before all are forgotten; it only saves looking again.
 const DEAD_REMEMBERED: usize = 4096;
@@ -73,9 +73,19 @@ impl Writer {
         Ok(Ok(Opened { epoch: Epoch(epoch), next_seq: Seq(held.next_seq) }))
     }
 
-    pub(super) fn delete(&mut self, disk: &Disk, session: &SessionName) -> Result<bool, JournalError> {
+    /// Removes the session, with `only_at` if it stands there.
+    pub(super) fn delete(
+        &mut self,
+        disk: &Disk,
+        session: &SessionName,
+        only_at: Option<Position>,
+    ) -> Result<bool, JournalError> {
         self.transact(disk, |writer, connection| {
             let Some(held) = find(connection, session)? else { return Ok(Ok(false)) };
+            let stands = Position { epoch: Epoch(held.epoch), next_seq: Seq(held.next_seq) };
+            if only_at.is_some_and(|position| position != stands) {
+                return Ok(Ok(false));
+            }
             if let Some(busy) = writer.busy(disk, session, &held) {
                 return Ok(Err(busy));
             }

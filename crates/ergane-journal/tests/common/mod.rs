@@ -196,6 +196,10 @@ impl<J: Journal> Journal for Gated<J> {
         self.inner.delete(session)
     }
 
+    fn delete_at(&self, session: &SessionName, position: Position) -> Result<bool, JournalError> {
+        self.inner.delete_at(session, position)
+    }
+
     fn release(&self, session: &SessionName) -> Result<(), JournalError> {
         self.inner.release(session)
     }

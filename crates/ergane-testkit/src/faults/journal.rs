@@ -139,7 +139,13 @@ impl Journal for FaultyJournal {
     }
 
     fn delete(&self, session: &SessionName) -> Result<bool, JournalError> {
+        self.plan.about_to_delete(session);
         self.store.delete(session)
+    }
+
+    fn delete_at(&self, session: &SessionName, position: Position) -> Result<bool, JournalError> {
+        self.plan.about_to_delete(session);
+        self.store.delete_at(session, position)
     }
 
     fn release(&self, session: &SessionName) -> Result<(), JournalError> {

@@ -118,8 +118,12 @@ struct State {
     locked: bool,
     held: bool,
     no_snapshots: bool,
+    before_deletion: Option<BeforeDeletion>,
     told: VecDeque<String>,
 }
+
+/// What happens just before a session is deleted.
+type BeforeDeletion = Box<dyn FnOnce(&SessionName) + Send>;
 
 /// The faults that are planned for one place, and how often it was asked.
 struct Exact<F> {
@@ -159,6 +163,7 @@ impl FaultPlan {
             locked: false,
             held: false,
             no_snapshots: false,
+            before_deletion: None,
             told: VecDeque::new(),
         })))
     }
@@ -219,6 +224,12 @@ impl FaultPlan {
     /// read and written goes on.
     pub fn break_snapshots(&self) {
         self.lock().no_snapshots = true;
+    }
+
+    /// Does this just before the next deletion reaches the store: what somebody else does in between. It may not ask this
+    /// journal through its port, which waits for the deletion.
+    pub fn before_deletion(&self, then: impl FnOnce(&SessionName) + Send + 'static) {
+        self.lock().before_deletion = Some(Box::new(then));
     }
 
     /// Nothing goes wrong from now on but what is planned to the letter.
@@ -327,6 +338,15 @@ impl FaultPlan {
             state.tell(format!("release of {session}: away"));
         }
         state.held
+    }
+
+    pub(super) fn about_to_delete(&self, session: &SessionName) {
+        // Not under the lock: it may ask the plan.
+        let then = self.lock().before_deletion.take();
+        if let Some(then) = then {
+            self.lock().tell(format!("deletion of {session}: not before something else"));
+            then(session);
+        }
     }
 
     /// Makes a snapshot of this session, unless none are made, and tells how far it reaches.

@@ -1,0 +1,127 @@
+use std::sync::Arc;
+
+use ergane::core::SessionName;
+use ergane::journal::Memory;
+use ergane::provider::{Scripted, ScriptedReply};
+use ergane_testkit::{FaultPlan, JournalFault};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::socket::wire::Heard;
+
+#[tokio::test]
+async fn whoever_does_not_listen_is_not_told_for_ever() {
+    let (mut here, _there) = tokio::io::duplex(4);
+    let written = write(&mut here, b"longer than that", Duration::from_millis(10)).await;
+    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    let (mut here, _there) = tokio::io::duplex(64);
+    write(&mut here, b"shorter than that", PATIENCE).await.unwrap();
+}
+
+/// Whoever asked.
+struct Asker {
+    lines: BufReader<UnixStream>,
+    running: JoinHandle<io::Result<()>>,
+}
+
+impl Asker {
+    fn send(system: &System, input: &str) -> Self {
+        let (there, here) = UnixStream::pair().unwrap();
+        let (input, key, settings) = (input.into(), input.into(), Box::default());
+        let ask = Ask::Send { session: SessionName::new("a").unwrap(), input, key, settings };
+        let system = system.clone();
+        let running = tokio::spawn(async move { run(there, ask, &system).await });
+        Self { lines: BufReader::new(here), running }
+    }
+
+    async fn hear(&mut self) -> Heard {
+        let mut line = String::new();
+        let read = timeout(Duration::from_secs(60), self.lines.read_line(&mut line)).await;
+        read.expect("a line comes").unwrap();
+        wire::parse_heard(line.as_bytes()).unwrap()
+    }
+
+    /// Skips what is said again.
+    async fn hear_other_than(&mut self, known: &Heard) -> Heard {
+        loop {
+            let heard = self.hear().await;
+            if heard != *known {
+                return heard;
+            }
+        }
+    }
+}
+
+/// A system whose model first does not come to an end.
+async fn system(plan: &FaultPlan) -> System {
+    let script = Scripted::replies([
+        ScriptedReply { hang: true, ..ScriptedReply::text("one") },
+        ScriptedReply::text("two"),
+        ScriptedReply::text("three"),
+    ]);
+    let journal = plan.journal(Arc::new(Memory::new()));
+    System::builder().provider("scripted", script).journal(journal).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn whoever_asked_is_told_whenever_the_journal_takes_nothing_and_when_it_does_again() {
+    let plan = FaultPlan::none();
+    let system = system(&plan).await;
+    let session = system.session("a").start().await.unwrap();
+    let first = session.send_message("first").accepted().await.unwrap();
+    plan.break_journal(JournalFault::NotWritten);
+    // It waits behind a turn that does not end: of itself nothing happens that would tell.
+    let mut asker = Asker::send(&system, "second");
+    assert_eq!(asker.hear().await, Heard::Accepted { accepted: true });
+    for round in 0..2 {
+        let Heard::Parked { parked } = asker.hear().await else { panic!("round {round}: it is not told") };
+        assert!(parked.contains("the disk is full"), "{parked}");
+        plan.heal();
+        assert_eq!(asker.hear().await, Heard::GoesOn { goes_on: true }, "round {round}");
+        if round == 0 {
+            plan.break_journal(JournalFault::NotWritten);
+            session.checkpoint("again").await.unwrap_err();
+        }
+    }
+    session.interrupt("enough").await.unwrap();
+    session.turn(first).await.unwrap();
+    loop {
+        match asker.hear().await {
+            Heard::Event { .. } => {}
+            Heard::Ended { report, exit, .. } => {
+                assert_eq!((&report["text"], exit), (&"two".into(), 0));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    asker.running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_turn_that_cannot_begin_on_a_full_disk_is_waited_for_and_that_is_told() {
+    let plan = FaultPlan::none();
+    let system = system(&plan).await;
+    let session = system.session("a").start().await.unwrap();
+    let first = session.send_message("first").accepted().await.unwrap();
+    plan.break_journal(JournalFault::NotWritten);
+    session.interrupt("enough").await.unwrap_err();
+    // The session has something to write; nothing is begun in it before that is written.
+    let mut asker = Asker::send(&system, "second");
+    let parked = asker.hear().await;
+    assert!(matches!(&parked, Heard::Parked { parked } if parked.contains("the disk is full")), "{parked:?}");
+    assert_eq!(asker.hear().await, parked, "it is said again, as a sign of life");
+    plan.heal();
+    let mut heard = asker.hear_other_than(&parked).await;
+    if heard == (Heard::GoesOn { goes_on: true }) {
+        heard = asker.hear().await;
+    }
+    assert_eq!(heard, Heard::Accepted { accepted: true });
+    session.turn(first).await.unwrap();
+    while !matches!(heard, Heard::Ended { .. }) {
+        heard = asker.hear().await;
+    }
+    assert!(matches!(heard, Heard::Ended { report, exit: 0, .. } if report["text"] == "two"));
+    asker.running.await.unwrap().unwrap();
+}
