@@ -235,15 +235,63 @@ fn a_snapshot_waits_for_no_other_process_and_is_no_commit_of_events() {
     assert_eq!(place.store.commits(), commits + 1);
 }
 
+const VERSION: &str = "PRAGMA user_version";
+
+/// Makes it a journal of the version before there were snapshots.
+fn as_before_snapshots(place: Place) -> Place {
+    let Place { path, store, _dir } = place;
+    drop(store);
+    Connection::open(&path).unwrap().execute_batch("DROP TABLE snapshot; PRAGMA user_version = 1").unwrap();
+    Place { store: Sqlite::open(&path).unwrap(), path, _dir }
+}
+
 #[test]
 fn a_journal_from_before_snapshots_is_brought_up_and_loses_nothing() {
     let place = Place::new();
     let log = place.load().unwrap();
-    let Place { path, store, _dir } = place;
-    drop(store);
-    Connection::open(&path).unwrap().execute_batch("DROP TABLE snapshot; PRAGMA user_version = 1").unwrap();
-    let place = Place { store: Sqlite::open(&path).unwrap(), path, _dir };
+    let place = as_before_snapshots(place);
     assert_eq!(place.load().unwrap(), log);
     assert_eq!(place.snapshot(), Seq(1_024));
+    assert_eq!(place.count(VERSION), 2);
     assert!(place.is_used());
+}
+
+#[test]
+fn a_journal_from_before_snapshots_is_left_as_it_is_by_whoever_writes_no_fact() {
+    let place = Place::new();
+    let (log, summary) = (place.load().unwrap(), place.store.summary(&name("a")));
+    let place = as_before_snapshots(place);
+    assert_eq!(place.load().unwrap(), log);
+    assert_eq!(place.store.summary(&name("a")), summary);
+    assert_eq!(place.store.list(None, 9).unwrap().len(), 2);
+    place.store.open_turns().unwrap();
+    place.store.position(&name("a")).unwrap();
+    // What `doctor` does: a session that is made and forgotten.
+    let opened = place.store.open_session(&name("probe")).unwrap();
+    assert_eq!(place.store.delete(&name("probe")), Ok(true));
+    assert_eq!(place.count(VERSION), 1);
+    let again = place.store.open_session(&name("probe")).unwrap();
+    assert!(again.epoch > opened.epoch);
+    assert_eq!(place.count(VERSION), 1, "an opening writes no fact");
+    let begun = append("probe", again.epoch, Seq(1), vec![queued("one")]);
+    assert_eq!(place.store.append(&[begun]), [Ok(())]);
+    assert_eq!(place.count(VERSION), 2);
+    assert_eq!(place.load().unwrap(), log);
+}
+
+#[test]
+fn a_snapshot_that_a_deletion_from_before_snapshots_left_behind_is_not_believed() {
+    let place = Place::new();
+    place.snapshot();
+    // As an older program deletes: it knows nothing of snapshots, and the next session gets the number of this one.
+    let old = Connection::open(&place.path).unwrap();
+    old.execute_batch("DELETE FROM event; DELETE FROM dedupe; DELETE FROM session").unwrap();
+    let opened = place.store.open_session(&name("a")).unwrap();
+    let others = (0..EVENTS).map(|n| queued(&format!("other {n}"))).collect();
+    assert_eq!(place.store.append(&[append("a", opened.epoch, Seq(1), others)]), [Ok(())]);
+    let stored = place.load().unwrap();
+    assert_eq!(stored.len(), EVENTS);
+    assert!(stored.iter().all(|envelope| {
+        matches!(&envelope.event, Event::Queued { send, .. } if send.0.starts_with("other"))
+    }));
 }

@@ -153,6 +153,35 @@ fn a_journal_from_the_future_is_refused_with_both_versions() {
 }
 
 #[test]
+fn a_command_that_only_looks_leaves_an_older_journal_as_it_is() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"text": "one"}), json!({"text": "two"})]);
+    home.run(&["send", "a", "hi", "--script", &script]).expect(0);
+    let old = "DROP TABLE snapshot; PRAGMA user_version = 1";
+    Connection::open(home.journal()).unwrap().execute_batch(old).unwrap();
+    let version = || -> u32 {
+        let journal = Connection::open(home.journal()).unwrap();
+        journal.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    for args in [
+        &["sessions"][..],
+        &["sessions", "show", "a"],
+        &["sessions", "events", "a"],
+        &["sessions", "export", "a"],
+        &["top"],
+    ] {
+        home.run(args).expect(0);
+        assert_eq!(version(), 1, "{args:?}");
+    }
+    // Its exit status is the providers'.
+    let output = home.run(&["doctor"]);
+    assert!(output.stdout.contains("opens and can be written"), "{output:?}");
+    assert_eq!(version(), 1);
+    assert_eq!(home.run(&["send", "a", "again", "--script", &script]).expect(0).stdout, "two\n");
+    assert_eq!(version(), 2);
+}
+
+#[test]
 fn a_damaged_row_is_named_and_other_sessions_are_not_touched() {
     let home = Home::new();
     let script = home.script("s", &[json!({"text": "one"}), json!({"text": "two"})]);

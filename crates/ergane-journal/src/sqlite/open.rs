@@ -8,6 +8,7 @@ use crate::sqlite::Disk;
 use crate::sqlite::busy::begin;
 use crate::sqlite::owner::{self, Owner};
 use crate::sqlite::read::{int, uint};
+use crate::sqlite::schema;
 use crate::sqlite::write::Writer;
 use crate::store::{Opened, Position};
 
@@ -89,13 +90,10 @@ impl Writer {
             if let Some(busy) = writer.busy(disk, session, &held) {
                 return Ok(Err(busy));
             }
-            for sql in [
-                "DELETE FROM event WHERE sid = ?1",
-                "DELETE FROM dedupe WHERE sid = ?1",
-                "DELETE FROM snapshot WHERE sid = ?1",
-                "DELETE FROM session WHERE sid = ?1",
-            ] {
-                connection.prepare_cached(sql)?.execute([held.sid])?;
+            let snapshots = schema::has_snapshots(connection)?.then_some("snapshot");
+            for table in ["event", "dedupe", "session"].into_iter().chain(snapshots) {
+                let sql = format!("DELETE FROM {table} WHERE sid = ?1");
+                connection.prepare_cached(&sql)?.execute([held.sid])?;
             }
             writer.floor = writer.floor.max(held.epoch);
             Ok(Ok(true))

@@ -13,6 +13,8 @@ use crate::sqlite::owner::create_private;
 
 /// The version of the tables, in `user_version`.
 pub(super) const SCHEMA_VERSION: u32 = TABLES.len() as u32;
+/// The first version that has snapshots.
+const WITH_SNAPSHOTS: u32 = 2;
 /// The bytes of a page.
 pub(super) const PAGE_BYTES: u64 = 8192;
 /// Marks the file as an ergane journal: "Ergn".
@@ -103,7 +105,8 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
     }
 }
 
-/// Opens the file, which is there, for writing; makes the tables when it is empty.
+/// Opens the file, which is there, for writing; makes the tables when it is empty. Those of an older version are left as they
+/// are: they have all that is read, and whoever only looks changes nothing ([`bring_up`]).
 pub(super) fn open_to_write(path: &Path, busy: Duration) -> Result<Connection, JournalError> {
     let explained = |error: rusqlite::Error| explain(path, &error);
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy).map_err(explained)?;
@@ -112,9 +115,6 @@ pub(super) fn open_to_write(path: &Path, busy: Duration) -> Result<Connection, J
         create(&connection, busy).map_err(explained)?;
     } else {
         header.check(path)?;
-        if header.version < SCHEMA_VERSION {
-            bring_up(&connection, busy).map_err(explained)?;
-        }
     }
     Header::at_once(&connection).map_err(explained)?.check(path)?;
     set_up(&connection, busy).map_err(explained)?;
@@ -197,7 +197,7 @@ impl Header {
     fn read(connection: &Connection) -> Result<Self, rusqlite::Error> {
         Ok(Self {
             application: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
-            version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+            version: version(connection)?,
             tables: connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
         })
     }
@@ -226,12 +226,24 @@ fn create(connection: &Connection, busy: Duration) -> Result<(), rusqlite::Error
     bring_up(connection, busy)
 }
 
-/// Makes the tables of this version from those that are there, if any.
-fn bring_up(connection: &Connection, busy: Duration) -> Result<(), rusqlite::Error> {
+/// Whether the file has a table of snapshots.
+pub(super) fn has_snapshots(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    version(connection).map(|version| version >= WITH_SNAPSHOTS)
+}
+
+fn version(connection: &Connection) -> Result<u32, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Makes the tables of this version from those that are there, if any: before anything is written that needs them.
+pub(super) fn bring_up(connection: &Connection, busy: Duration) -> Result<(), rusqlite::Error> {
+    if version(connection)? == SCHEMA_VERSION {
+        return Ok(());
+    }
     begin(connection, busy)?;
     let made = (|| {
         // Another process may have been faster.
-        let version = Header::read(connection)?.version;
+        let version = version(connection)?;
         let done = usize::try_from(version).unwrap_or(usize::MAX);
         for tables in TABLES.iter().skip(done) {
             connection.execute_batch(tables)?;

@@ -25,6 +25,7 @@ use crate::error::JournalError;
 use crate::packed;
 use crate::sqlite::Disk;
 use crate::sqlite::read::{self, int, uint};
+use crate::sqlite::schema;
 use crate::sqlite::write::Writer;
 
 /// So many events are in one row.
@@ -47,6 +48,9 @@ pub(super) struct Snapshots {
 pub(super) fn load(connection: &Connection, sid: i64, below: Seq) -> Snapshots {
     let mut events = Vec::new();
     let mut add = || -> Result<bool, rusqlite::Error> {
+        if !schema::has_snapshots(connection)? {
+            return Ok(true);
+        }
         let mut statement = connection.prepare_cached(
             "SELECT first, upto, ver, anchor, crc, body,
                     (SELECT crc FROM event WHERE event.sid = snapshot.sid AND event.seq = snapshot.upto)
@@ -168,6 +172,9 @@ fn end_of_row(connection: &Connection, sid: i64, upto: Seq) -> Result<Seq, rusql
 
 /// How far the snapshots of a session reach; `None` when they do not follow each other, or are of another version.
 fn reach(connection: &Connection, sid: i64) -> Result<Option<Seq>, rusqlite::Error> {
+    if !schema::has_snapshots(connection)? {
+        return Ok(Some(Seq(0)));
+    }
     let mut statement =
         connection.prepare_cached("SELECT first, upto, ver FROM snapshot WHERE sid = ?1 ORDER BY first")?;
     let mut rows = statement.query([sid])?;
@@ -195,7 +202,7 @@ impl Writer {
     /// Does what is due, now or not at all. An append waits for this one row at most; the commit asks for no sync of its
     /// own (SQLite may move its log into the file at it, as at any other), and that of the next append takes it along.
     pub(super) fn keep(&mut self, disk: &Disk, due: &Due) -> Result<(), JournalError> {
-        self.connection(disk)?;
+        self.connection_to_this_version(disk)?;
         let Some(connection) = self.connection.take() else { return Err(JournalError::Away) };
         let kept = connection
             .execute_batch("PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE")

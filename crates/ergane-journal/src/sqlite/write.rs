@@ -12,6 +12,7 @@ use crate::sqlite::Disk;
 use crate::sqlite::busy::{begin, checkpoint, is_busy};
 use crate::sqlite::owner::Owner;
 use crate::sqlite::read::{self, int, uint};
+use crate::sqlite::schema;
 use crate::summary::Tally;
 
 /// The writing side of a store.
@@ -25,6 +26,8 @@ pub(super) struct Writer {
     pub(super) dead: HashSet<String>,
     /// The highest epoch of a session deleted here: one made anew starts above it, so that no ghost of the old fits in.
     pub(super) floor: u64,
+    /// Whether the tables were seen to be of this version.
+    brought_up: bool,
     #[cfg(test)]
     pub(super) faults: Vec<Fault>,
 }
@@ -71,6 +74,7 @@ impl Writer {
             owner: None,
             dead: HashSet::new(),
             floor: 0,
+            brought_up: false,
             #[cfg(test)]
             faults: Vec::new(),
         }
@@ -83,6 +87,17 @@ impl Writer {
             None => self.recover(disk, false)?,
         };
         Ok(self.connection.insert(connection))
+    }
+
+    /// The connection, and the tables of this version: an older journal is brought up by the first fact or snapshot that is
+    /// written to it.
+    pub(super) fn connection_to_this_version(&mut self, disk: &Disk) -> Result<&Connection, JournalError> {
+        if !self.brought_up {
+            let connection = self.connection(disk)?;
+            schema::bring_up(connection, disk.options.busy_timeout).map_err(|error| disk.explain(&error))?;
+            self.brought_up = true;
+        }
+        self.connection(disk)
     }
 
     /// Opens the file anew and writes again, with a sync, what the log holds. With `full` a full disk is no objection:
@@ -128,7 +143,7 @@ impl Writer {
         let mut outcomes = Vec::with_capacity(batch.len());
         #[cfg(test)]
         let fault = self.take_commit_fault();
-        let connection = match self.connection(disk) {
+        let connection = match self.connection_to_this_version(disk) {
             Ok(connection) => connection,
             Err(error) => {
                 fill(&mut outcomes, batch.len(), &error.to_string());
