@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ergane_core::{Digest, Envelope, Epoch, SendId, Seq, SessionName, TurnId};
 
@@ -48,6 +49,13 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Whether every call takes microseconds and touches no disk. The port then commits on the spot. Default: no.
     fn is_instant(&self) -> bool {
         false
+    }
+
+    /// How long the next call takes, of a store that only pretends to be slow: the port waits so long by tokio's clock, and
+    /// then calls it where it stands, and on no thread of its own. So a simulation whose clock stands still has a slow
+    /// store and is the same every time. Asked once for each commit and each read. Default: `None`, a call may block.
+    fn pretends(&self) -> Option<Duration> {
+        None
     }
 
     /// Takes the session for this process and raises its epoch; makes it when there is none.

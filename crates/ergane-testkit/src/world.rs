@@ -267,6 +267,10 @@ impl Journal for InWorld<Arc<dyn Journal>> {
         self.what.is_instant()
     }
 
+    fn pretends(&self) -> Option<Duration> {
+        self.what.pretends()
+    }
+
     fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {
         if !self.world.pass(Step::Opening(session.clone())) {
             return Err(JournalError::Away);

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use ergane_core::{
     Effect, Envelope, ErrorKind, Event, FORMAT_VERSION, Message, ModelRequest, Seq, SessionName, Timestamp,
 };
-use ergane_journal::{Append, AppendError, Journal, JournalError, Memory, Opened};
+use ergane_journal::{Append, AppendError, Journal, JournalError, JournalPort, Memory, Opened};
+use ergane_otp::{Intensity, Namespace, Supervisor};
 use ergane_provider::{DeltaSink, Provider, ProviderCall};
 use ergane_testkit::{
     FaultPlan, FaultyJournal, JournalFault, ProviderFault, Rates, Scripted, ScriptedReply, ToolFault, World,
@@ -214,6 +215,44 @@ fn what_is_drawn_is_drawn_at_the_rates() {
         assert_eq!(store.append(), ["written"; 2]);
     }
     assert_eq!(never.told(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_takes_a_drawn_time_by_a_clock_that_stands_still_and_appends_gather_meanwhile() {
+    let most = Duration::from_millis(50);
+    let times = async || {
+        let plan = FaultPlan::seeded(7).rates(Rates { provider: 0.0, tool: 0.0, journal: 0.0 });
+        plan.slow_journal(most);
+        let port = JournalPort::new(Arc::new(plan.journal(Arc::new(Memory::new()))));
+        let names = Namespace::new("slow");
+        let specs = vec![port.child_spec()];
+        let root = Supervisor::start(&names, "root", Intensity::default(), specs, None).await.unwrap();
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            let start = tokio::time::Instant::now();
+            port.open(&session("alice")).await.unwrap();
+            port.position(&session("alice")).await.unwrap();
+            times.push(start.elapsed());
+        }
+        // Of many at once the first has a commit to itself, and the others share the next.
+        let start = tokio::time::Instant::now();
+        let opening: Vec<_> = (0..100)
+            .map(|n| {
+                let port = port.clone();
+                tokio::spawn(async move { port.open(&session(&format!("s{n}"))).await })
+            })
+            .collect();
+        for opening in opening {
+            opening.await.unwrap().unwrap();
+        }
+        assert!(start.elapsed() <= 2 * most, "{:?}", start.elapsed());
+        root.shutdown(Duration::from_secs(60)).await.unwrap();
+        times
+    };
+    let first = times().await;
+    assert!(first.iter().all(|time| (Duration::from_millis(2)..=2 * most).contains(time)), "{first:?}");
+    assert!(first.iter().any(|time| *time != first[0]), "{first:?}");
+    assert_eq!(times().await, first, "the same seed, the same times");
 }
 
 #[tokio::test(start_paused = true)]

@@ -254,6 +254,11 @@ impl Writer {
             // Passed before the batch is taken: what comes while the last commit runs belongs into this one.
             let Some(pass) = self.gate.pass().await else { return };
             let batch = self.gather(first);
+            if let Some(time) = self.store.pretends() {
+                tokio::time::sleep(time).await;
+                batch.run(self.store.as_ref());
+                continue;
+            }
             let store = self.store.clone();
             let commit = tokio::task::spawn_blocking(move || {
                 batch.run(store.as_ref());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ergane_core::{Envelope, SendId, Seq, SessionName};
 use ergane_journal::{Append, AppendError, Journal, JournalError, Opened, Position, Sent, SessionSummary};
@@ -46,9 +47,13 @@ impl Journal for FaultyJournal {
         self.store.kind()
     }
 
-    /// Not where a commit may be told to block.
+    /// Not where a commit may be told to block, nor where it takes its time.
     fn is_instant(&self) -> bool {
-        self.store.is_instant() && !self.plan.may_delay()
+        self.store.is_instant() && !self.plan.may_delay() && !self.plan.is_slow()
+    }
+
+    fn pretends(&self) -> Option<Duration> {
+        self.plan.next_delay().or_else(|| self.store.pretends())
     }
 
     fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {

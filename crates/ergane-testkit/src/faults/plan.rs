@@ -119,6 +119,8 @@ struct State {
     held: bool,
     no_snapshots: bool,
     before_deletion: Option<BeforeDeletion>,
+    /// The most milliseconds that a commit or a read takes; 0 of a store that is as it is.
+    slowness: u64,
     told: VecDeque<String>,
 }
 
@@ -164,6 +166,7 @@ impl FaultPlan {
             held: false,
             no_snapshots: false,
             before_deletion: None,
+            slowness: 0,
             told: VecDeque::new(),
         })))
     }
@@ -207,6 +210,13 @@ impl FaultPlan {
         let next = state.append.asked.saturating_add(1);
         // The first plan for a number is the one that is carried out.
         state.append.at.insert(0, (next, fault));
+    }
+
+    /// Every commit and every read takes a drawn time from now on, from a millisecond to `most`, by tokio's clock: on one that
+    /// stands still a slow disk costs nothing, and is the same every time. (What blocks a thread is
+    /// [`JournalFault::Delay`].)
+    pub fn slow_journal(&self, most: Duration) {
+        self.lock().slowness = u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1);
     }
 
     /// No session can be opened from now on, until [`heal`](Self::heal): another process has locked the journal. What is
@@ -361,6 +371,17 @@ impl FaultPlan {
         let upto = made.as_ref().map_or_else(|_| "none".to_owned(), Seq::to_string);
         self.lock().tell(format!("snapshot of {session}: {upto}"));
         made
+    }
+
+    pub(super) fn is_slow(&self) -> bool {
+        self.lock().slowness > 0
+    }
+
+    /// How long the next commit or read takes, where they take their time.
+    pub(super) fn next_delay(&self) -> Option<Duration> {
+        let mut state = self.lock();
+        let most = state.slowness;
+        (most > 0).then(|| Duration::from_millis(1 + state.random.below(most)))
     }
 
     /// Whether a commit may be told to block.

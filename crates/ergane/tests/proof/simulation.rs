@@ -102,6 +102,10 @@ async fn history(test: &str, seed: u64, kills: u32) -> Trace {
             });
         }
     }
+    // A store that takes its time is met by whatever happens meanwhile; an instant one is asked in other ways.
+    if faults.draw(2) == 0 {
+        faults.slow_journal(Duration::from_millis(1 + faults.draw(60)));
+    }
     let outside = Arc::new(Outside {
         store: Arc::new(Memory::new()),
         effects: EffectLog::in_memory(),
