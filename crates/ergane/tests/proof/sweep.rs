@@ -181,11 +181,9 @@ async fn a_crash_around_decisions_words_put_in_forks_and_rewinds_changes_nothing
     for stop in 0..reference.steps.len() {
         let outside = outside(Memory::new());
         die_once(&reference, &outside, stop).await;
-        let logs = ["alice", "bob"].map(|session| outside.log(session));
-        kinds.extend(logs.iter().flatten().map(|fact| fact.event.kind() as u8));
+        kinds.extend(kinds_in(&outside));
     }
-    let all = EventKind::SessionStarted as u8..=EventKind::Forked as u8;
-    assert_eq!(kinds, all.collect(), "every kind of fact is there");
+    assert_eq!(kinds, every_kind(), "every kind of fact is there");
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,11 +214,22 @@ async fn die_twice(reference: &Reference) {
     }
 }
 
-/// On a real file facts share their commits as the disk has time, so the steps are not the same in every life; and every
-/// life waits for the disk, so it is every fourth step.
 #[tokio::test(start_paused = true)]
 async fn a_crash_on_a_real_file_changes_nothing_but_what_nobody_can_know() {
-    let reference = reference(TALK).await;
+    die_on_a_file(TALK).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_on_a_real_file_around_decisions_words_put_in_forks_and_rewinds_changes_nothing_either() {
+    let kinds = die_on_a_file(TALK_WITH_PEOPLE).await;
+    assert_eq!(kinds, every_kind(), "every kind of fact is there");
+}
+
+/// On a real file facts share their commits as the disk has time, so the steps are not the same in every life; and every
+/// life waits for the disk, so it is every fourth step. The kinds of facts that were there.
+async fn die_on_a_file(acts: &'static Talk) -> BTreeSet<u8> {
+    let reference = reference(acts).await;
+    let mut kinds = BTreeSet::new();
     for stop in (0..).step_by(4) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j.db");
@@ -228,16 +237,27 @@ async fn a_crash_on_a_real_file_changes_nothing_but_what_nobody_can_know() {
         // Every process opens the file anew, and leaves nothing of itself to the next.
         let process = || Outside { store: Arc::new(Sqlite::open(&path).unwrap()), effects: effects.clone() };
         let first = process();
-        let dead = live(&first, TALK, Some(StopAt::Step(stop))).await;
+        let dead = live(&first, acts, Some(StopAt::Step(stop))).await;
         let what = format!("killed at step {stop}, {:?}", dead.world.steps().last());
         if dead.results.is_some() {
-            assert!(stop > 60, "{what}: it did not die");
-            return;
+            assert!(stop > reference.steps.len() / 2, "{what}: it did not die");
+            break;
         }
         drop((dead, first));
         let second = process();
         let before = second.log("alice");
-        let life = live(&second, TALK, None).await;
+        let life = live(&second, acts, None).await;
         check(&reference, &second, &before, &life, &what);
+        kinds.extend(kinds_in(&second));
     }
+    kinds
+}
+
+fn kinds_in(outside: &Outside) -> BTreeSet<u8> {
+    let logs = ["alice", "bob"].map(|session| outside.log(session));
+    logs.iter().flatten().map(|fact| fact.event.kind() as u8).collect()
+}
+
+fn every_kind() -> BTreeSet<u8> {
+    (EventKind::SessionStarted as u8..=EventKind::Forked as u8).collect()
 }
