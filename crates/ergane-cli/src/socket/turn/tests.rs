@@ -53,13 +53,13 @@ impl Asker {
     }
 }
 
-/// A system whose model first does not come to an end.
+/// A system whose model comes to no end of its first answer.
 async fn system(plan: &FaultPlan) -> System {
-    let script = Scripted::replies([
-        ScriptedReply { hang: true, ..ScriptedReply::text("one") },
-        ScriptedReply::text("two"),
-        ScriptedReply::text("three"),
-    ]);
+    let script =
+        Scripted::from_fn(|request, _| match request.messages.iter().last().map(|last| last.text()) {
+            Some(asked) if asked == "first" => ScriptedReply { hang: true, ..ScriptedReply::text("one") },
+            _ => ScriptedReply::text("two"),
+        });
     let journal = plan.journal(Arc::new(Memory::new()));
     System::builder().provider("scripted", script).journal(journal).start().await.unwrap()
 }
