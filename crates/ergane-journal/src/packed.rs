@@ -15,8 +15,6 @@
 mod read;
 mod write;
 
-use std::sync::Arc;
-
 use ergane_core::{Envelope, Seq};
 
 /// The version of the form.
@@ -37,7 +35,7 @@ mod form {
 }
 
 /// The events as one piece, or `None` when they would not come back as they are.
-pub(crate) fn pack(events: &[Arc<Envelope>]) -> Option<Vec<u8>> {
+pub(crate) fn pack(events: &[Envelope]) -> Option<Vec<u8>> {
     let first = events.first()?.seq;
     let packed = write::Writer::default().events(events)?;
     // A snapshot that says something else than the log would be worse than none.
@@ -46,19 +44,21 @@ pub(crate) fn pack(events: &[Arc<Envelope>]) -> Option<Vec<u8>> {
 }
 
 /// So many events, numbered from `first` on; `None` when the piece is none of that.
-pub(crate) fn unpack(packed: &[u8], first: Seq, count: usize) -> Option<Vec<Arc<Envelope>>> {
+pub(crate) fn unpack(packed: &[u8], first: Seq, count: usize) -> Option<Vec<Envelope>> {
     read::Reader::new(packed).events(first, count)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use ergane_core::{CallId, Epoch, Event, FORMAT_VERSION, Part, Timestamp, ToolResult, TurnId};
 
     use super::*;
     use crate::conformance::one_of_each;
 
     /// One event of each kind, so many times.
-    fn events(times: usize) -> Vec<Arc<Envelope>> {
+    fn events(times: usize) -> Vec<Envelope> {
         let numbered = (7..).zip((0..times).flat_map(|_| one_of_each()));
         let at = |seq: u64| Timestamp(1_735_689_600_000 - i64::try_from(seq * seq).unwrap());
         let envelope = |(seq, event)| Envelope {
@@ -68,7 +68,7 @@ mod tests {
             at: at(seq),
             event,
         };
-        numbered.map(envelope).map(Arc::new).collect()
+        numbered.map(envelope).collect()
     }
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
     }
 
     /// Results in results, so many.
-    fn nested(results: usize) -> [Arc<Envelope>; 1] {
+    fn nested(results: usize) -> [Envelope; 1] {
         let result = |content| ToolResult {
             call: CallId { turn: TurnId(1), index: 0 },
             name: "t".into(),
@@ -110,7 +110,7 @@ mod tests {
         };
         let inner = (1..results).fold(result(vec![]), |inner, _| result(vec![Part::ToolResult(inner)]));
         let event = Event::ToolFinished { result: Arc::new(inner), denied: false, ui: None };
-        [Arc::new(Envelope { v: FORMAT_VERSION, seq: Seq(1), epoch: Epoch(1), at: Timestamp(0), event })]
+        [Envelope { v: FORMAT_VERSION, seq: Seq(1), epoch: Epoch(1), at: Timestamp(0), event }]
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! The body is the event's JSON alone; position, epoch, time, kind and version are columns. The checksum covers them
 //! all, so a body under another number, or a row moved in time, is damage too and not another truth.
 
-use std::sync::Arc;
-
 use ergane_core::{Envelope, Epoch, Event, FORMAT_VERSION, Seq, SessionName, Timestamp};
 
 use crate::append::{AppendError, MAX_EVENT_BYTES};
@@ -58,7 +56,7 @@ impl Row {
     }
 
     /// The event, if the row is whole, not from the future, and the one that must come at `expected`.
-    pub(crate) fn decode(&self, session: &SessionName, expected: Seq) -> Result<Arc<Envelope>, JournalError> {
+    pub(crate) fn decode(&self, session: &SessionName, expected: Seq) -> Result<Envelope, JournalError> {
         let corrupt =
             |reason: String| JournalError::Corrupt { session: session.clone(), seq: expected, reason };
         if self.seq != expected.0 {
@@ -77,12 +75,6 @@ impl Row {
         if event.kind() as u8 != self.kind {
             return Err(corrupt(format!("it is marked as kind {} and is of another", self.kind)));
         }
-        Ok(Arc::new(Envelope {
-            v: self.ver,
-            seq: expected,
-            epoch: Epoch(self.epoch),
-            at: Timestamp(self.at),
-            event,
-        }))
+        Ok(Envelope { v: self.ver, seq: expected, epoch: Epoch(self.epoch), at: Timestamp(self.at), event })
     }
 }

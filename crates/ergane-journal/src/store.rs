@@ -88,6 +88,24 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     fn load(&self, session: &SessionName, after: Seq, below: Seq)
     -> Result<Vec<Arc<Envelope>>, JournalError>;
 
+    /// The same for who needs each of them once, to fold it: in pieces, in order, each given to `take` as soon as it is read,
+    /// so that one can be worked on while the next is read. Of a load that fails the pieces so far are to be thrown away.
+    /// Default: all that [`load`](Journal::load) finds, as one piece.
+    ///
+    /// # Errors
+    /// As [`load`](Journal::load).
+    fn load_in_pieces(
+        &self,
+        session: &SessionName,
+        after: Seq,
+        below: Seq,
+        take: &mut dyn FnMut(Vec<Envelope>),
+    ) -> Result<(), JournalError> {
+        let events = self.load(session, after, below)?;
+        take(events.into_iter().map(Arc::unwrap_or_clone).collect());
+        Ok(())
+    }
+
     /// Keeps what is stored of the session once more, in a form that loads faster, as far as that is worth it and not done
     /// yet: a snapshot. It is not durable, nothing depends on it, and what is read is the same with it and without.
     /// Returns the position up to which there is one; 0 when there is none. May take a while, and does a bounded part of

@@ -259,6 +259,7 @@ fn a_journal_from_before_snapshots_is_brought_up_and_loses_nothing() {
 #[test]
 fn a_journal_from_before_snapshots_is_left_as_it_is_by_whoever_writes_no_fact() {
     let place = Place::new();
+    place.store.release(&name("a")).unwrap();
     let (log, summary) = (place.load().unwrap(), place.store.summary(&name("a")));
     let place = as_before_snapshots(place);
     assert_eq!(place.load().unwrap(), log);

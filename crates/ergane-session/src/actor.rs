@@ -9,10 +9,12 @@
 
 use std::collections::VecDeque;
 use std::future::ready;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use ergane_core::{Conversation, Durability, Epoch, Event, Seq, SessionName};
+use ergane_core::{Conversation, Durability, Envelope, Epoch, Event, FoldError, Seq, SessionName};
 use ergane_journal::{AppendError, JournalError, JournalPort};
 use ergane_otp::{IdleTimer, Promise, Scope, StartContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -28,6 +30,9 @@ use crate::waiters::{Waiters, answer};
 
 /// So many requests wait for a log that is being loaded; more are refused.
 const STASH: usize = 256;
+
+/// A log of more facts is folded off the runtime's workers, where others want to run, and while it is read.
+const LONG: u64 = 1000;
 
 /// The session actor.
 #[derive(Debug)]
@@ -493,18 +498,27 @@ async fn load(
     let opened = port.open(name).await?;
     // Never closed, so the only error cannot happen; without a permit the load is only less polite.
     let _permit = if port.store().is_instant() { None } else { context.loading().acquire().await.ok() };
-    let log = port.load(name, Seq(0), opened.next_seq).await?;
-    let fold = move || Conversation::fold(log.iter().map(Arc::as_ref));
-    // A long log is folded off the runtime's workers: others want to run.
-    let folded = if opened.next_seq.0 > 1000 {
-        match tokio::task::spawn_blocking(fold).await {
+    let folded = if opened.next_seq.0 > LONG {
+        match port.work_on(name, Seq(0), opened.next_seq, fold).await? {
             Ok(folded) => folded,
-            Err(panicked) => return Ok(Err(format!("folding the log failed: {panicked}"))),
+            Err(_) => return Ok(Err("folding the log failed: the fold panicked".to_owned())),
         }
     } else {
-        fold()
+        let log = port.load(name, Seq(0), opened.next_seq).await?;
+        Conversation::fold(log.iter().map(Arc::as_ref))
     };
     Ok(folded.map(|conversation| (conversation, opened.epoch)).map_err(|damage| damage.to_string()))
+}
+
+/// A panic is damage of this log, and no failure of the store.
+fn fold(pieces: &mut dyn Iterator<Item = Vec<Envelope>>) -> thread::Result<Result<Conversation, FoldError>> {
+    catch_unwind(AssertUnwindSafe(|| {
+        let mut conversation = Conversation::default();
+        for piece in pieces {
+            piece.iter().try_for_each(|envelope| conversation.apply(envelope))?;
+        }
+        Ok(conversation)
+    }))
 }
 
 /// Tells the session something. One that is gone has no use for it: whoever comes next starts from the facts.

@@ -248,6 +248,13 @@ pub fn a_snapshot_changes_nothing_that_is_read(make: &dyn Fn() -> Arc<dyn Journa
             let read = journal.load(&a.name, Seq(after), Seq(below)).unwrap();
             let inside = |envelope: &&Arc<Envelope>| after < envelope.seq.0 && envelope.seq.0 < below;
             assert!(read.iter().eq(written.iter().filter(inside)), "after {after}, below {below}");
+            let mut pieces = Vec::new();
+            let mut take = |piece: Vec<Envelope>| pieces.extend(piece);
+            journal.load_in_pieces(&a.name, Seq(after), Seq(below), &mut take).unwrap();
+            assert!(
+                pieces.iter().eq(read.iter().map(Arc::as_ref)),
+                "after {after}, below {below}, in pieces"
+            );
         }
     }
     // A session of the same name is another one.

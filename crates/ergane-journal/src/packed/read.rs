@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    CallId, Cost, Digest, Effect, Envelope, Epoch, Event, Message, MicroUsd, Origin, Part, Role, SendId, Seq,
-    Text, Timestamp, ToolCall, ToolResult, TurnId, TurnTotals, Usage,
+    CallId, Cost, Digest, Effect, Envelope, Epoch, Event, FinishReason, Message, MicroUsd, Origin, Part,
+    Role, SendId, Seq, StopReason, Text, Timestamp, ToolCall, ToolResult, TurnId, TurnTotals, Usage,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Map;
@@ -19,23 +19,26 @@ pub(super) struct Reader<'a> {
     left: &'a [u8],
     /// The short texts so far.
     texts: Vec<Text>,
+    /// What was read last as such, and of which text: mostly the next is the same.
+    stop: Option<(Text, StopReason)>,
+    finish: Option<(Text, FinishReason)>,
     /// So many results are being read, each in the one before.
     depth: u8,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(packed: &'a [u8]) -> Self {
-        Self { left: packed, texts: Vec::new(), depth: 0 }
+        Self { left: packed, texts: Vec::new(), stop: None, finish: None, depth: 0 }
     }
 
-    pub(super) fn events(mut self, first: Seq, count: usize) -> Option<Vec<Arc<Envelope>>> {
+    pub(super) fn events(mut self, first: Seq, count: usize) -> Option<Vec<Envelope>> {
         let mut events = Vec::with_capacity(count.min(self.left.len()));
         let mut before = 0_i64;
         for seq in (first.0..).take(count) {
             let (v, epoch) = (self.small()?, Epoch(self.number()?));
             before = before.wrapping_add(self.signed()?);
             let event = self.event()?;
-            events.push(Arc::new(Envelope { v, seq: Seq(seq), epoch, at: Timestamp(before), event }));
+            events.push(Envelope { v, seq: Seq(seq), epoch, at: Timestamp(before), event });
         }
         self.left.is_empty().then_some(events)
     }
@@ -75,7 +78,10 @@ impl<'a> Reader<'a> {
             },
             form::TURN_ENDED => Event::TurnEnded {
                 turn: TurnId(self.number()?),
-                finish: self.short_json()?,
+                finish: {
+                    let text = self.text()?;
+                    remembered(&mut self.finish, text)?
+                },
                 error: self.optional(Self::json)?,
                 partial: self.optional(Self::text)?,
                 totals: self.totals()?,
@@ -98,7 +104,10 @@ impl<'a> Reader<'a> {
                 api: reader.text()?,
                 model: reader.text()?,
                 response_id: reader.optional(Self::text)?,
-                stop: reader.short_json()?,
+                stop: {
+                    let text = reader.text()?;
+                    remembered(&mut reader.stop, text)?
+                },
             })
         })?;
         Some(Message { role, parts, origin })
@@ -172,10 +181,6 @@ impl<'a> Reader<'a> {
         if self.flag()? { read(self).map(Some) } else { Some(None) }
     }
 
-    fn short_json<T: DeserializeOwned>(&mut self) -> Option<T> {
-        serde_json::from_str(&self.text()?).ok()
-    }
-
     fn json<T: DeserializeOwned>(&mut self) -> Option<T> {
         let length = self.length()?;
         serde_json::from_slice(self.take(length)?).ok()
@@ -241,4 +246,14 @@ impl<'a> Reader<'a> {
         self.left = left;
         Some(taken)
     }
+}
+
+/// What that JSON says, read anew only when it is another text than the last.
+fn remembered<T: Clone + DeserializeOwned>(last: &mut Option<(Text, T)>, text: Text) -> Option<T> {
+    if let Some((_, known)) = last.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &text)) {
+        return Some(known.clone());
+    }
+    let read: T = serde_json::from_str(&text).ok()?;
+    *last = Some((text, read.clone()));
+    Some(read)
 }

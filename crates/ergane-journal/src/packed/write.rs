@@ -1,7 +1,6 @@
 //! Packing.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use ergane_core::{
     CallId, Cost, Effect, Envelope, Event, Message, Origin, Part, Role, Text, ToolCall, ToolResult,
@@ -19,9 +18,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn events(mut self, events: &[Arc<Envelope>]) -> Option<Vec<u8>> {
+    pub(super) fn events(mut self, events: &[Envelope]) -> Option<Vec<u8>> {
         let mut before = 0;
-        for Envelope { v, seq: _, epoch, at, event } in events.iter().map(Arc::as_ref) {
+        for Envelope { v, seq: _, epoch, at, event } in events {
             self.number(u64::from(*v));
             self.number(epoch.0);
             self.signed(at.0.wrapping_sub(before));

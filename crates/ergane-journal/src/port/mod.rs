@@ -15,8 +15,8 @@
 mod actor;
 mod writer;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ergane_core::{Envelope, SendId, Seq, SessionName};
@@ -36,6 +36,8 @@ const NAME: &str = "journal";
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How many reads run at once.
 const READERS: usize = 4;
+/// So many pieces of a log are read ahead of who works on them.
+const AHEAD: usize = 4;
 /// How long a dead journal actor's last commit may take before the actor counts as stuck. Longer than the wait for
 /// another process's lock.
 const GRACE: Duration = Duration::from_secs(30);
@@ -53,6 +55,8 @@ struct Shared {
     /// The way to the present writer; `None` while there is none.
     door: watch::Sender<Option<Arc<Door>>>,
     readers: Arc<Semaphore>,
+    /// One snapshot is made at a time.
+    snapshots: Arc<Semaphore>,
     /// Appends that wait for room in the queue.
     waiting: Arc<AtomicUsize>,
 }
@@ -68,6 +72,7 @@ impl JournalPort {
             store,
             door: watch::Sender::new(None),
             readers: Arc::new(Semaphore::new(READERS)),
+            snapshots: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(AtomicUsize::new(0)),
         };
         Self { shared: Arc::new(shared), deadline: DEADLINE }
@@ -201,6 +206,43 @@ impl JournalPort {
         self.read("load a session", move |store| store.load(&session, after, below)).await
     }
 
+    /// What `work` makes of the events with `after < seq < below`, in pieces and in order: it runs on a thread of its own beside
+    /// the reading, which is a few pieces ahead of it at most. When the load fails, that is the outcome, whatever was made of
+    /// the pieces so far. See [`Journal::load_in_pieces`].
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); [`JournalError::Away`] also when `work` panicked, or there is no thread for it.
+    pub async fn work_on<T, F>(
+        &self,
+        session: &SessionName,
+        after: Seq,
+        below: Seq,
+        work: F,
+    ) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Iterator<Item = Vec<Envelope>>) -> T + Send + 'static,
+    {
+        let session = session.clone();
+        self.read("load a session", move |store| {
+            let (told, pieces) = mpsc::sync_channel(AHEAD);
+            std::thread::scope(|threads| {
+                let working = std::thread::Builder::new()
+                    .name("journal pieces".to_owned())
+                    .spawn_scoped(threads, move || work(&mut pieces.into_iter()))
+                    .map_err(|_| JournalError::Away)?;
+                // Who has heard enough does not listen any more.
+                let loaded =
+                    store.load_in_pieces(&session, after, below, &mut |piece| drop(told.send(piece)));
+                drop(told);
+                let made = working.join();
+                loaded?;
+                made.map_err(|_| JournalError::Away)
+            })
+        })
+        .await
+    }
+
     /// See [`Journal::snapshot`]. An append waits for the writing of one row of it at most: it is read and packed where
     /// things are read, and its commit asks for no sync of its own (SQLite may move its log into the file at that
     /// commit, as at any other).
@@ -209,7 +251,17 @@ impl JournalPort {
     /// As [`load`](Self::load).
     pub async fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
         let session = session.clone();
-        self.read("make a snapshot", move |store| store.snapshot(&session)).await
+        // Who opens a session must not wait for those who make snapshots of others: they have one of the places.
+        let alone = async { self.shared.snapshots.clone().acquire_owned().await };
+        let Ok(place) = tokio::time::timeout(self.deadline, alone).await else {
+            return Err(JournalError::Timeout { what: "make a snapshot", after: self.deadline });
+        };
+        self.read("make a snapshot", move |store| {
+            let made = store.snapshot(&session);
+            drop(place);
+            made
+        })
+        .await
     }
 
     /// See [`Journal::position`].

@@ -347,13 +347,27 @@ impl Journal for Sqlite {
         after: Seq,
         below: Seq,
     ) -> Result<Vec<Arc<Envelope>>, JournalError> {
-        let (events, sound) =
-            self.read(|connection| read::load(connection, &self.disk, session, after, below))?;
+        let mut events = Vec::new();
+        self.load_in_pieces(session, after, below, &mut |piece| {
+            events.extend(piece.into_iter().map(Arc::new));
+        })?;
+        Ok(events)
+    }
+
+    fn load_in_pieces(
+        &self,
+        session: &SessionName,
+        after: Seq,
+        below: Seq,
+        take: &mut dyn FnMut(Vec<Envelope>),
+    ) -> Result<(), JournalError> {
+        let sound =
+            self.read(|connection| read::load(connection, &self.disk, session, after, below, take))?;
         if !sound {
             tracing::warn!(%session, "a snapshot was not what it ought to be; the log was read instead");
             lock(&self.unsound).insert(session.clone());
         }
-        Ok(events)
+        Ok(())
     }
 
     fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {

@@ -1,7 +1,6 @@
 //! What readers ask. Each question is answered from one snapshot and waits for no writer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use ergane_core::{
     Cost, Digest, Envelope, Epoch, EventKind, MicroUsd, SendId, Seq, SessionName, Text, Timestamp, TurnId,
@@ -29,14 +28,15 @@ pub(super) fn uint(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// Events, and whether snapshots that helped with them were what they ought to be.
+/// Gives events to `take`; whether snapshots that helped with them were what they ought to be.
 pub(super) fn load(
     connection: &Connection,
     disk: &Disk,
     session: &SessionName,
     after: Seq,
     below: Seq,
-) -> Result<(Vec<Arc<Envelope>>, bool), JournalError> {
+    take: &mut dyn FnMut(Vec<Envelope>),
+) -> Result<bool, JournalError> {
     let explain = |error: rusqlite::Error| disk.explain(&error);
     // One snapshot for both questions; nothing is written, so its end is a rollback.
     let reading = connection.unchecked_transaction().map_err(explain)?;
@@ -44,13 +44,13 @@ pub(super) fn load(
         .map_err(explain)?
         .ok_or_else(|| JournalError::NotFound { session: session.clone() })?;
     let below = below.min(next_seq);
-    if after > Seq(0) || below.0 <= snapshot::EVENTS {
-        return events(&reading, disk, session, sid, after, below).map(|events| (events, true));
-    }
-    let Snapshots { events: mut all, sound } = snapshot::load(&reading, sid, below);
-    let rest = events(&reading, disk, session, sid, Seq(all.len() as u64), below)?;
-    all.extend(rest);
-    Ok((all, sound))
+    let Snapshots { upto, sound } = if after > Seq(0) || below.0 <= snapshot::EVENTS {
+        Snapshots { upto: after, sound: true }
+    } else {
+        snapshot::load(&reading, sid, below, take)
+    };
+    take(events(&reading, disk, session, sid, upto, below)?);
+    Ok(sound)
 }
 
 /// The number of a session, and the seq of its next event.
@@ -72,7 +72,7 @@ pub(super) fn events(
     sid: i64,
     after: Seq,
     below: Seq,
-) -> Result<Vec<Arc<Envelope>>, JournalError> {
+) -> Result<Vec<Envelope>, JournalError> {
     let explain = |error: rusqlite::Error| disk.explain(&error);
     let mut expected = after.next();
     let mut events = Vec::new();

@@ -19,7 +19,6 @@
 
 use ergane_core::{Envelope, Seq, SessionName};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::sync::Arc;
 
 use crate::error::JournalError;
 use crate::packed;
@@ -39,14 +38,20 @@ pub(super) const AT_ONCE: usize = 64;
 
 /// What snapshots tell of a session.
 pub(super) struct Snapshots {
-    pub(super) events: Vec<Arc<Envelope>>,
+    /// How far they reach that were read.
+    pub(super) upto: Seq,
     /// Whether all of them were what they ought to be.
     pub(super) sound: bool,
 }
 
-/// The first events of a session, as far as snapshots have those below `below`.
-pub(super) fn load(connection: &Connection, sid: i64, below: Seq) -> Snapshots {
-    let mut events = Vec::new();
+/// Gives `take` the first events of a session, as far as snapshots have those below `below`.
+pub(super) fn load(
+    connection: &Connection,
+    sid: i64,
+    below: Seq,
+    take: &mut dyn FnMut(Vec<Envelope>),
+) -> Snapshots {
+    let mut read = Seq(0);
     let mut add = || -> Result<bool, rusqlite::Error> {
         if !schema::has_snapshots(connection)? {
             return Ok(true);
@@ -64,7 +69,7 @@ pub(super) fn load(connection: &Connection, sid: i64, below: Seq) -> Snapshots {
             }
             let (ver, anchor, crc): (u32, u32, u32) = (row.get(2)?, row.get(3)?, row.get(4)?);
             let body = row.get_ref(5)?.as_blob()?;
-            let sound = first.0 == events.len() as u64 + 1
+            let sound = first == read.next()
                 && first <= upto
                 && ver == packed::VERSION
                 && row.get::<_, Option<u32>>(6)? == Some(anchor)
@@ -75,15 +80,16 @@ pub(super) fn load(connection: &Connection, sid: i64, below: Seq) -> Snapshots {
             }
             let count = usize::try_from(upto.0.saturating_sub(first.0)).unwrap_or(usize::MAX);
             match packed::unpack(body, first, count.saturating_add(1)) {
-                Some(more) => events.extend(more),
+                Some(events) => take(events),
                 None => return Ok(false),
             }
+            read = upto;
         }
         Ok(true)
     };
     // An error is one of a damaged row: what there is of the others holds all the same.
     let sound = add().unwrap_or(false);
-    Snapshots { events, sound }
+    Snapshots { upto: read, sound }
 }
 
 /// What is to be done about the snapshots of a session.

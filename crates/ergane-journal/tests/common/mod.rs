@@ -79,7 +79,7 @@ pub(crate) async fn supervised(port: &JournalPort, system: &str) -> (Namespace, 
     (namespace, root)
 }
 
-/// A store that waits inside every commit, and while it lists its open turns, until the test lets it go on. The test is
+/// A store that waits inside every commit, and while it lists its open turns or makes a snapshot, until the test lets it go on. The test is
 /// told when it has arrived there.
 #[derive(Debug)]
 pub(crate) struct Gated<J> {
@@ -166,6 +166,9 @@ impl<J: Journal> Journal for Gated<J> {
     }
 
     fn snapshot(&self, session: &SessionName) -> Result<Seq, JournalError> {
+        if self.arrived.send(0).is_ok() {
+            self.go.lock().unwrap().recv().unwrap_or_default();
+        }
         self.inner.snapshot(session)
     }
 
