@@ -24,6 +24,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn every_test_that_the_pages_name_exists() {
     let mut files = Vec::new();
     rust_files(&root().join("crates"), &mut files);
+    rust_files(&root().join("tests"), &mut files);
     let sources: String = files.iter().map(|path| fs::read_to_string(path).expect("source")).collect();
     for page in ["docs/guarantees.md", "docs/otp.md"] {
         let text = fs::read_to_string(root().join(page)).expect("the page");

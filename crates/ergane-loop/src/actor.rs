@@ -77,10 +77,6 @@ pub enum Report {
     },
     /// A call that waited is made.
     Admitted,
-    /// A piece of the answer, not yet a fact.
-    Content(Text),
-    /// A piece of the model's reasoning, not yet a fact.
-    Thinking(Text),
     /// The attempt failed; another follows after `delay`.
     Retrying {
         /// The number of the attempt that failed, from 1.
@@ -99,30 +95,60 @@ pub enum Report {
         /// Why.
         error: ProviderError,
     },
-    /// What was shown of the answer is void: it is asked again.
-    StreamReset,
-    /// The model answered.
+    /// The model answered. Without tool calls it is the loop's last word.
     Replied {
         /// The answer. Its usage and cost hold those of answers before it that were thrown away.
         reply: Box<ModelReply>,
         /// How many attempts it took, at all providers.
         attempts: u32,
     },
-    /// The last attempt failed. Of a chain of providers the message names each with its reason.
+    /// The last attempt failed, and the loop has nothing more to do. Of a chain of providers the message names each with its
+    /// reason.
     Failed {
         /// Why.
         error: ProviderError,
     },
 }
 
-/// Where reports go: a quick function that must not block, such as a cast to the session.
+impl Report {
+    /// Whether the loop ends with it: nothing is left to ask for. If the turn does go on, it has another loop.
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Replied { reply, .. } => reply.message.calls().next().is_none(),
+            Self::Failed { .. } => true,
+            Self::Waiting { .. } | Self::Admitted | Self::Retrying { .. } | Self::FellBack { .. } => false,
+        }
+    }
+}
+
+/// What can be seen of an answer that is under way. There is nothing to decide about it, so it goes straight to whoever
+/// shows it, from the task that reads the answer.
+#[derive(Debug)]
+pub enum Shown {
+    /// A piece of the answer, not yet a fact.
+    Content(Text),
+    /// A piece of the model's reasoning, not yet a fact.
+    Thinking(Text),
+    /// What was shown is void: it is asked again.
+    Reset,
+}
+
+/// Where what happens in a step is told: quick functions that must not block.
 #[derive(Clone)]
-pub struct Reporter(Arc<dyn Fn(LoopReport) + Send + Sync>);
+pub struct Reporter {
+    show: Arc<dyn Fn(StepId, Shown) + Send + Sync>,
+    report: Arc<dyn Fn(LoopReport) + Send + Sync>,
+}
 
 impl Reporter {
-    /// Reports go to `report`.
-    pub fn new(report: impl Fn(LoopReport) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(report))
+    /// What can be seen of an answer goes to `show`, what is to be decided about to `report`, such as a cast to the session.
+    /// Both are called from several threads, but in the order in which things happen: what is shown of an attempt comes
+    /// after what is reported of the one before it, and before what is reported of its own end.
+    pub fn new(
+        show: impl Fn(StepId, Shown) + Send + Sync + 'static,
+        report: impl Fn(LoopReport) + Send + Sync + 'static,
+    ) -> Self {
+        Self { show: Arc::new(show), report: Arc::new(report) }
     }
 }
 
@@ -180,6 +206,8 @@ pub struct LoopActor {
 pub struct LoopState {
     args: LoopArgs,
     flight: Option<Flight>,
+    /// Whether it has said its last word.
+    over: bool,
 }
 
 #[derive(Debug)]
@@ -278,7 +306,7 @@ impl Actor for LoopActor {
         args: LoopArgs,
     ) -> Result<LoopState, ActorProcessingErr> {
         self.hold.get_or_init(|| args.scope.hold(me.get_cell()));
-        Ok(LoopState { args, flight: None })
+        Ok(LoopState { args, flight: None, over: false })
     }
 
     fn handle(
@@ -297,6 +325,9 @@ impl Actor for LoopActor {
             }
             LoopMsg::Retry(id, attempt) if state.is_current(id, attempt) => state.attempt(&myself),
             LoopMsg::Call(..) | LoopMsg::Retry(..) => {} // of an attempt that was given up
+        }
+        if state.over {
+            leave(&myself);
         }
         ready(Ok(()))
     }
@@ -343,13 +374,13 @@ impl LoopState {
         flight.call = Some(self.args.providers.call(call, move |event| {
             // From point to point: there is nothing to decide about a piece here. It comes before whatever this loop says of the
             // call's end, but it may come before what the loop still has to say of its wait.
-            let show = |report| {
+            let show = |piece| {
                 shown.store(true, Ordering::Relaxed);
-                (reporter.0)(LoopReport { step: id, report });
+                (reporter.show)(id, piece);
             };
             let progress = match event {
-                CallEvent::Delta(Delta::Text(text)) => return show(Report::Content(text)),
-                CallEvent::Delta(Delta::Reasoning(text)) => return show(Report::Thinking(text)),
+                CallEvent::Delta(Delta::Text(text)) => return show(Shown::Content(text)),
+                CallEvent::Delta(Delta::Reasoning(text)) => return show(Shown::Thinking(text)),
                 // A tool call is shown when it is a fact.
                 CallEvent::Delta(_) => return,
                 CallEvent::Waiting { reason } => {
@@ -430,14 +461,24 @@ impl LoopState {
         flight.timer = Some(Timer(timer.abort_handle()));
         flight.attempt = next;
         if flight.shown.swap(false, Ordering::Relaxed) {
-            self.report(id, Report::StreamReset);
+            (self.args.reporter.show)(id, Shown::Reset);
         }
         self.report(id, report);
     }
 
-    fn report(&self, step: StepId, report: Report) {
-        (self.args.reporter.0)(LoopReport { step, report });
+    fn report(&mut self, step: StepId, report: Report) {
+        self.over |= report.is_last();
+        (self.args.reporter.report)(LoopReport { step, report });
     }
+}
+
+/// Ends a loop that has said its last word. Its supervisor knows by that word: to be told of the end as well would be one more
+/// thing to wake for, in each turn, and would come before the word itself.
+fn leave(me: &ActorRef<LoopMsg>) {
+    if let Some(supervisor) = me.try_get_supervisor() {
+        me.unlink(supervisor);
+    }
+    me.stop(None);
 }
 
 /// Why a reply is of no use and another one is worth asking for: its provider could not read the call that the model wrote.

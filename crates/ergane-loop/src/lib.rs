@@ -8,10 +8,12 @@
 //! step, and every answer carries `(turn, step)`, so that what the dead one still had on its way is recognised as
 //! stale and dropped.
 //!
-//! Commands go down as [`LoopMsg`]s, reports come up through the [`Reporter`] that the session gave.
+//! Commands go down as [`LoopMsg`]s, reports come up through the [`Reporter`] that the session gave. With its last word
+//! ([`Report::is_last`]) it ends by itself.
 
 mod actor;
 
 pub use actor::{
-    CallProgress, LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId, Target,
+    CallProgress, LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Shown, Step, StepId,
+    Target,
 };

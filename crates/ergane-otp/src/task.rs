@@ -40,9 +40,9 @@ pub fn spawn_now<A: Actor>(
 
 impl Scope {
     /// Carries out `work` in an actor of its own, which belongs to this scope and ends with the work. Its name is
-    /// process-global and in no namespace; it is linked to `supervisor`. A kill and the drain drop the work at its next await,
-    /// a stop waits for its end. To ractor it is `Starting` as long as it works. In a scope that is drained already the work
-    /// is dropped.
+    /// process-global and in no namespace; it is linked to `supervisor`, which hears of its end unless that is in good order.
+    /// A kill and the drain drop the work at its next await, a stop waits for its end. To ractor it is `Starting` as long as it
+    /// works. In a scope that is drained already the work is dropped.
     ///
     /// `work` is told in which actor it runs. Monitors of the actor hear `Normal`, or of a panic, or `Killed`. Never waits.
     /// Must be called within a tokio runtime.
@@ -117,6 +117,8 @@ where
             events::work_starts(&end.supervisor, &end.cell);
             work(me.get_cell()).await;
             end.done.store(true, Ordering::Relaxed);
+            // Of an end in good order nobody has to decide anything; its supervisor is not woken for it.
+            me.unlink(end.supervisor.clone());
         }
         me.stop(None);
         Ok(())

@@ -9,7 +9,7 @@ use ergane_core::{
 };
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_loop::{
-    LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Step, StepId, Target,
+    LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Shown, Step, StepId, Target,
 };
 use ergane_otp::{TaskHandle, spawn_now};
 use ergane_provider::Endpoint;
@@ -32,9 +32,6 @@ const GRACE: Duration = Duration::from_secs(2);
 /// So often is it tried to end a process that was left behind, before a turn ends without that.
 const END_TRIES: u32 = 2;
 
-/// How much of an answer under way is kept for a turn that is interrupted.
-const PARTIAL_LIMIT: usize = 1024 * 1024;
-
 /// What is in flight for the open turn. Nothing of it is a fact: a restart begins with an empty one.
 #[derive(Debug, Default)]
 pub(crate) struct Drive {
@@ -44,12 +41,9 @@ pub(crate) struct Drive {
     deaths: u32,
     /// How many loop actors the turn has had: each has a name of its own.
     launches: u32,
-    partial: String,
-    /// Why the model call under way is not made yet, or once more: until it begins to answer.
+    /// Why the model call under way is not made yet, or once more. Of no interest once it answers.
     delayed: Option<Activity>,
     barrier: Seq,
-    /// Whether pieces of the answer under way were shown, reasoning too.
-    shown: bool,
     /// How far the end of an interrupted turn has come, when tools still ran.
     grace: Option<Grace>,
     pub(crate) specs: Option<(TurnId, Specs)>,
@@ -76,6 +70,8 @@ pub(crate) struct Drive {
 struct Worker {
     actor: ActorRef<LoopMsg>,
     turn: TurnId,
+    /// The number of its first step.
+    since: u64,
 }
 
 /// The model call under way.
@@ -96,16 +92,12 @@ impl Drive {
         self.barrier
     }
 
-    /// What was shown so far of the answer under way.
-    pub(crate) fn partial(&self) -> &str {
-        &self.partial
-    }
-
-    pub(crate) fn activity(&self, turn: &OpenTurn) -> Activity {
+    /// What it is doing; `shown` is whether the model answers already.
+    pub(crate) fn activity(&self, turn: &OpenTurn, shown: bool) -> Activity {
         if let Some(reason) = &self.held_up {
             return Activity::Parked { reason: reason.clone() };
         }
-        if let Some(delayed) = &self.delayed {
+        if let Some(delayed) = self.delayed.as_ref().filter(|_| !shown) {
             return delayed.clone();
         }
         let approvals = turn.approvals();
@@ -167,7 +159,6 @@ impl Drive {
         }
     }
 
-    /// The model call under way is given up, and the loop with it.
     fn drop_model_call(&mut self) {
         self.flight = None;
         self.delayed = None;
@@ -184,7 +175,6 @@ impl Drive {
         }
         self.drop_consultations();
         self.passed.clear();
-        self.forget_shown();
         self.specs = None;
         self.being_ended.clear();
         self.ended.clear();
@@ -194,12 +184,6 @@ impl Drive {
         self.grace = None;
         self.deaths = 0;
         self.launches = 0;
-    }
-
-    /// Nothing of an answer under way is shown any more.
-    fn forget_shown(&mut self) {
-        self.partial.clear();
-        self.shown = false;
     }
 }
 
@@ -224,7 +208,7 @@ impl State {
                 Next::RunTools { calls } => self.run_tools(&calls)?,
                 Next::AwaitApproval { .. } => {
                     // It may take days: nothing is held meanwhile.
-                    self.drive.drop_model_call();
+                    self.drop_model_call();
                     false
                 }
                 Next::Finish { reason, error } => self.finish(reason, error)?,
@@ -292,7 +276,7 @@ impl State {
         self.drive.steps += 1;
         let id = StepId { turn: id, step: self.drive.steps };
         self.drive.flight = Some(Flight { id, saw });
-        self.drive.forget_shown();
+        self.subscribers.expect(id);
         if worker.cast(LoopMsg::Step(id, Step::CallModel(Box::new(step)))).is_err() {
             tracing::debug!(session = %self.name, "the loop was gone before its step; its end is on its way");
         }
@@ -320,10 +304,9 @@ impl State {
     fn worker(&mut self, turn: TurnId) -> Result<ActorRef<LoopMsg>, ractor::SpawnErr> {
         match &self.drive.worker {
             Some(worker) if worker.turn == turn => return Ok(worker.actor.clone()),
-            _ => self.drive.drop_model_call(),
+            _ => self.drop_model_call(),
         }
-        let me = self.me.clone();
-        let reporter = Reporter::new(move |report| tell(&me, Internal::Loop(report)));
+        let reporter = self.reporter();
         let asker = self.name.as_str().into();
         let (providers, scope) = (self.context.providers().clone(), self.scope.clone());
         let args = LoopArgs { providers, reporter, asker, scope };
@@ -336,47 +319,53 @@ impl State {
         self.drive.launches += 1;
         // Its end is waited for by its place in the scope.
         let (actor, _) = spawn_now(Some(name), LoopActor::default(), args, self.me.get_cell())?;
-        self.drive.worker = Some(Worker { actor: actor.clone(), turn });
+        self.drive.worker = Some(Worker { actor: actor.clone(), turn, since: self.drive.steps + 1 });
         Ok(actor)
     }
 
+    /// What can be seen goes straight to those who listen, in the order in which it happens; what is to be decided comes here.
+    fn reporter(&self) -> Reporter {
+        let (stage, me) = (self.subscribers.stage(), self.me.clone());
+        let show = {
+            let stage = stage.clone();
+            move |step, shown| stage.tell(step, &shown_live(shown))
+        };
+        Reporter::new(show, move |report: LoopReport| {
+            if let Some(live) = report_live(&report.report) {
+                stage.tell(report.step, &live);
+            }
+            tell(&me, Internal::Loop(report));
+        })
+    }
+
+    /// The model call under way is given up, and the loop with it.
+    fn drop_model_call(&mut self) {
+        self.subscribers.hush();
+        self.drive.drop_model_call();
+    }
+
     pub(crate) fn on_report(&mut self, report: LoopReport) -> Result<(), ActorProcessingErr> {
+        // A loop ends with its last word. What was asked of it meanwhile is asked of another.
+        let last = report.report.is_last();
+        let gone = last && self.drive.worker.take_if(|worker| worker.since <= report.step.step).is_some();
         let Some(flight) = self.drive.flight.as_ref().filter(|flight| flight.id == report.step) else {
+            if gone {
+                self.drive.flight = None;
+            }
             return Ok(()); // of a step that was given up
         };
-        let (turn, saw) = (flight.id.turn, flight.saw);
+        let saw = flight.saw;
         match report.report {
-            Report::Content(text) => {
-                self.drive.delayed = None;
-                self.drive.shown = true;
-                if self.drive.partial.len() + text.len() <= PARTIAL_LIMIT {
-                    self.drive.partial.push_str(&text);
-                }
-                self.subscribers.live(turn, &Live::Content(text));
-            }
-            Report::Thinking(text) => {
-                self.drive.delayed = None;
-                self.drive.shown = true;
-                self.subscribers.live(turn, &Live::Thinking(text));
-            }
-            Report::StreamReset => self.stream_reset(turn),
-            // Pieces of the answer pass the loop by, and so what it says of the wait before them.
-            Report::Waiting { .. } if self.drive.shown => {}
             Report::Waiting { reason } => {
-                let reason = reason.to_string();
-                self.drive.delayed = Some(Activity::Waiting { reason: reason.clone() });
-                self.subscribers.live(turn, &Live::Waiting { reason: reason.into() });
+                self.drive.delayed = Some(Activity::Waiting { reason: reason.to_string() });
             }
             Report::Admitted => self.drive.delayed = None,
             Report::FellBack { from, to, error } => {
                 let reason = format!("{from} failed, {to} is asked: {error}");
                 self.drive.delayed = Some(Activity::Retrying { reason });
-                self.subscribers.live(turn, &Live::Fallback { from, to, reason: error.message });
             }
-            Report::Retrying { attempt, delay, error } => {
+            Report::Retrying { error, .. } => {
                 self.drive.delayed = Some(Activity::Retrying { reason: error.to_string() });
-                let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                self.subscribers.live(turn, &Live::Retrying { attempt, delay_ms, reason: error.message });
             }
             Report::Replied { reply, attempts } => {
                 self.model_call_over();
@@ -410,21 +399,14 @@ impl State {
     pub(crate) fn cut_model_call(&mut self) {
         let Some(flight) = self.drive.flight.take() else { return };
         self.drive.delayed = None;
-        if self.drive.shown {
-            self.stream_reset(flight.id.turn);
-        }
+        self.subscribers.give_up(flight.id.turn);
     }
 
     fn model_call_over(&mut self) {
         self.drive.flight = None;
         self.drive.delayed = None;
         self.drive.deaths = 0;
-        self.drive.forget_shown();
-    }
-
-    fn stream_reset(&mut self, turn: TurnId) {
-        self.drive.forget_shown();
-        self.subscribers.live(turn, &Live::StreamReset);
+        self.subscribers.answered();
     }
 
     /// A child is gone. A loop that dies in a turn is replaced, until it dies too often without getting anywhere.
@@ -436,9 +418,7 @@ impl State {
         self.drive.delayed = None;
         self.drive.deaths += 1;
         tracing::warn!(session = %self.name, turn = %worker.turn, deaths = self.drive.deaths, "the loop died");
-        if self.drive.shown {
-            self.stream_reset(worker.turn);
-        }
+        self.subscribers.give_up(worker.turn);
         if under_way && self.drive.deaths >= LOOP_DEATHS {
             let why = format!("the loop of the turn died {LOOP_DEATHS} times without getting anywhere");
             self.end_turn(FinishReason::DuringExecution, Some(TurnError::new(ErrorKind::Internal, why)))?;
@@ -451,7 +431,7 @@ impl State {
         let Some(turn) = self.facts.conversation().turn().map(|turn| turn.id) else { return Ok(()) };
         self.recover_at_last()?;
         self.facts.record(Event::InterruptRequested { by, reason })?;
-        self.drive.drop_model_call();
+        self.drop_model_call();
         self.drive.drop_consultations();
         // What waited for its start never runs.
         self.drive.tools.retain(|_, running| running.cancel());
@@ -526,14 +506,39 @@ impl State {
         reason: FinishReason,
         error: Option<TurnError>,
     ) -> Result<bool, ActorProcessingErr> {
-        let partial = (reason == FinishReason::Interrupted && !self.drive.partial.is_empty())
-            .then(|| Text::from(self.drive.partial.as_str()));
+        let partial = (reason == FinishReason::Interrupted).then(|| self.subscribers.partial());
+        let partial = partial.filter(|partial| !partial.is_empty()).map(Text::from);
         let Some(event) = self.facts.conversation().ended_now(reason, error, partial, now()) else {
             return Ok(false);
         };
         self.facts.record(event)?;
+        self.subscribers.answered();
         self.drive.turn_over();
         Ok(true)
+    }
+}
+
+/// What subscribers see of an answer.
+fn shown_live(shown: Shown) -> Live {
+    match shown {
+        Shown::Content(text) => Live::Content(text),
+        Shown::Thinking(text) => Live::Thinking(text),
+        Shown::Reset => Live::StreamReset,
+    }
+}
+
+/// What subscribers see of a report; an answer is a fact before they see it.
+fn report_live(report: &Report) -> Option<Live> {
+    match report {
+        Report::Waiting { reason } => Some(Live::Waiting { reason: reason.to_string().into() }),
+        Report::Retrying { attempt, delay, error } => {
+            let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            Some(Live::Retrying { attempt: *attempt, delay_ms, reason: error.message.clone() })
+        }
+        Report::FellBack { from, to, error } => {
+            Some(Live::Fallback { from: from.clone(), to: to.clone(), reason: error.message.clone() })
+        }
+        Report::Admitted | Report::Replied { .. } | Report::Failed { .. } => None,
     }
 }
 

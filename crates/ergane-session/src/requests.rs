@@ -79,12 +79,9 @@ impl State {
             SessionMsg::Grant { tool, reply } => self.on_grant(tool, reply)?,
             SessionMsg::Stop(reply) => self.phase = Phase::Stopping(vec![reply]),
             SessionMsg::Subscribe { sink, reply } => {
-                let snapshot = Snapshot {
-                    status: self.status(),
-                    messages: self.facts.view().messages.clone(),
-                    partial: self.drive.partial().into(),
-                };
-                let (head, lost) = self.subscribers.add(sink);
+                let (head, lost, partial) = self.subscribers.add(sink);
+                let messages = self.facts.view().messages.clone();
+                let snapshot = Snapshot { status: self.status(), messages, partial: partial.into() };
                 answer(reply, Ok(Attached { snapshot, head, lost }));
             }
             SessionMsg::Status(_) | SessionMsg::Internal(_) => {} // answered before the phase is looked at
@@ -381,7 +378,7 @@ impl State {
         if self.facts.durable().0 < turn.id.0 {
             return Activity::Committing;
         }
-        self.drive.activity(turn)
+        self.drive.activity(turn, self.subscribers.is_shown())
     }
 }
 

@@ -92,6 +92,23 @@ async fn a_cut_gives_up_the_answer_under_way_and_asks_again_at_once() {
 }
 
 #[tokio::test]
+async fn a_cut_that_meets_the_end_of_the_answer_is_asked_about_all_the_same() {
+    let (model, mut asked) = model();
+    let system = system(&model).await;
+    let session = system.session("a").start().await.unwrap();
+    let send = sending(&session, "hello");
+    let first = asked.next().await;
+    // On one thread what is woken runs in that order: the answer is with the loop, which ends with it, but the session hears
+    // of the cut first, and gives that loop the next step.
+    first.answer("too late");
+    assert_eq!(session.steer("shorter").cut().await.unwrap(), Steered::Entered);
+    let second = soon("the model is asked again", asked.next()).await;
+    assert_eq!(second.texts(), ["helloshorter"]);
+    second.answer("hi");
+    assert_eq!(&*result(send).await.text, "hi");
+}
+
+#[tokio::test]
 async fn a_word_with_no_turn_open_or_in_one_that_is_ending_is_told_so_and_leaves_nothing() {
     let (model, mut asked) = model();
     let (tools, mut calls) = hand_tools(&[("bash", Effect::Write)]);
