@@ -44,6 +44,7 @@ mod nearest;
 mod outcome;
 mod output;
 mod permissions;
+mod private_folder;
 mod process;
 mod progress;
 mod registry;
@@ -61,6 +62,7 @@ pub use nearest::nearest;
 pub use outcome::{MAX_TEXT, ToolOutcome};
 pub use output::{IntoToolResult, Json, ToolOutput};
 pub use permissions::{CanUseTool, Permission, PermissionRequest, Reach, Subject, Verdict, decide};
+pub use private_folder::{private_folder_prefix, remove_unclaimed_folders, unclaimed_folder_prefix};
 pub use process::{
     GROUP_VARIABLE, GroupEnd, ProcessGroup, group_identity, kill_left_behind, process_started,
 };

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 use ergane_otp::{DrainGuard, Scope};
 
+use crate::private_folder;
+
 /// The variable that tells a member of a recorded group, so that recovery knows it without its leader. Its value is
 /// [`group_identity`]. It must be there when the leader's program is executed: what a program sets for itself later, the
 /// kernel does not show.
@@ -37,7 +39,8 @@ pub fn process_started(pid: i32) -> Option<u64> {
     sys::stat(pid).map(|stat| stat.started)
 }
 
-/// Kills a process group that an earlier process recorded and left behind, and waits until it is gone, at most 5 s.
+/// Kills a process group that an earlier process recorded and left behind, and waits until it is gone, at most 5 s; then
+/// removes its [private folders](crate::private_folder_prefix).
 /// Returns whether nothing is left of it, also when nothing was left before. It blocks: call it on a thread that may.
 ///
 /// See the module's text on how a wrong process is never killed. Not found are processes that left the group, and those
@@ -45,7 +48,14 @@ pub fn process_started(pid: i32) -> Option<u64> {
 /// killed and the answer is whether a group of that number exists.
 pub fn kill_left_behind(group: i32, leader_started: u64) -> bool {
     // 0 and below mean other things to kill(2), and 1 leads no group that was ever recorded.
-    group <= 1 || Target { group, leader_started, owned: false }.kill_and_wait()
+    if group <= 1 {
+        return true;
+    }
+    let gone = Target { group, leader_started, owned: false }.kill_and_wait();
+    if gone {
+        private_folder::remove_left_behind(group, leader_started);
+    }
+    gone
 }
 
 /// A group and what is known of it.

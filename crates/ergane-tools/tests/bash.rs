@@ -289,11 +289,15 @@ async fn when_the_process_is_killed_before_the_word_the_command_never_runs() {
 async fn the_temporary_folder_is_private_writable_and_gone_afterwards() {
     let folder = Folder::new();
     let said = folder
-        .text(&bash, json!({ "command": "echo $TMPDIR; stat -c %a $TMPDIR; echo x > $TMPDIR/x; mktemp" }))
+        .text(
+            &bash,
+            json!({ "command": "echo $TMPDIR; stat -c %a $TMPDIR; echo x > $TMPDIR/x; mktemp; echo $$" }),
+        )
         .await;
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!((lines[0], lines[2]), ("exit 0", "700"), "{said}");
     assert!(lines[3].starts_with(lines[1]), "{said}");
+    assert!(lines[1].contains(&format!("/ergane-{}.", lines[4])), "its name tells whose it is: {said}");
     until("the temporary folder is removed", || !Path::new(lines[1]).exists()).await;
 }
 

@@ -37,8 +37,8 @@ fn beats(path: &Path) -> Vec<i64> {
 #[test]
 fn a_shell_that_writes_when_its_process_is_killed_is_gone_before_its_call_is_said_to_be_unknown() {
     let home = Home::new();
-    let command =
-        "trap '' TERM HUP INT PIPE; echo $$ > shell; echo begun; while :; do date +%s%3N >> beats; done";
+    let command = "trap '' TERM HUP INT PIPE; echo $TMPDIR > temp; touch $TMPDIR/x; echo $$ > shell; echo begun; \
+         while :; do date +%s%3N >> beats; done";
     let call = json!({"tool_calls": [{"name": "bash", "arguments": {"command": command}}]});
     let script = home.script("s", &[call, json!({"text": "I will check first"})]);
     let args = ["send", "a", "go", "--script", &script, "--allow", "bash", "--stream-json"];
@@ -52,10 +52,14 @@ fn a_shell_that_writes_when_its_process_is_killed_is_gone_before_its_call_is_sai
     let before = beats(&home.path("beats")).len();
     until("the shell goes on without its process", || beats(&home.path("beats")).len() > before + 1);
     assert!(!alive(group).is_empty());
+    let temp = fs::read_to_string(home.path("temp")).unwrap();
+    let left = Path::new(temp.trim()).join("x");
+    assert!(left.exists(), "{} is left behind, too", left.display());
 
     let mut resuming = home.start(&["resume", "a", "--script", &script, "--stream-json"]);
     resuming.wait_for(r#""type":"tool_result""#);
     assert_eq!(alive(group), Vec::<i32>::new(), "it is gone when that is told");
+    assert!(!left.parent().unwrap().exists(), "and so is its temporary folder");
     let written = beats(&home.path("beats"));
     resuming.wait_for(r#""type":"result""#);
     assert_eq!(resuming.output().code, Some(0));

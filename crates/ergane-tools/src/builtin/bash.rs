@@ -7,25 +7,27 @@
 //! its standard input; the group is recorded; then the line is written and that shell becomes the command. If this process
 //! dies before, the input ends and the small shell with it; if it dies afterwards, the fact is there.
 //!
-//! The line is the group's identity, which the command and all it starts carry in their environment: recovery knows
-//! them by it also when the first of them is gone.
+//! The word is the group's identity, which the command and all it starts carry in their environment: recovery knows
+//! them by it also when the first of them is gone. With it comes where the command's own temporary folder is: that bears
+//! the identity in its name from then on, so that recovery finds and removes it, too; before, it bears that of this process.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::Permissions;
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use ergane_tool::{
-    GROUP_VARIABLE, ProcessGroup, ToolContext, ToolError, ToolOutput, group_identity, process_started, tool,
+    GROUP_VARIABLE, ProcessGroup, ToolContext, ToolError, ToolOutput, group_identity, private_folder_prefix,
+    process_started, remove_unclaimed_folders, tool, unclaimed_folder_prefix,
 };
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, ChildStdin, Command};
@@ -71,8 +73,8 @@ pub async fn bash(
         return wrong("timeout_ms", "it must be 1 to 600000");
     }
     let context = ctx.clone();
-    let place = blocking(ctx, move |_| Place::new(&Roots::of(&context)?)).await?;
-    let mut shell = Shell::start(ctx, &place, command).await?;
+    let mut place = blocking(ctx, move |_| Place::new(&Roots::of(&context)?)).await?;
+    let mut shell = Shell::start(ctx, &mut place, command).await?;
     let end = shell.run(ctx, Duration::from_millis(limit)).await?;
     shell.finish(end, limit).await
 }
@@ -83,35 +85,67 @@ struct Place {
     /// Where it may write, by handles: a path could lead elsewhere by then.
     writable: Vec<Arc<Folder>>,
     shell: PathBuf,
-    /// Taken when dropped.
-    temp: Option<TempDir>,
+    temp: Temp,
 }
 
 impl Place {
     fn new(roots: &Roots) -> Result<Self, ToolError> {
+        // What processes that were killed have left is looked for once, by whoever comes after them.
+        static LOOKED: Once = Once::new();
+        LOOKED.call_once(remove_unclaimed_folders);
         let temp = tempfile::Builder::new()
-            .prefix("ergane-")
+            .prefix(&unclaimed_folder_prefix())
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(|error| ToolError::failed(format!("no temporary folder could be made: {error}")))?;
+        let temp = Temp(Some(OnDisk(temp.keep())));
         let shell = find_program("bash").unwrap_or_else(|| PathBuf::from("sh"));
         let opened = Folder::open(temp.path()).map_err(ToolError::failed)?;
         let writable = roots.folders().cloned().chain([Arc::new(opened)]).collect();
-        Ok(Self { cwd: roots.cwd().to_owned(), writable, shell, temp: Some(temp) })
+        Ok(Self { cwd: roots.cwd().to_owned(), writable, shell, temp })
+    }
+}
+
+/// A temporary folder, removed when dropped.
+struct Temp(Option<OnDisk>);
+
+impl Temp {
+    fn path(&self) -> &Path {
+        self.0.as_ref().map_or(Path::new("/"), |folder| &folder.0)
     }
 
-    fn temp(&self) -> &Path {
-        self.temp.as_ref().map_or(&self.cwd, TempDir::path)
+    /// Gives it a name by which it is known to be that group's. What is open of it stays open.
+    async fn belongs_to(&mut self, group: i32, leader_started: u64) {
+        let name = self.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let random = name.rsplit('-').next().unwrap_or_default();
+        let name = format!("{}{random}", private_folder_prefix(group, leader_started));
+        let to = self.path().with_file_name(name);
+        match tokio::fs::rename(self.path(), &to).await {
+            Ok(()) => self.0.iter_mut().for_each(|folder| folder.0.clone_from(&to)),
+            // It is as good under the name that it has, but for who looks for it after a crash.
+            Err(error) => tracing::debug!(%error, "a temporary folder keeps its name"),
+        }
     }
 }
 
 /// A command may leave much to remove, so it is not done on a thread that must not block.
-impl Drop for Place {
+impl Drop for Temp {
     fn drop(&mut self) {
-        let temp = self.temp.take();
+        let folder = self.0.take();
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(temp))),
-            Err(_) => drop(temp),
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(folder))),
+            Err(_) => drop(folder),
+        }
+    }
+}
+
+/// A folder that goes with this, on whatever thread that is: also one of a runtime that ends.
+struct OnDisk(PathBuf);
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::debug!(folder = %self.0.display(), %error, "a temporary folder is not removed");
         }
     }
 }
@@ -141,7 +175,7 @@ enum End {
 
 impl Shell {
     /// Starts the waiting shell, has its group recorded, and gives the word.
-    async fn start(ctx: &ToolContext, place: &Place, command: String) -> Result<Self, ToolError> {
+    async fn start(ctx: &ToolContext, place: &mut Place, command: String) -> Result<Self, ToolError> {
         let (child, output) = spawn(place, command, ctx.hidden_env()).await?;
         let gone = || ToolError::failed("the shell ended before it could be used");
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
@@ -157,7 +191,8 @@ impl Shell {
             () = ctx.cancelled() => return Err(ToolError::Cancelled),
             recorded = ctx.record_process(pid, started) => recorded?,
         }
-        give_word(word, &group_identity(pid, started))
+        place.temp.belongs_to(pid, started).await;
+        give_word(word, &group_identity(pid, started), place.temp.path())
             .await
             .map_err(|error| ToolError::failed(format!("the shell did not start the command: {error}")))?;
         let (capture, ticker, begun) = (Capture::default(), Ticker::new(), Instant::now());
@@ -263,15 +298,17 @@ fn note(text: &mut String, note: &str) {
     text.push_str(note);
 }
 
-async fn give_word(mut input: ChildStdin, word: &str) -> io::Result<()> {
-    input.write_all(format!("{word}\n").as_bytes()).await?;
+async fn give_word(mut input: ChildStdin, identity: &str, temp: &Path) -> io::Result<()> {
+    let word = [identity.as_bytes(), b"\n", temp.as_os_str().as_bytes(), b"\n"].concat();
+    input.write_all(&word).await?;
     input.shutdown().await
 }
 
 /// Starts the waiting shell on a thread of its own, which confines itself first.
 async fn spawn(place: &Place, command: String, hidden: &[String]) -> Result<(Child, PipeReader), ToolError> {
     let wait = format!(
-        "IFS= read -r {GROUP_VARIABLE} || exit 125; export {GROUP_VARIABLE}; exec \"$0\" -c \"$1\" </dev/null"
+        "IFS= read -r {GROUP_VARIABLE} && IFS= read -r TMPDIR || exit 125; export {GROUP_VARIABLE} TMPDIR; \
+         exec \"$0\" -c \"$1\" </dev/null"
     );
     let (reader, writer) = io::pipe().map_err(ToolError::failed)?;
     let errors = writer.try_clone().map_err(ToolError::failed)?;
@@ -280,7 +317,6 @@ async fn spawn(place: &Place, command: String, hidden: &[String]) -> Result<(Chi
     shell
         .args([OsStr::new("-c"), OsStr::new(&wait), place.shell.as_os_str(), OsStr::new(&command)])
         .current_dir(&place.cwd)
-        .env("TMPDIR", place.temp())
         .stdin(Stdio::piped())
         .stdout(writer)
         .stderr(errors)
