@@ -7,11 +7,10 @@
 //! writes. Each of them answers with a message. Every handler ends with [`State::settle`], which asks the kernel what
 //! must happen now and submits what was accepted; that is the whole of the control flow, live and after a crash.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use ergane_core::{Conversation, Durability, Envelope, Epoch, Event, FoldError, Seq, SessionName};
@@ -498,27 +497,35 @@ async fn load(
     let opened = port.open(name).await?;
     // Never closed, so the only error cannot happen; without a permit the load is only less polite.
     let _permit = if port.store().is_instant() { None } else { context.loading().acquire().await.ok() };
-    let folded = if opened.next_seq.0 > LONG {
-        match port.work_on(name, Seq(0), opened.next_seq, fold).await? {
-            Ok(folded) => folded,
-            Err(_) => return Ok(Err("folding the log failed: the fold panicked".to_owned())),
-        }
+    let (all, none) = (opened.next_seq, Seq(0));
+    let folded = if all.0 <= LONG {
+        Ok(fold(&mut std::iter::once(port.load(name, none, all).await?)))
+    } else if port.store().is_instant() {
+        // The store shares its facts with everybody, so there is nothing to be read meanwhile.
+        let log = port.load(name, none, all).await?;
+        let folding = tokio::task::spawn_blocking(move || fold(&mut std::iter::once(log)));
+        folding.await.map_err(|error| error.to_string())
     } else {
-        let log = port.load(name, Seq(0), opened.next_seq).await?;
-        Conversation::fold(log.iter().map(Arc::as_ref))
+        // A panic is damage of this log, and no failure of the store.
+        let folding = |pieces: Pieces<'_>| catch_unwind(AssertUnwindSafe(|| fold(pieces)));
+        port.work_on(name, none, all, folding).await?.map_err(|_| "it panicked".to_owned())
     };
-    Ok(folded.map(|conversation| (conversation, opened.epoch)).map_err(|damage| damage.to_string()))
+    Ok(match folded {
+        Ok(folded) => folded.map(|folded| (folded, opened.epoch)).map_err(|damage| damage.to_string()),
+        Err(panicked) => Err(format!("folding the log failed: {panicked}")),
+    })
 }
 
-/// A panic is damage of this log, and no failure of the store.
-fn fold(pieces: &mut dyn Iterator<Item = Vec<Envelope>>) -> thread::Result<Result<Conversation, FoldError>> {
-    catch_unwind(AssertUnwindSafe(|| {
-        let mut conversation = Conversation::default();
-        for piece in pieces {
-            piece.iter().try_for_each(|envelope| conversation.apply(envelope))?;
-        }
-        Ok(conversation)
-    }))
+type Pieces<'a> = &'a mut (dyn Iterator<Item = Vec<Envelope>> + 'a);
+
+fn fold<E: Borrow<Envelope>>(
+    pieces: &mut (impl Iterator<Item = Vec<E>> + ?Sized),
+) -> Result<Conversation, FoldError> {
+    let mut conversation = Conversation::default();
+    for piece in pieces {
+        piece.iter().try_for_each(|envelope| conversation.apply(envelope.borrow()))?;
+    }
+    Ok(conversation)
 }
 
 /// Tells the session something. One that is gone has no use for it: whoever comes next starts from the facts.
