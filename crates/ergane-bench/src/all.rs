@@ -6,24 +6,29 @@ use crate::args::Global;
 use crate::plan::{MANY, Mark, Measurement, PLAN, Row};
 use crate::record::{Record, medians};
 use crate::table::{Table, number};
-use crate::{Outcome, again};
+use crate::{Outcome, again, cold_start, out};
 
 pub(crate) fn run(global: &Global, scale: f64) -> Outcome<()> {
-    let mut table = Table::new(["what", "", "measured", "bare ractor", "ratio", "mark", "met"]);
+    let mut table = Table::new(["what", "", "measured", "bare", "ratio", "mark", "met"]);
     for (index, measurement) in PLAN.iter().enumerate() {
         eprintln!("{} of {}: {}", index + 1, PLAN.len(), measurement.title);
+        let program = cold_start::beside()?;
+        if measurement.args.starts_with("cold-start") && !program.is_file() {
+            eprintln!(
+                "  left out: {} is not there (`cargo build --release -p ergane-cli`)",
+                program.display()
+            );
+            continue;
+        }
         let records = measure(measurement, global, scale)?;
         if global.json {
-            records.iter().for_each(|record| println!("{}", record.to_json()));
+            records.iter().try_for_each(|record| out::line(record.to_json()))?;
         }
         for row in measurement.rows {
             table.row(cells(measurement.title, row, &records)?);
         }
     }
-    if !global.json {
-        println!("{table}");
-    }
-    Ok(())
+    if global.json { Ok(()) } else { out::line(table) }
 }
 
 fn measure(measurement: &Measurement, global: &Global, scale: f64) -> Outcome<Vec<Record>> {

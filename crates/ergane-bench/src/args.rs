@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Fanout(FanoutArgs),
     /// A stored session with a long history is opened: the time to its first answer
     Open(OpenArgs),
+    /// `ergane` is started on a journal of very many sessions: the time to its end
+    ColdStart(ColdStartArgs),
     /// A sensible set of everything, as a table with the marks
     All {
         /// How much is measured, as a factor
@@ -147,6 +149,9 @@ pub(crate) struct JournalArgs {
     /// How many events each of them appends, one after the other
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = positive)]
     pub(crate) appends: usize,
+    /// Make the same appends with bare SQLite too, in turns with ours: one thread that groups what came meanwhile
+    #[arg(long)]
+    pub(crate) floor: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -157,6 +162,12 @@ pub(crate) struct IdleArgs {
     /// Where facts are kept
     #[arg(long, value_enum, default_value_t = JournalKind::Memory)]
     pub(crate) journal: JournalKind,
+    /// Measure sessions of bare ractor too, which keep nothing, in a process of their own
+    #[arg(long)]
+    pub(crate) floor: bool,
+    /// Only those
+    #[arg(long, hide = true)]
+    pub(crate) bare: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -170,6 +181,9 @@ pub(crate) struct KillArgs {
     /// How many messages the session has
     #[arg(long, default_value_t = 0, value_name = "M")]
     pub(crate) history: usize,
+    /// Kill a named actor of bare ractor too, which has nothing to load
+    #[arg(long)]
+    pub(crate) floor: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -216,6 +230,19 @@ pub(crate) struct OpenArgs {
     /// How often it is opened
     #[arg(long, default_value_t = 15, value_name = "N", value_parser = positive)]
     pub(crate) opens: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ColdStartArgs {
+    /// How many sessions are in the journal
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = positive)]
+    pub(crate) sessions: usize,
+    /// How often each command is started
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = positive)]
+    pub(crate) starts: usize,
+    /// The program that is started [default: the `ergane` that lies beside this one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) program: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,9 +1,11 @@
 //! Appends through the journal as sessions make them: one outstanding each, grouped by the port, synced by SQLite.
 
-use std::sync::Arc;
-use std::time::Instant;
+mod floor;
 
-use ergane::core::{Envelope, Event, FORMAT_VERSION, Message, Part, Role, SessionName, Timestamp};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ergane::core::{Envelope, Event, FORMAT_VERSION, Message, Part, Role, Seq, SessionName, Timestamp};
 use ergane::journal::{Append, Journal, JournalPort, Sqlite};
 use ergane::otp::{Intensity, Namespace, Promise, Supervisor, SupervisorRef};
 use tokio::sync::oneshot;
@@ -11,48 +13,94 @@ use tokio::task::JoinSet;
 
 use crate::Outcome;
 use crate::args::{Global, JournalArgs};
+use crate::journal::floor::Bare;
 use crate::laps::{Laps, per};
+use crate::otp::children::shares;
 use crate::otp::ours::PATIENCE;
 use crate::process::Stopwatch;
 use crate::record::Record;
 use crate::turns::house::Folder;
 
+/// Ours and bare SQLite append in turns, so many times each: a noisy neighbour disturbs both.
+const BLOCKS: usize = 4;
+
 pub(crate) async fn run(options: &JournalArgs, global: &Global) -> Outcome<Vec<Record>> {
     let folder = Folder::make(global.dir.as_deref())?;
     let store = Arc::new(Sqlite::open(folder.0.join("journal.db"))?);
     let (root, port) = serve(store.clone()).await?;
-
-    let mut writers = Vec::new();
+    let mut ours = Vec::new();
     for number in 0..options.writers {
         let session = SessionName::new(format!("writer/{number}"))?;
-        writers.push(Writer::open(&port, session, options.bytes).await?);
+        ours.push(Writer::open(&port, session, options.bytes).await?);
     }
+    let mut bare = if options.floor { Some(Bare::open(&folder.0, options)?) } else { None };
     let commits = store.commits();
-    let watch = Stopwatch::start();
-    let mut running: JoinSet<Outcome<Laps>> = JoinSet::new();
-    let appends = options.appends;
-    for writer in writers {
-        running.spawn(writer.run(appends));
+    let (mut taken, mut floor) = (Taken::default(), Taken::default());
+    for block in shares(options.appends, BLOCKS) {
+        let mut running = JoinSet::new();
+        let watch = Stopwatch::start();
+        for writer in std::mem::take(&mut ours) {
+            running.spawn(writer.run(block.len()));
+        }
+        ours = taken.collect(running, &watch).await?;
+        if let Some(bare) = &mut bare {
+            let watch = Stopwatch::start();
+            let running = bare.start(block.len());
+            bare.writers = floor.collect(running, &watch).await?;
+        }
     }
-    let mut laps = Laps::default();
-    while let Some(outcome) = running.join_next().await {
-        laps.absorb(outcome??);
-    }
-    let wall = watch.wall();
-    laps.add_cpu(watch.cpu());
-    let total = options.writers * appends;
     let commits = store.commits() - commits;
     root.shutdown(PATIENCE).await?;
-    let record = Record::new("journal")
+    let mut record = Record::new("journal")
         .param("writers", options.writers)
         .param("bytes", options.bytes)
-        .param("appends", appends)
-        .metric("appends_per_s", total as f64 / wall.as_secs_f64())
-        .metric("p50_us", laps.p50_us())
-        .metric("p99_us", laps.p99_us())
-        .metric("cpu_us", laps.cpu_us(1))
-        .metric("appends_per_commit", per(total as f64, usize::try_from(commits)?));
+        .param("appends", options.appends)
+        .metric("appends_per_s", taken.per_s())
+        .metric("p50_us", taken.laps.p50_us())
+        .metric("p99_us", taken.laps.p99_us())
+        .metric("cpu_us", taken.laps.cpu_us(1))
+        .metric("appends_per_commit", per(taken.laps.len() as f64, usize::try_from(commits)?));
+    if let Some(bare) = bare {
+        let commits = bare.end().await?;
+        record = record
+            .metric("floor_appends_per_s", floor.per_s())
+            .metric("floor_p50_us", floor.laps.p50_us())
+            .metric("floor_cpu_us", floor.laps.cpu_us(1))
+            .metric("floor_appends_per_commit", per(floor.laps.len() as f64, commits))
+            .ratio("ratio", taken.per_s(), floor.per_s())
+            .ratio("cpu_ratio", taken.laps.cpu_us(1), floor.laps.cpu_us(1));
+    }
     Ok(vec![record])
+}
+
+/// What the blocks of one side took.
+#[derive(Debug, Default)]
+struct Taken {
+    laps: Laps,
+    wall: Duration,
+}
+
+impl Taken {
+    /// Waits for a block; its writers.
+    async fn collect<W: 'static>(
+        &mut self,
+        mut running: JoinSet<Outcome<(W, Laps)>>,
+        watch: &Stopwatch,
+    ) -> Outcome<Vec<W>> {
+        let mut writers = Vec::new();
+        while let Some(outcome) = running.join_next().await {
+            let (writer, laps) = outcome??;
+            writers.push(writer);
+            self.laps.absorb(laps);
+        }
+        self.wall += watch.wall();
+        self.laps.add_cpu(watch.cpu());
+        Ok(writers)
+    }
+
+    fn per_s(&self) -> f64 {
+        self.laps.len() as f64 / self.wall.as_secs_f64()
+    }
 }
 
 /// The journal with its actor, in a tree of its own.
@@ -62,6 +110,13 @@ pub(crate) async fn serve(store: Arc<dyn Journal>) -> Outcome<(SupervisorRef, Jo
     let root = Supervisor::start(&names, "root", Intensity::default(), vec![port.child_spec()], None).await?;
     port.alive().await;
     Ok((root, port))
+}
+
+/// What is appended.
+fn event(bytes: usize) -> Event {
+    let message = Message { role: Role::Assistant, parts: vec![Part::text("x".repeat(bytes))], origin: None };
+    let (message, saw) = (Arc::new(message), Seq(0));
+    Event::ModelReplied { iteration: 0, saw, message, usage: None, cost: None, attempts: 1 }
 }
 
 /// One session that appends.
@@ -74,21 +129,12 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) async fn open(port: &JournalPort, session: SessionName, bytes: usize) -> Outcome<Self> {
         let opened = port.open(&session).await?;
-        let message =
-            Message { role: Role::Assistant, parts: vec![Part::text("x".repeat(bytes))], origin: None };
-        let event = Event::ModelReplied {
-            iteration: 0,
-            saw: opened.next_seq,
-            message: Arc::new(message),
-            usage: None,
-            cost: None,
-            attempts: 1,
-        };
+        let event = event(bytes);
         let next = Append { session, epoch: opened.epoch, expected: opened.next_seq, events: Vec::new() };
         Ok(Self { port: port.clone(), next, event })
     }
 
-    pub(crate) async fn run(mut self, appends: usize) -> Outcome<Laps> {
+    pub(crate) async fn run(mut self, appends: usize) -> Outcome<(Self, Laps)> {
         let mut laps = Laps::default();
         for _ in 0..appends {
             let seq = self.next.expected;
@@ -104,6 +150,6 @@ impl Writer {
             laps.lap(start.elapsed());
             self.next.expected = seq.next();
         }
-        Ok(laps)
+        Ok((self, laps))
     }
 }

@@ -13,6 +13,7 @@ use ergane::session::{Activity, Session, SessionMsg};
 use crate::Outcome;
 use crate::args::{Global, KillArgs, TurnKind};
 use crate::laps::Laps;
+use crate::otp::bare::Bare;
 use crate::process::Stopwatch;
 use crate::record::Record;
 use crate::turns::house::House;
@@ -40,7 +41,7 @@ pub(crate) async fn run(options: &KillArgs, global: &Global) -> Outcome<Vec<Reco
         outside.lap(from_outside(session).await?);
     }
     house.close().await?;
-    let record = Record::new("kill")
+    let mut record = Record::new("kill")
         .param("kills", options.kills)
         .param("journal", options.journal.as_str())
         .param("history", options.history)
@@ -48,6 +49,15 @@ pub(crate) async fn run(options: &KillArgs, global: &Global) -> Outcome<Vec<Reco
         .metric("p99_us", inside.p99_us())
         .metric("cpu_us", inside.cpu_us(1))
         .metric("handle_p50_us", outside.p50_us());
+    if options.floor {
+        let mut bare = Laps::default();
+        Bare::start().await?.answer(options.kills, &mut bare).await?;
+        record = record
+            .metric("floor_p50_us", bare.p50_us())
+            .metric("floor_cpu_us", bare.cpu_us(1))
+            .ratio("ratio", inside.p50_us(), bare.p50_us())
+            .ratio("cpu_ratio", inside.cpu_us(1), bare.cpu_us(1));
+    }
     Ok(vec![record])
 }
 

@@ -14,6 +14,10 @@ impl Laps {
         self.nanos.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.nanos.len()
+    }
+
     pub(crate) fn add_cpu(&mut self, cpu: Duration) {
         self.cpu += cpu;
     }

@@ -6,6 +6,7 @@
 mod again;
 mod all;
 mod args;
+mod cold_start;
 mod crash_all;
 mod fanout;
 mod http;
@@ -16,6 +17,7 @@ mod laps;
 mod names;
 mod open;
 mod otp;
+mod out;
 mod plan;
 mod process;
 mod record;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<out::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ergane-bench: {error}");
             ExitCode::FAILURE
@@ -65,11 +68,10 @@ fn run(cli: &Cli) -> Outcome<()> {
         runtime.block_on(async move { tokio::spawn(measure(command, global)).await })??
     };
     if cli.global.json {
-        records.iter().for_each(|record| println!("{}", record.to_json()));
+        records.iter().try_for_each(|record| out::line(record.to_json()))
     } else {
-        println!("{}", table::of_records(&records));
+        out::line(table::of_records(&records))
     }
-    Ok(())
 }
 
 async fn measure(command: Command, global: args::Global) -> Outcome<Vec<Record>> {
@@ -85,6 +87,7 @@ async fn measure(command: Command, global: args::Global) -> Outcome<Vec<Record>>
         Command::Names(options) => names::run(&options, &global).await,
         Command::Fanout(options) => fanout::run(&options, &global).await,
         Command::Open(options) => open::run(&options, &global).await,
+        Command::ColdStart(options) => cold_start::run(&options, &global).await,
         // It starts processes for all that it measures, and is done before.
         Command::All { .. } | Command::Serve => Ok(Vec::new()),
     }

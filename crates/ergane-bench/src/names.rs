@@ -51,7 +51,7 @@ pub(crate) async fn run(options: &NamesArgs, global: &Global) -> Outcome<Vec<Rec
         let start = Instant::now();
         let writer = Writer::open(&port, session, BYTES).await?;
         opens.lap(start.elapsed());
-        appends.absorb(writer.run(1).await?);
+        appends.absorb(writer.run(1).await?.1);
     }
     root.shutdown(PATIENCE).await?;
     let record = Record::new("names")
@@ -68,11 +68,11 @@ pub(crate) async fn run(options: &NamesArgs, global: &Global) -> Outcome<Vec<Rec
     Ok(vec![record])
 }
 
-fn name(number: usize) -> Outcome<SessionName> {
+pub(crate) fn name(number: usize) -> Outcome<SessionName> {
     Ok(SessionName::new(format!("names/{number:09}"))?)
 }
 
-fn fill(store: &dyn Journal, sessions: usize) -> Outcome<()> {
+pub(crate) fn fill(store: &dyn Journal, sessions: usize) -> Outcome<()> {
     let settings = Arc::new(Settings::new("scripted", "a model", "/"));
     for first in (0..sessions).step_by(AT_ONCE) {
         let names =

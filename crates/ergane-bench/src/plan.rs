@@ -213,20 +213,24 @@ pub(crate) const PLAN: &[Measurement] = &[
         rows: &[Row::new("p50", "p50_us", "ms", AtMost(62.5)).in_units_of(1e3)],
     },
     Measurement {
-        title: "journal, 256 sessions, events of 1 KB",
-        args: "journal --writers 256 --bytes 1024",
+        title: "journal, 256 sessions, events of 1 KB, beside bare SQLite",
+        args: "journal --writers 256 --bytes 1024 --floor",
         amounts: &[("--appends", 100)],
         rows: &[
-            Row::new("appends a second", "appends_per_s", "/s", Mark::None),
-            Row::new("appends a commit", "appends_per_commit", "", Mark::None),
+            Row::new("appends a second", "appends_per_s", "/s", Mark::None).floor("floor_appends_per_s"),
+            Row::new("CPU an append", "cpu_us", "µs", Mark::None).floor("floor_cpu_us"),
+            Row::new("appends a commit", "appends_per_commit", "", Mark::None)
+                .floor("floor_appends_per_commit"),
         ],
     },
     Measurement {
         title: "idle session, one turn of history, memory",
-        args: "idle --journal memory",
+        args: "idle --journal memory --floor",
         amounts: &[("--sessions", 10_000)],
         rows: &[
-            Row::new("memory", "bytes_per_session", "KiB", AtMost(14.0)).in_units_of(KIB),
+            Row::new("memory", "bytes_per_session", "KiB", AtMost(14.0))
+                .in_units_of(KIB)
+                .floor("floor_bytes_per_session"),
             Row::new("start", "spawns_per_s", "/s", AtLeast(10_000.0)),
         ],
     },
@@ -241,11 +245,20 @@ pub(crate) const PLAN: &[Measurement] = &[
         ],
     },
     Measurement {
+        title: "100,000 live sessions, memory",
+        args: "idle --journal memory",
+        amounts: &[("--sessions", 100_000)],
+        rows: &[
+            Row::new("all are started", "seconds", "s", AtMost(10.0)),
+            Row::new("memory of the process", "rss_bytes", "GB", AtMost(1.4)).in_units_of(1e9),
+        ],
+    },
+    Measurement {
         title: "session actor killed, memory",
-        args: "kill --journal memory",
+        args: "kill --journal memory --floor",
         amounts: &[("--kills", 1_000)],
         rows: &[
-            Row::new("to its next answer", "p50_us", "µs", AtMost(50.0)),
+            Row::new("to its next answer", "p50_us", "µs", AtMost(50.0)).floor("floor_p50_us"),
             Row::new("… through the handle", "handle_p50_us", "µs", Mark::None),
         ],
     },
@@ -293,6 +306,54 @@ pub(crate) const PLAN: &[Measurement] = &[
         ],
     },
     Measurement {
+        title: "HTTP, text, streamed, 1 in flight, beside bare actors",
+        args: "http --turn text --inflight 1 --floor",
+        amounts: &[("--turns", 1_000)],
+        rows: HTTP_ALONE,
+    },
+    Measurement {
+        title: "HTTP, text, streamed, 32 in flight, beside reqwest alone",
+        args: "http --turn text --inflight 32 --floor",
+        amounts: &[("--turns", 100)],
+        rows: HTTP_MANY,
+    },
+    Measurement {
+        title: "HTTP, text, whole answers, 1 in flight, beside bare actors",
+        args: "http --turn text --inflight 1 --no-stream --floor",
+        amounts: &[("--turns", 1_000)],
+        rows: HTTP_ALONE,
+    },
+    Measurement {
+        title: "HTTP, text, whole answers, 32 in flight, beside reqwest alone",
+        args: "http --turn text --inflight 32 --no-stream --floor",
+        amounts: &[("--turns", 100)],
+        rows: HTTP_MANY,
+    },
+    Measurement {
+        title: "HTTP, one tool, streamed, 1 in flight, beside bare actors",
+        args: "http --turn tool --inflight 1 --floor",
+        amounts: &[("--turns", 1_000)],
+        rows: HTTP_ALONE,
+    },
+    Measurement {
+        title: "HTTP, one tool, streamed, 32 in flight, beside reqwest alone",
+        args: "http --turn tool --inflight 32 --floor",
+        amounts: &[("--turns", 100)],
+        rows: HTTP_MANY,
+    },
+    Measurement {
+        title: "HTTP, one tool, whole answers, 1 in flight, beside bare actors",
+        args: "http --turn tool --inflight 1 --no-stream --floor",
+        amounts: &[("--turns", 1_000)],
+        rows: HTTP_ALONE,
+    },
+    Measurement {
+        title: "HTTP, one tool, whole answers, 32 in flight, beside reqwest alone",
+        args: "http --turn tool --inflight 32 --no-stream --floor",
+        amounts: &[("--turns", 100)],
+        rows: HTTP_MANY,
+    },
+    Measurement {
         title: "stored session of 100,000 facts",
         args: "open --opens 15",
         amounts: &[("--events", 100_000)],
@@ -303,7 +364,26 @@ pub(crate) const PLAN: &[Measurement] = &[
             Row::new("opened, to its first answer", "p50_us", "ms", Mark::None).in_units_of(1e3),
         ],
     },
+    Measurement {
+        title: "cold start, journal of 100,000 sessions",
+        args: "cold-start --starts 20",
+        amounts: &[("--sessions", 100_000)],
+        rows: &[
+            Row::new("`ergane sessions show`, to its end", "p50_us", "ms", AtMost(50.0))
+                .of("a session is shown")
+                .in_units_of(1e3),
+            Row::new("`ergane send` with a whole turn, to its end", "p50_us", "ms", AtMost(50.0))
+                .of("a session has a turn")
+                .in_units_of(1e3),
+        ],
+    },
 ];
+
+const HTTP_ALONE: &[Row] =
+    &[Row::new("CPU a turn", "cpu_us_per_turn", "µs", AtMost(1.3)).floor("floor_cpu_us_per_turn").ratio()];
+
+const HTTP_MANY: &[Row] =
+    &[Row::new("CPU a turn", "cpu_us_per_turn", "µs", AtMost(1.75)).floor("bare_cpu_us_per_turn").ratio()];
 
 #[cfg(test)]
 mod tests {

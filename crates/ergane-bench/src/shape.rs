@@ -148,6 +148,24 @@ impl<W: Work> Actor for Tool<W> {
     childless!(Use<W>, ());
 }
 
+/// So many sessions have one turn each, and then nothing to do; the seconds that it took to start them.
+pub(crate) async fn idle<W: Work>(work: W, prefix: &str, sessions: usize) -> Outcome<f64> {
+    let (parent, _) = Actor::spawn(None, Parent, ()).await?;
+    let watch = Stopwatch::start();
+    let mut idle = Vec::with_capacity(sessions);
+    for number in 0..sessions {
+        let name = Some(format!("{prefix} session {number}"));
+        let started =
+            Actor::spawn_linked(name, Session(PhantomData), work.clone(), parent.get_cell()).await?;
+        idle.push(started.0);
+    }
+    let seconds = watch.wall().as_secs_f64();
+    for session in &idle {
+        call_t!(session, Ask, 60_000)?;
+    }
+    Ok(seconds)
+}
+
 /// So many sessions have so many turns each, one after the other; the sessions beside each other.
 pub(crate) async fn run<W: Work>(work: W, sessions: usize, turns: usize) -> Outcome<Run> {
     let (parent, _) = Actor::spawn(None, Parent, ()).await?;

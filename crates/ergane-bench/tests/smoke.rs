@@ -165,6 +165,15 @@ fn all_prints_the_table_with_the_marks() {
 }
 
 #[test]
+fn a_cold_start_tells_what_to_do_when_the_program_is_not_there() {
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_ergane-bench"));
+    let output =
+        bench.args(["cold-start", "--sessions", "1", "--program", "nowhere/ergane"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains("nowhere/ergane is not there: build it"), "{told}");
+}
+
+#[test]
 fn http_tells_what_a_turn_takes_beside_reqwest_alone_and_bare_actors() {
     for turn in ["text", "tool"] {
         for stream in ["", "--no-stream"] {

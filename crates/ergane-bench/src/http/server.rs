@@ -7,8 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use crate::Outcome;
 use crate::turns::model::ANSWER;
+use crate::{Outcome, out};
 
 /// The running server; it ends with this.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Drop for Server {
 /// Serves until standard input is closed.
 pub(crate) fn serve() -> Outcome<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("http://{}/v1", listener.local_addr()?);
+    out::line(format_args!("http://{}/v1", listener.local_addr()?))?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             // A client that has gone is no reason to end.

@@ -14,7 +14,7 @@ use crate::shape::{Never, Parent};
 type Child = (ActorRef<EchoMsg>, JoinHandle<()>);
 
 /// A parent with children.
-pub(super) struct Bare {
+pub(crate) struct Bare {
     parent: ActorRef<Never>,
     kept: Child,
     spawned: Vec<Child>,
@@ -28,13 +28,13 @@ async fn spawn(name: String, parent: &ActorRef<Never>) -> Outcome<Child> {
 }
 
 impl Bare {
-    pub(super) async fn start() -> Outcome<Self> {
+    pub(crate) async fn start() -> Outcome<Self> {
         let (parent, _) = Actor::spawn(None, Parent, ()).await?;
         let kept = spawn(KEPT.to_owned(), &parent).await?;
         Ok(Self { parent, kept, spawned: Vec::new(), next: 0 })
     }
 
-    pub(super) async fn spawn(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
+    pub(crate) async fn spawn(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
         let first = self.next;
         self.next += count;
         let names: Vec<String> = (first..self.next).map(|number| format!("bare child {number}")).collect();
@@ -50,7 +50,7 @@ impl Bare {
         Ok(())
     }
 
-    pub(super) async fn stop(&mut self, laps: &mut Laps) -> Outcome<()> {
+    pub(crate) async fn stop(&mut self, laps: &mut Laps) -> Outcome<()> {
         let watch = Stopwatch::start();
         for (child, join) in std::mem::take(&mut self.spawned) {
             let start = Instant::now();
@@ -62,7 +62,7 @@ impl Bare {
         Ok(())
     }
 
-    pub(super) async fn restart(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
+    pub(crate) async fn restart(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
         let watch = Stopwatch::start();
         for _ in 0..count {
             let start = Instant::now();
@@ -75,7 +75,22 @@ impl Bare {
         Ok(())
     }
 
-    pub(super) async fn call(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
+    /// The kept child is killed; the time until its successor has answered.
+    pub(crate) async fn answer(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
+        let watch = Stopwatch::start();
+        for _ in 0..count {
+            let start = Instant::now();
+            self.kept.0.kill();
+            (&mut self.kept.1).await?;
+            self.kept = spawn(KEPT.to_owned(), &self.parent).await?;
+            call_t!(self.kept.0, EchoMsg::Ask, 60_000)?;
+            laps.lap(start.elapsed());
+        }
+        laps.add_cpu(watch.cpu());
+        Ok(())
+    }
+
+    pub(crate) async fn call(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
         let echo = &self.kept.0;
         let watch = Stopwatch::start();
         for _ in 0..count.div_ceil(CALLS) {
@@ -91,6 +106,6 @@ impl Bare {
 }
 
 /// A parent for children that are started elsewhere.
-pub(super) async fn parent() -> Outcome<ActorRef<Never>> {
+pub(crate) async fn parent() -> Outcome<ActorRef<Never>> {
     Ok(Actor::spawn(None, Parent, ()).await?.0)
 }

@@ -4,7 +4,7 @@
 //! user of ractor does by hand: it spawns linked, under a name, keeps the join handle, and awaits it before it spawns
 //! the successor.
 
-mod bare;
+pub(crate) mod bare;
 pub(crate) mod children;
 pub(crate) mod ours;
 

@@ -49,3 +49,9 @@ pub(super) async fn run(options: &TurnsArgs) -> Outcome<Run> {
     let script = Script { tools: options.turn.tools(), latency: Duration::from_millis(options.latency_ms) };
     shape::run(script, options.sessions, options.turns).await
 }
+
+/// So many sessions have one turn each, and then nothing to do; the seconds that it took to start them. They end with the
+/// process.
+pub(crate) async fn idle(prefix: &str, sessions: usize) -> Outcome<f64> {
+    shape::idle(Script { tools: 0, latency: Duration::ZERO }, prefix, sessions).await
+}

@@ -1,6 +1,6 @@
 //! Whole turns: what a user sends, a model answers, tools do, and the journal keeps.
 
-mod floor;
+pub(crate) mod floor;
 pub(crate) mod house;
 pub(crate) mod model;
 
