@@ -30,8 +30,8 @@ mod usage;
 
 pub use approval::{ApprovalCause, Decided, Decision, PendingApproval};
 pub use conversation::{
-    CALL_RECOVERY_LIMIT, CallPhase, CallState, Conversation, FoldError, History, Next, OpenCall, OpenTurn,
-    Point, QueuedSend, RECOVERY_LIMIT, RECOVERY_WINDOW_MS, SendRecord, TurnRecord, schedule,
+    CALL_RECOVERY_LIMIT, CallPhase, CallState, Conversation, FoldError, History, Kept, Mark, Next, OpenCall,
+    OpenTurn, Point, QueuedSend, RECOVERY_LIMIT, RECOVERY_WINDOW_MS, SendRecord, TurnRecord, schedule,
 };
 pub use digest::Digest;
 pub use effect::Effect;

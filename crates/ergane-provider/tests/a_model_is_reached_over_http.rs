@@ -5,8 +5,10 @@ mod common;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use common::*;
-use ergane_core::ErrorKind;
+use ergane_core::{ErrorKind, History, Message, ModelRequest};
+use ergane_provider::wire::openai;
 use ergane_provider::{CallEvent, Delta, Endpoint, Ollama, OpenAi, Provider, Providers};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test]
@@ -52,6 +54,26 @@ async fn a_whole_answer_is_asked_for_when_nothing_is_to_be_streamed() {
     let reply = ask(&OpenAi::new(&server.url), request).await.unwrap();
     assert_eq!(reply.message.text(), "whole");
     assert_eq!(server.next_request().await.json()["stream"], false);
+}
+
+#[tokio::test]
+async fn a_long_history_is_sent_in_pieces_as_one_body_whose_length_is_told() {
+    let body = r#"{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}]}"#;
+    let server = TestServer::always(vec![answer("200 OK", &[JSON], body)]).await;
+    let provider = OpenAi::new(&server.url);
+    let mut history: History =
+        (0..300).map(|n| Arc::new(Message::user_text(format!("{n} {}", "word ".repeat(200))))).collect();
+    for round in 0..2 {
+        let request = ModelRequest { stream: false, ..ModelRequest::new("m", history.clone()) };
+        let sent = openai::request(&request, "test", &openai::Compat::default()).unwrap().body;
+        assert!(sent.pieces().len() > round, "{} pieces", sent.pieces().len());
+        ask(&provider, request).await.unwrap();
+        let received = server.next_request().await;
+        assert_eq!(received.body()[..], *sent.bytes());
+        assert_eq!(received.header("content-length"), Some(sent.len().to_string().as_str()));
+        assert_eq!(received.header("transfer-encoding"), None);
+        history.push(Arc::new(Message::user_text("one more")));
+    }
 }
 
 #[tokio::test]

@@ -2,15 +2,17 @@
 //!
 //! Messages sit in blocks behind `Arc`s, and all blocks that are full behind one more: a clone copies two pointers however
 //! long the list is. A push copies the pointers of the last block when somebody still holds the old list, and when that
-//! block is full, those of the blocks.
+//! block is full, those of the blocks. What is made of full blocks is made once and [kept](super::kept) with them.
 
+use std::ptr;
 use std::sync::Arc;
 
+use super::kept::{Kept, Mark};
 use crate::message::Message;
 
 const BLOCK: usize = 32;
 
-type Block = Vec<Arc<Message>>;
+pub(super) type Block = Vec<Arc<Message>>;
 
 /// A list of shared messages, cheap to clone.
 ///
@@ -24,9 +26,22 @@ type Block = Vec<Arc<Message>>;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     /// `None` as long as there is none, so that a short history costs little.
-    full: Option<Arc<Vec<Arc<Block>>>>,
+    full: Option<Arc<Full>>,
     /// The newest messages, at least one unless there is none at all.
     last: Option<Arc<Block>>,
+}
+
+/// The blocks that are full, and what was made of them.
+#[derive(Debug, Clone, Default)]
+struct Full {
+    blocks: Vec<Arc<Block>>,
+    kept: Arc<Kept>,
+}
+
+impl PartialEq for Full {
+    fn eq(&self, other: &Self) -> bool {
+        self.blocks == other.blocks
+    }
 }
 
 impl History {
@@ -52,7 +67,7 @@ impl History {
     }
 
     fn full_blocks(&self) -> &[Arc<Block>] {
-        self.full.as_ref().map_or(&[], |blocks| blocks.as_slice())
+        self.full.as_ref().map_or(&[], |full| full.blocks.as_slice())
     }
 
     fn last_block(&self) -> &[Arc<Message>] {
@@ -105,6 +120,66 @@ impl History {
         self.last_block().last()
     }
 
+    /// How many messages are in full blocks: these are never taken back but by a rewind.
+    ///
+    /// ```
+    /// use ergane_core::{History, Message};
+    ///
+    /// let mut history: History = (0..1000).map(|n| Message::user_text(n.to_string()).into()).collect();
+    /// assert!(history.settled() > 900 && history.settled() < history.len());
+    /// ```
+    pub fn settled(&self) -> usize {
+        self.full_blocks().len() * BLOCK
+    }
+
+    /// What was made of the messages in full blocks; `None` when there is no such block.
+    ///
+    /// ```
+    /// use ergane_core::{History, Message};
+    ///
+    /// let history: History = (0..1000).map(|n| Message::user_text(n.to_string()).into()).collect();
+    /// let first = |history: &History| {
+    ///     let kept = history.kept()?;
+    ///     Some(kept.value(|_: &String| true, || history.iter().map(|said| said.text()).next().unwrap_or_default()))
+    /// };
+    /// let later = history.clone();
+    /// assert!(std::sync::Arc::ptr_eq(&first(&history).unwrap(), &first(&later).unwrap()), "it was made once");
+    /// assert!(History::default().kept().is_none());
+    /// ```
+    pub fn kept(&self) -> Option<&Kept> {
+        self.full.as_ref().map(|full| &*full.kept)
+    }
+
+    /// A mark of the first `len` messages; `None` of no message, and unless all of them are in full blocks.
+    ///
+    /// ```
+    /// use ergane_core::{History, Message};
+    ///
+    /// let mut history: History = (0..1000).map(|n| Message::user_text(n.to_string()).into()).collect();
+    /// let mark = history.mark(500).expect("they are in full blocks");
+    /// history.push(Message::user_text("more").into());
+    /// assert!(history.begins_with(&mark));
+    /// assert!(history.mark(history.len()).is_none(), "the last block is not full");
+    /// ```
+    pub fn mark(&self, len: usize) -> Option<Mark> {
+        let at = len.checked_sub(1)? / BLOCK;
+        self.full_blocks().get(at).map(|block| Mark { at, block: Arc::downgrade(block) })
+    }
+
+    /// Whether it begins with the messages of which `mark` was made: the very same, not such as say the same.
+    ///
+    /// ```
+    /// use ergane_core::{History, Message};
+    ///
+    /// let history: History = (0..1000).map(|n| Message::user_text(n.to_string()).into()).collect();
+    /// let mark = history.mark(500).expect("they are in full blocks");
+    /// assert!(history.clone().begins_with(&mark));
+    /// assert!(!history.iter().cloned().collect::<History>().begins_with(&mark), "its blocks are its own");
+    /// ```
+    pub fn begins_with(&self, mark: &Mark) -> bool {
+        self.full_blocks().get(mark.at).is_some_and(|block| ptr::eq(Arc::as_ptr(block), mark.block.as_ptr()))
+    }
+
     /// Adds a message.
     ///
     /// ```
@@ -122,7 +197,7 @@ impl History {
                 let mut block = Vec::with_capacity(4);
                 block.push(message);
                 if let Some(full) = last.replace(Arc::new(block)) {
-                    Arc::make_mut(self.full.get_or_insert_default()).push(full);
+                    Arc::make_mut(self.full.get_or_insert_default()).blocks.push(full);
                 }
             }
         }
@@ -138,7 +213,7 @@ impl History {
         if keep < self.full_blocks().len() {
             self.last = self.full_blocks().get(keep).cloned();
             match &mut self.full {
-                Some(full) if keep > 0 => Arc::make_mut(full).truncate(keep),
+                Some(full) if keep > 0 => Arc::make_mut(full).blocks.truncate(keep),
                 full => *full = None,
             }
         }

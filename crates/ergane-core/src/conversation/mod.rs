@@ -7,6 +7,7 @@
 
 mod calls;
 mod history;
+mod kept;
 mod next;
 mod records;
 mod rewind;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use calls::{CALL_RECOVERY_LIMIT, CallPhase, OpenCall};
 pub use history::History;
+pub use kept::{Kept, Mark};
 pub use next::Next;
 pub use records::{Point, QueuedSend, SendRecord, TurnRecord};
 use rewind::Line;

@@ -5,6 +5,7 @@
 
 mod base;
 mod key;
+mod upload;
 
 use std::error::Error;
 use std::fmt;
@@ -195,7 +196,7 @@ impl Server {
         let (client, url) = (self.client(base).await?, base.join(&request.path));
         let mut builder = match request.method {
             Method::Get => client.get(url),
-            Method::Post => client.post(url).body(request.body),
+            Method::Post => client.post(url).body(upload::body(request.body)),
         };
         for (name, value) in request.headers {
             builder = builder.header(name, &*value);

@@ -213,7 +213,7 @@ impl Lane {
 }
 
 /// What a call will take, in tokens: a quarter of its bytes, and what it may answer. Only used where a limit of tokens is
-/// known, and put right when the call is over. It walks the whole history.
+/// known, and put right when the call is over. Of a history it walks what is new.
 fn estimate(request: &ModelRequest) -> u64 {
     const BYTES_PER_TOKEN: usize = 4;
     let size = |part: &Part| match part {
@@ -223,7 +223,7 @@ fn estimate(request: &ModelRequest) -> u64 {
         Part::ToolResult(result) => result.text().len(),
         _ => 0,
     };
-    let said: usize = request.messages.iter().flat_map(|message| &message.parts).map(size).sum();
+    let said = request.messages.tally("bytes", |message| message.parts.iter().map(size).sum());
     let system = request.system.as_ref().map_or(0, |system| system.len());
     let tool = |tool: &ToolSpec| tool.name.len() + tool.description.len() + tool.parameters.to_string().len();
     let tools: usize = request.tools.iter().map(tool).sum();
@@ -256,8 +256,7 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// What it will take in tokens. Found out once, and only where tokens are counted: a turn would otherwise cost as much
-    /// as its history is long.
+    /// What it will take in tokens. Found out once, and only where tokens are counted.
     pub(super) fn tokens(&self) -> u64 {
         *self.tokens.get_or_init(|| estimate(&self.call.request))
     }

@@ -18,13 +18,21 @@ const MOST_MANIFESTS: usize = 24;
 const NOT_OURS: [&str; 6] = ["target", "node_modules", "vendor", "dist", "build", "site-packages"];
 
 pub(super) fn reply(request: &ModelRequest) -> ScriptedReply {
-    let messages: Vec<&Message> = request.messages.iter().map(|message| &**message).collect();
-    let asked_at = messages.iter().rposition(|message| message.role == Role::User);
-    let question = asked_at.and_then(|at| messages.get(at)).map(|message| message.text()).unwrap_or_default();
+    let mut since: Vec<&Message> = Vec::new();
+    for message in request.messages.iter().rev() {
+        since.push(message);
+        if message.role == Role::User {
+            break;
+        }
+    }
+    since.reverse();
+    let asked = since.first().filter(|message| message.role == Role::User);
+    let question = asked.map(|message| message.text()).unwrap_or_default();
     let Some(wanted) = Wanted::of(&question) else {
         return ScriptedReply::text(introduction(&question));
     };
     if wanted == Wanted::OnlyForTests {
+        let messages: Vec<&Message> = request.messages.iter().map(|message| &**message).collect();
         let earlier = Seen::of(&messages);
         if !earlier.reads.is_empty() {
             return ScriptedReply::text(answer(&earlier, wanted));
@@ -37,8 +45,7 @@ pub(super) fn reply(request: &ModelRequest) -> ScriptedReply {
              were not offered to me. I am Ergane's built-in scripted conversation, not a model.",
         );
     }
-    let since = messages.get(asked_at.unwrap_or_default()..).unwrap_or_default();
-    dependencies(&Seen::of(since), wanted)
+    dependencies(&Seen::of(&since), wanted)
 }
 
 /// What somebody wants to know of a project's dependencies.

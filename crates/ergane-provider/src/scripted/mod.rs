@@ -142,7 +142,7 @@ impl Scripted {
             Source::Builtin => Ok((builtin::reply(request), 1)),
             Source::Replies { replies, name } => {
                 let answered =
-                    request.messages.iter().filter(|message| message.role == Role::Assistant).count();
+                    request.messages.tally("answers", |message| usize::from(message.role == Role::Assistant));
                 let Some(reply) = replies.get(answered) else {
                     return Err(invalid(format!(
                         "the script has ended: {name} has {} replies, and the conversation has {answered} already",

@@ -3,12 +3,14 @@
 //! The kernel hands over a valid history. This pass makes it valid *for this provider*: calls get ids that are unique and
 //! legal here whoever made them, every call is answered once and in order, and what only another model understands
 //! stays at home. It depends on nothing but the history, from the front to the back: so the same history always gives
-//! the same bytes, and a longer one begins with the bytes of the shorter.
+//! the same bytes, and a longer one begins with the bytes of the shorter. Of what came before, a turn depends on the ids that
+//! were used, and on nothing else.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
-use ergane_core::{CallId, Digest, Message, ModelRequest, Part, Reasoning, Role, ToolCall, ToolResult};
+use ergane_core::{CallId, Digest, History, Message, Part, Reasoning, Role, ToolCall, ToolResult};
 
 const LONGEST_ID: usize = 64;
 const LONGEST_NAME: usize = 64;
@@ -66,30 +68,77 @@ impl WireResult<'_> {
     }
 }
 
-/// The turns of `request` for the provider registered as `provider`, which speaks `api`.
-pub(crate) fn turns<'a>(request: &'a ModelRequest, provider: &str, api: &str, ids: IdRule) -> Vec<Turn<'a>> {
-    let mut turns = Vec::with_capacity(request.messages.len());
-    let mut used = HashSet::new();
-    let mut messages = request.messages.iter().peekable();
-    while let Some(message) = messages.next() {
+/// For whom a history is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    /// The provider's registered name.
+    pub(crate) provider: &'a str,
+    /// The format it speaks.
+    pub(crate) api: &'static str,
+    /// The model that is asked.
+    pub(crate) model: &'a str,
+    pub(crate) ids: IdRule,
+}
+
+/// The ids of calls that were used.
+#[derive(Debug)]
+pub(crate) struct Ids<'a> {
+    before: &'a HashMap<Box<str>, usize>,
+    /// Those that came now, each with the position of its message.
+    pub(crate) new: HashMap<String, usize>,
+}
+
+impl<'a> Ids<'a> {
+    /// Those of `before` were used.
+    pub(crate) fn new(before: &'a HashMap<Box<str>, usize>) -> Self {
+        Self { before, new: HashMap::new() }
+    }
+
+    /// Whether the id was free; it is used now.
+    fn take(&mut self, id: &str, at: usize) -> bool {
+        if self.before.contains_key(id) {
+            return false;
+        }
+        match self.new.entry(id.to_owned()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(at);
+                true
+            }
+        }
+    }
+}
+
+/// The turns of the messages from position `from` on, each with the position of its message (results with that of their
+/// calls). No message at `from` answers a call before it.
+pub(crate) fn turns<'a>(
+    messages: &'a History,
+    from: usize,
+    reader: &Reader<'_>,
+    ids: &mut Ids<'_>,
+) -> Vec<(usize, Turn<'a>)> {
+    let mut turns = Vec::with_capacity(messages.len().saturating_sub(from));
+    let mut messages = (from..).zip(messages.iter_from(from)).peekable();
+    while let Some((at, message)) = messages.next() {
         match message.role {
-            Role::User => turns.push(Turn::User(message)),
+            Role::User => turns.push((at, Turn::User(message))),
             // Results without their calls, which every strict server refuses.
             Role::Tool => {}
             Role::Assistant => {
-                let own = message.origin.as_ref().is_some_and(|o| *o.provider == *provider && *o.api == *api);
-                let same_model = own && message.origin.as_ref().is_some_and(|o| o.model == request.model);
+                let origin = message.origin.as_ref();
+                let own = origin.is_some_and(|o| *o.provider == *reader.provider && *o.api == *reader.api);
+                let same_model = own && origin.is_some_and(|o| *o.model == *reader.model);
                 let calls: Vec<WireCall> = message
                     .calls()
                     .filter(|call| call.complete)
                     .map(|call| {
-                        let id = wire_id(call, own, ids, &mut used);
+                        let id = wire_id(call, own, reader.ids, |id| ids.take(id, at));
                         let given = own && call.wire_id.as_deref() == Some(&id);
                         WireCall { id, name: legal_name(&call.name), call, own: same_model, given }
                     })
                     .collect();
                 let mut answers: HashMap<CallId, VecDeque<&ToolResult>> = HashMap::new();
-                while let Some(results) = messages.next_if(|next| next.role == Role::Tool) {
+                while let Some((_, results)) = messages.next_if(|(_, next)| next.role == Role::Tool) {
                     for result in results.results() {
                         answers.entry(result.call).or_default().push_back(result);
                     }
@@ -104,15 +153,10 @@ pub(crate) fn turns<'a>(request: &'a ModelRequest, provider: &str, api: &str, id
                     // An answer that was cut off before it said anything; strict servers refuse such turns.
                     continue;
                 }
-                turns.push(Turn::Assistant {
-                    text,
-                    reasoning: if same_model { reasoning(message).collect() } else { Vec::new() },
-                    calls,
-                    message,
-                    own: same_model,
-                });
+                let reasoning = if same_model { reasoning(message).collect() } else { Vec::new() };
+                turns.push((at, Turn::Assistant { text, reasoning, calls, message, own: same_model }));
                 if !results.is_empty() {
-                    turns.push(Turn::Results(results));
+                    turns.push((at, Turn::Results(results)));
                 }
             }
         }
@@ -183,17 +227,17 @@ impl IdRule {
 
 /// The provider's own id when it can be used again, else one made of ours. Ids that a server gave twice, left out, or
 /// that another server gave become ids that are unique in the request.
-fn wire_id(call: &ToolCall, own: bool, ids: IdRule, used: &mut HashSet<String>) -> String {
+fn wire_id(call: &ToolCall, own: bool, ids: IdRule, mut take: impl FnMut(&str) -> bool) -> String {
     if let Some(id) = &call.wire_id
         && own
         && ids.allows(id)
-        && used.insert(id.to_string())
+        && take(id)
     {
         return id.to_string();
     }
     // Calls that were never numbered share an id. There are fewer of them than numbers.
     let mut made = (1u32..).map(|n| ids.make(call.id, n));
-    made.find(|id| used.insert(id.clone())).unwrap_or_else(|| ids.make(call.id, 1))
+    made.find(|id| take(id)).unwrap_or_else(|| ids.make(call.id, 1))
 }
 
 /// A tool's name as every format allows it. Only a name that a model made up ever changes.

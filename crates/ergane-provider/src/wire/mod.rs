@@ -13,12 +13,14 @@ mod classify;
 pub mod dialect;
 mod effort;
 mod frame;
+mod frozen;
 pub mod gemini;
 mod hints;
 mod history;
 mod loose;
 pub mod ollama;
 pub mod openai;
+mod payload;
 mod quota;
 mod redact;
 pub mod responses;
@@ -37,6 +39,7 @@ use serde_json::Value;
 
 pub use classify::{WireError, classify};
 pub use hints::retry_hint;
+pub use payload::Payload;
 pub use quota::{Allowance, Quota};
 pub use redact::Redactor;
 
@@ -58,8 +61,9 @@ pub struct HttpRequest {
     pub path: Cow<'static, str>,
     /// Header names and values, beside the key.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// The body: JSON, or nothing. The same request always gives the same bytes, so that prefix caches hit.
-    pub body: Vec<u8>,
+    /// The body: JSON, or nothing. The same request always gives the same bytes, so that prefix caches hit. What was written
+    /// of a history for an earlier request is part of it without being copied.
+    pub body: Payload,
 }
 
 /// How a request is sent.
@@ -74,17 +78,22 @@ pub enum Method {
 impl HttpRequest {
     /// Reads what is at `path`.
     pub fn get(path: impl Into<Cow<'static, str>>) -> Self {
-        Self { method: Method::Get, path: path.into(), headers: Vec::new(), body: Vec::new() }
+        Self { method: Method::Get, path: path.into(), headers: Vec::new(), body: Payload::default() }
     }
 
     /// Sends `body` to `path` as JSON. The body must be made of maps with string keys, texts and numbers, of which
     /// nothing can fail to become JSON; what does is sent as an empty body.
     pub fn post(path: impl Into<Cow<'static, str>>, body: &impl Serialize) -> Self {
+        Self::post_payload(path, Payload::json(body))
+    }
+
+    /// Sends `body`, which is JSON, to `path`.
+    pub(crate) fn post_payload(path: impl Into<Cow<'static, str>>, body: Payload) -> Self {
         Self {
             method: Method::Post,
             path: path.into(),
             headers: vec![("content-type", Cow::Borrowed("application/json"))],
-            body: serde_json::to_vec(body).unwrap_or_default(),
+            body,
         }
     }
 

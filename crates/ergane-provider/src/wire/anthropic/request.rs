@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::model::{Abilities, Thinking, abilities};
 use super::{API, VERSION};
-use crate::wire::HttpRequest;
 use crate::wire::effort::level;
-use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
-use crate::wire::schema;
+use crate::wire::frozen::{self, Format, Later, Tail};
+use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
+use crate::wire::{HttpRequest, Payload, schema};
 
 /// The least that a model can be given to think, in tokens.
 const LEAST_BUDGET: u32 = 1024;
@@ -25,16 +25,26 @@ const LEAST_BUDGET: u32 = 1024;
 /// # Errors
 /// [`ErrorKind::Unsupported`] for an image of a type that the API does not take.
 pub fn request(request: &ModelRequest, provider: &str) -> Result<HttpRequest, ProviderError> {
-    let turns = turns(request, provider, API, IdRule::Word);
+    let wire = Format {
+        reader: Reader { provider, api: API, model: &request.model, ids: IdRule::Word },
+        flags: None,
+        later: Later::Nothing,
+    };
     let mark = cache_mark(request.cache);
-    let mut messages = messages(&turns)?;
-    if let (Some(mark), Some(last)) = (&mark, messages.last_mut()) {
-        last.mark(mark);
-    }
     let abilities = abilities(&request.model);
-    let limits = thinking(request, &abilities, &messages);
+    let mut limits = None;
+    let list = frozen::list(&request.messages, &wire, |tail, out| {
+        let mut messages = messages(tail)?;
+        if let (Some(mark), Some(last)) = (&mark, messages.last_mut()) {
+            last.mark(mark);
+        }
+        limits = Some(thinking(request, &abilities, &messages));
+        messages.iter().for_each(|message| out.push(message.cut, message));
+        Ok::<(), ProviderError>(())
+    })?;
+    let limits = limits.unwrap_or_else(|| thinking(request, &abilities, &[]));
     let output = OutputConfig { format: request.output.as_ref().map(format), effort: limits.effort };
-    let body = Body {
+    let fields = Fields {
         model: &request.model,
         max_tokens: limits.max_tokens,
         system: system(request, mark.as_ref()),
@@ -47,15 +57,15 @@ pub fn request(request: &ModelRequest, provider: &str) -> Result<HttpRequest, Pr
         top_k: limits.sampling.then_some(request.sampling.top_k).flatten(),
         stop_sequences: request.sampling.stop.iter().map(|stop| &**stop).collect(),
         stream: request.stream,
-        messages,
     };
-    Ok(HttpRequest::post("/v1/messages", &body)
+    let body = Payload::around(&fields, "messages", None::<&Value>, list, &json!({}));
+    Ok(HttpRequest::post_payload("/v1/messages", body)
         .accept_events(request.stream)
         .header("anthropic-version", VERSION))
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct Fields<'a> {
     model: &'a str,
     max_tokens: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -77,7 +87,6 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stop_sequences: Vec<&'a str>,
     stream: bool,
-    messages: Vec<WireMessage<'a>>,
 }
 
 #[derive(Serialize)]
@@ -90,6 +99,9 @@ struct OutputConfig {
 
 #[derive(Serialize)]
 struct WireMessage<'a> {
+    /// The position of its first turn. It depends on none before it: only on that those are the other role's.
+    #[serde(skip)]
+    cut: Option<usize>,
     role: &'static str,
     content: Vec<Block<'a>>,
 }
@@ -296,25 +308,29 @@ fn effort(asked: ReasoningEffort, high: bool) -> &'static str {
 }
 
 /// The turns as messages that take turns: all results of a round and what the user says after them are one message.
-fn messages<'a>(turns: &'a [Turn<'a>]) -> Result<Vec<WireMessage<'a>>, ProviderError> {
-    let mut messages: Vec<WireMessage<'a>> = Vec::with_capacity(turns.len());
-    for turn in turns {
-        let (role, content) = match turn {
-            Turn::User(message) => ("user", user(message)?),
-            Turn::Assistant { message, calls, own, .. } => ("assistant", assistant(message, calls, *own)),
-            Turn::Results(results) => ("user", results.iter().map(result).collect::<Result<Vec<_>, _>>()?),
+fn messages<'a>(tail: &'a Tail<'_, 'a>) -> Result<Vec<WireMessage<'a>>, ProviderError> {
+    let mut messages: Vec<WireMessage<'a>> = Vec::with_capacity(tail.turns.len());
+    for (at, turn) in tail.turns {
+        let (cut, role, content) = match turn {
+            Turn::User(message) => (Some(*at), "user", user(message)?),
+            Turn::Assistant { message, calls, own, .. } => {
+                (Some(*at), "assistant", assistant(message, calls, *own))
+            }
+            Turn::Results(results) => {
+                (None, "user", results.iter().map(result).collect::<Result<Vec<_>, _>>()?)
+            }
         };
         if content.is_empty() {
             continue;
         }
         match messages.last_mut() {
             Some(last) if last.role == role => last.content.extend(content),
-            None if role == "assistant" => {
+            None if role == "assistant" && tail.is_first => {
                 // The first word must be a user's.
-                messages.push(WireMessage { role: "user", content: vec![text("Go on.")] });
-                messages.push(WireMessage { role, content });
+                messages.push(WireMessage { cut: None, role: "user", content: vec![text("Go on.")] });
+                messages.push(WireMessage { cut: None, role, content });
             }
-            _ => messages.push(WireMessage { role, content }),
+            _ => messages.push(WireMessage { cut, role, content }),
         }
     }
     // Refused at the end of an answer that is to be gone on with.

@@ -1,9 +1,9 @@
 //! Tells of tools, their calls and their results in words, for models that know no other way.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use ergane_core::{Message, ModelRequest, Part, Role, ToolChoice, ToolResult, ToolSpec};
+use ergane_core::{History, Mark, Message, ModelRequest, Part, Role, ToolChoice, ToolResult, ToolSpec};
 use serde_json::{Map, Value, json};
 
 use crate::wire::history::object_text;
@@ -19,7 +19,7 @@ pub fn offer(request: &ModelRequest) -> ModelRequest {
         let gap = if own.is_empty() { "" } else { "\n\n" };
         told.system = Some(format!("{own}{gap}{}", instructions(request)).into());
     }
-    told.messages = messages(request).into_iter().map(Arc::new).collect();
+    told.messages = messages(&request.messages);
     told
 }
 
@@ -82,21 +82,61 @@ fn example(tool: &ToolSpec) -> Value {
     names.map(|name| (name.to_owned(), value(name))).collect::<Map<_, _>>().into()
 }
 
-/// Many templates want users and models to take turns, so what a user says after results stands in one message with them.
-fn messages(request: &ModelRequest) -> Vec<Message> {
-    let mut told: Vec<Message> = Vec::with_capacity(request.messages.len());
-    for message in request.messages.iter() {
+/// What was told of the beginning of a history, which is kept with it: what was told is told by the very same messages, so
+/// that what was written of those is kept too.
+#[derive(Default)]
+struct Told {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    upto: usize,
+    mark: Option<Mark>,
+    told: History,
+}
+
+fn messages(history: &History) -> History {
+    let Some(kept) = history.kept() else { return told_on(History::default(), history, 0, history.len()) };
+    let told = kept.value(|_: &Told| true, Told::default);
+    let mut known = told.known.lock().unwrap_or_else(PoisonError::into_inner);
+    if !known.mark.as_ref().is_some_and(|mark| history.begins_with(mark)) {
+        *known = Known::default();
+    }
+    // Nothing becomes a part of what the model said, so what is before that is told once and for all.
+    let upto = known.upto;
+    let answers = (upto..=history.settled()).zip(history.iter_from(upto));
+    let last = answers.filter(|(_, message)| message.role == Role::Assistant).last();
+    if let Some((at, _)) = last.filter(|(at, _)| *at > upto) {
+        let told = told_on(std::mem::take(&mut known.told), history, upto, at);
+        *known = Known { upto: at, mark: history.mark(at), told };
+    }
+    told_on(known.told.clone(), history, known.upto, history.len())
+}
+
+/// What is told of the messages from `from` to before `to`, behind `told`. Many templates want users and models to take turns,
+/// so what a user says after results stands in one message with them.
+fn told_on(mut told: History, history: &History, from: usize, to: usize) -> History {
+    let mut open: Option<Message> = None;
+    for message in history.iter_from(from).take(to.saturating_sub(from)) {
         let message = match message.role {
             Role::User => Message::clone(message),
             Role::Assistant => with_blocks(message),
             Role::Tool => Message::user(message.results().flat_map(response).collect()),
         };
-        match told.last_mut() {
+        match &mut open {
             Some(last) if last.role == Role::User && message.role == Role::User => {
-                last.parts.extend(message.parts)
+                last.parts.extend(message.parts);
             }
-            _ => told.push(message),
+            _ => {
+                if let Some(closed) = open.replace(message) {
+                    told.push(Arc::new(closed));
+                }
+            }
         }
+    }
+    if let Some(closed) = open {
+        told.push(Arc::new(closed));
     }
     told
 }

@@ -133,7 +133,7 @@ mod tests {
         let http = embed_request(&request);
         assert_eq!(http.path, "/models/e:batchEmbedContents");
         assert_eq!(
-            serde_json::from_slice::<Value>(&http.body).unwrap(),
+            serde_json::from_slice::<Value>(&http.body.bytes()).unwrap(),
             json!({"requests": [
                 {"model": "models/e", "content": {"parts": [{"text": "a"}]}, "outputDimensionality": 2},
                 {"model": "models/e", "content": {"parts": [{"text": "b"}]}, "outputDimensionality": 2},

@@ -1,6 +1,7 @@
 //! From a request of ours to the bytes of `POST /models/{model}:generateContent`.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use ergane_core::{
     ImageSource, Message, ModelRequest, OutputSchema, Part, ReasoningEffort, ToolChoice, ToolSpec,
@@ -11,9 +12,10 @@ use serde_json::{Value, json};
 
 use super::schema::Dialect;
 use super::{API, PART, SIGNATURE, schema};
-use crate::wire::HttpRequest;
 use crate::wire::effort::level;
-use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
+use crate::wire::frozen::{self, Format, Later, Tail};
+use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
+use crate::wire::{HttpRequest, Payload};
 
 /// What stands for the signature of a call that another model made: the newest models refuse a call without any.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
@@ -27,23 +29,41 @@ const ONE_BY_ONE: &str = "Call at most one function at a time.";
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own.
 pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
     let model = &*request.model;
-    let turns = turns(request, provider, API, IdRule::Printable);
-    let mut contents = Vec::with_capacity(turns.len());
-    for turn in &turns {
-        push_turn(turn, model, &mut contents);
-    }
-    if contents.first().is_some_and(|content| content.role == MODEL) {
-        contents.insert(0, Content { role: USER, parts: vec![WirePart::text(BEGINNING)] });
-    }
-    let body = Body {
-        system_instruction: system(request),
-        contents,
+    let format = Format {
+        reader: Reader { provider, api: API, model: &request.model, ids: IdRule::Printable },
+        flags: None,
+        later: Later::Nothing,
+    };
+    let Ok(list) = frozen::list::<Infallible>(&request.messages, &format, |tail, out| {
+        contents(tail, model).iter().for_each(|content| out.push(content.cut, content));
+        Ok(())
+    });
+    let rest = Rest {
         tools: tools(&request.tools, Dialect::of(model)),
         tool_config: tool_config(request),
         generation_config: generation_config(request),
     };
+    let system = Instruction { system_instruction: system(request) };
+    let body = Payload::around(&system, "contents", None::<&Value>, list, &rest);
     let method = if request.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-    HttpRequest::post(format!("/{}:{method}", resource(model)), &body).accept_events(request.stream)
+    let path = format!("/{}:{method}", resource(model));
+    HttpRequest::post_payload(path, body).accept_events(request.stream)
+}
+
+fn contents<'a>(tail: &'a Tail<'_, 'a>, model: &str) -> Vec<Content<'a>> {
+    let mut contents = Vec::with_capacity(tail.turns.len());
+    for (at, turn) in tail.turns {
+        push_turn(*at, turn, model, &mut contents);
+    }
+    if tail.is_first
+        && let Some(first) = contents.first_mut()
+        && first.role == MODEL
+    {
+        // Written after something, it would not have this before it.
+        first.cut = None;
+        contents.insert(0, Content { cut: None, role: USER, parts: vec![WirePart::text(BEGINNING)] });
+    }
+    contents
 }
 
 /// A model's name as a path: a tuned model says itself what it is.
@@ -56,10 +76,15 @@ const MODEL: &str = "model";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct Instruction<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     system_instruction: Option<System<'a>>,
-    contents: Vec<Content<'a>>,
+}
+
+/// What comes after the contents.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rest<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +100,9 @@ struct System<'a> {
 
 #[derive(Serialize)]
 struct Content<'a> {
+    /// The position of its first turn, when none before it could have become a part of it.
+    #[serde(skip)]
+    cut: Option<usize>,
     role: &'static str,
     parts: Vec<WirePart<'a>>,
 }
@@ -248,35 +276,37 @@ fn thinking(effort: ReasoningEffort, model: &str) -> Option<Value> {
     Some(json!({"includeThoughts": shown, "thinkingLevel": level}))
 }
 
-fn push_turn<'a>(turn: &'a Turn<'a>, model: &str, contents: &mut Vec<Content<'a>>) {
+fn push_turn<'a>(at: usize, turn: &'a Turn<'a>, model: &str, contents: &mut Vec<Content<'a>>) {
+    let user = |cut, parts| Content { cut, role: USER, parts };
     match turn {
         Turn::User(message) => {
-            let parts: Vec<WirePart> = message.parts.iter().filter_map(user_part).collect();
-            contents.push(Content { role: USER, parts });
+            contents.push(user(Some(at), message.parts.iter().filter_map(user_part).collect()));
         }
-        Turn::Assistant { message, own: true, calls, .. } => push_model(own_parts(message, calls), contents),
+        Turn::Assistant { message, own: true, calls, .. } => {
+            push_model(at, own_parts(message, calls), contents)
+        }
         Turn::Assistant { message, own: false, calls, .. } => {
-            push_model(foreign_parts(message, calls, needs_signatures(model)), contents);
+            push_model(at, foreign_parts(message, calls, needs_signatures(model)), contents);
         }
         Turn::Results(results) => {
-            contents.push(Content { role: USER, parts: results.iter().map(result).collect() });
+            contents.push(user(None, results.iter().map(result).collect()));
             // Nothing but results may stand in the turn that answers calls.
             for result in results.iter().filter(|result| !result.images.is_empty()) {
                 let mut parts = vec![WirePart::text(format!("Images from the result of {}:", result.name))];
                 parts.extend(result.images.iter().filter_map(|part| user_part(part)));
-                contents.push(Content { role: USER, parts });
+                contents.push(user(None, parts));
             }
         }
     }
 }
 
 /// Two turns of the model in a row are one: calls may not follow a turn of the model.
-fn push_model<'a>(parts: Vec<WirePart<'a>>, contents: &mut Vec<Content<'a>>) {
+fn push_model<'a>(at: usize, parts: Vec<WirePart<'a>>, contents: &mut Vec<Content<'a>>) {
     match contents.last_mut() {
         Some(last) if last.role == MODEL => last.parts.extend(parts),
         // A turn without parts is refused.
         _ if parts.is_empty() => {}
-        _ => contents.push(Content { role: MODEL, parts }),
+        _ => contents.push(Content { cut: Some(at), role: MODEL, parts }),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One history that nobody would want to be given, rendered for every format of this crate's that renders histories here.
 
+use std::collections::HashSet;
+
 use ergane_core::{Origin, Reasoning, StopReason, TurnId};
 use serde_json::{Map, Value, json};
 
@@ -71,7 +73,7 @@ fn history() -> Vec<Message> {
 }
 
 fn body(request: Result<HttpRequest, ergane_core::ProviderError>) -> Value {
-    serde_json::from_slice(&request.unwrap().body).unwrap()
+    serde_json::from_slice(&request.unwrap().body.bytes()).unwrap()
 }
 
 /// Every id of a call and of a result, in the order of the body, as both sides have them.

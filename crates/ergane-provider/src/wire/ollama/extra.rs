@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn one_vector_comes_for_every_text_or_none_at_all() {
         let request = EmbedRequest::new("e", ["a", "b"]);
-        let body: Value = serde_json::from_slice(&embed_request(&request).body).unwrap();
+        let body: Value = serde_json::from_slice(&embed_request(&request).body.bytes()).unwrap();
         assert_eq!(body, json!({"model": "e", "input": ["a", "b"], "truncate": false}));
         let answer = json!({"model": "e", "embeddings": [[0.25], [1]], "prompt_eval_count": 4});
         let embeddings = embeddings(&answer, &request).unwrap();

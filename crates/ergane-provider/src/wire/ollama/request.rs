@@ -11,10 +11,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::API;
-use crate::wire::HttpRequest;
 use crate::wire::effort::level;
-use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
+use crate::wire::frozen::{self, Format, Later, Out, Tail};
+use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
 use crate::wire::schema::resolve;
+use crate::wire::{HttpRequest, Payload};
 
 /// The request of one call. `num_ctx` is the context window to load the model with: the server's own default depends on
 /// its graphics memory and is too small for tools on most machines.
@@ -22,27 +23,13 @@ use crate::wire::schema::resolve;
 /// # Errors
 /// [`ErrorKind::Unsupported`] for an image behind a URL: this server takes bytes only.
 pub fn request(request: &ModelRequest, provider: &str, num_ctx: u32) -> Result<HttpRequest, ProviderError> {
-    let turns = turns(request, provider, API, IdRule::Printable);
-    let mut messages = Vec::with_capacity(turns.len() + 1);
-    if let Some(system) = request.system.as_deref().filter(|system| !system.is_empty()) {
-        messages.push(WireMessage {
-            role: "system",
-            content: Cow::Borrowed(system),
-            ..WireMessage::default()
-        });
-    }
-    for turn in &turns {
-        match turn {
-            Turn::User(message) => messages.push(user(message)?),
-            Turn::Assistant { text, reasoning, calls, .. } => {
-                messages.push(assistant(text, reasoning, calls))
-            }
-            Turn::Results(results) => push_results(results, &mut messages)?,
-        }
-    }
-    let body = Body {
-        model: &request.model,
-        messages,
+    let format = Format {
+        reader: Reader { provider, api: API, model: &request.model, ids: IdRule::Printable },
+        flags: None,
+        later: Later::Nothing,
+    };
+    let list = frozen::list(&request.messages, &format, messages)?;
+    let rest = Rest {
         stream: request.stream,
         // A chat that does not fit is an error we can act upon, not one that silently loses its beginning.
         truncate: false,
@@ -59,13 +46,37 @@ pub fn request(request: &ModelRequest, provider: &str, num_ctx: u32) -> Result<H
         format: request.output.as_ref().map(|output| &*output.schema),
         tools: offered(request).map(tool).collect(),
     };
-    Ok(HttpRequest::post("/api/chat", &body))
+    let body =
+        Payload::around(&Model { model: &request.model }, "messages", system(request).as_ref(), list, &rest);
+    Ok(HttpRequest::post_payload("/api/chat", body))
+}
+
+fn system(request: &ModelRequest) -> Option<WireMessage<'_>> {
+    let prompt = request.system.as_deref().filter(|system| !system.is_empty())?;
+    Some(WireMessage { role: "system", content: Cow::Borrowed(prompt), ..WireMessage::default() })
+}
+
+fn messages(tail: &Tail<'_, '_>, out: &mut Out) -> Result<(), ProviderError> {
+    for (at, turn) in tail.turns {
+        match turn {
+            Turn::User(message) => out.push(Some(*at), &user(message)?),
+            Turn::Assistant { text, reasoning, calls, .. } => {
+                out.push(Some(*at), &assistant(text, reasoning, calls));
+            }
+            Turn::Results(results) => push_results(results, out)?,
+        }
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct Model<'a> {
     model: &'a str,
-    messages: Vec<WireMessage<'a>>,
+}
+
+/// What comes after the messages.
+#[derive(Serialize)]
+struct Rest<'a> {
     stream: bool,
     truncate: bool,
     options: Options<'a>,
@@ -200,26 +211,25 @@ fn assistant<'a>(text: &'a str, reasoning: &[&Reasoning], calls: &'a [WireCall<'
     }
 }
 
-fn push_results<'a>(
-    results: &'a [WireResult<'a>],
-    messages: &mut Vec<WireMessage<'a>>,
-) -> Result<(), ProviderError> {
+fn push_results(results: &[WireResult<'_>], out: &mut Out) -> Result<(), ProviderError> {
     for result in results {
-        messages.push(WireMessage {
+        let message = WireMessage {
             role: "tool",
             content: Cow::Borrowed(&result.text),
             tool_name: Some(&result.name),
             tool_call_id: Some(&result.id),
             ..WireMessage::default()
-        });
+        };
+        out.push(None, &message);
     }
     for result in results.iter().filter(|result| !result.images.is_empty()) {
-        messages.push(WireMessage {
+        let message = WireMessage {
             role: "user",
             content: Cow::Owned(format!("Images from the result of {}:", result.name)),
             images: images(result.images.iter().copied())?,
             ..WireMessage::default()
-        });
+        };
+        out.push(None, &message);
     }
     Ok(())
 }

@@ -139,7 +139,7 @@ mod tests {
     fn vectors_come_in_the_order_of_the_texts_whatever_the_order_of_the_answer() {
         let mut request = EmbedRequest::new("e", ["a", "b"]);
         request.dimensions = Some(2);
-        let body: Value = serde_json::from_slice(&embed_request(&request).body).unwrap();
+        let body: Value = serde_json::from_slice(&embed_request(&request).body.bytes()).unwrap();
         assert_eq!(
             body,
             json!({"model": "e", "input": ["a", "b"], "encoding_format": "float", "dimensions": 2})

@@ -14,8 +14,9 @@ use super::compat::{
     Compat, EffortStyle, ForcedTools, ImageStyle, MaxTokensField, ReasoningReplay, Structure, ToolIds,
 };
 use crate::wire::effort::word;
-use crate::wire::history::{IdRule, Turn, WireCall, WireResult, object_text, turns};
-use crate::wire::{HttpRequest, cache_key, schema};
+use crate::wire::frozen::{self, Format, Later, Out, Tail};
+use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
+use crate::wire::{HttpRequest, Payload, cache_key, schema};
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own; `flags`
 /// say what the server takes.
@@ -27,11 +28,18 @@ pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> Result
         ToolIds::Any => IdRule::Printable,
         ToolIds::Nine => IdRule::Nine,
     };
-    let turns = turns(request, provider, API, ids);
+    let format = Format {
+        reader: Reader { provider, api: API, model: &request.model, ids },
+        flags: Some(flags),
+        later: match flags.reasoning_replay {
+            ReasoningReplay::SameTurn => Later::User,
+            ReasoningReplay::Required => Later::Calls,
+            _ => Later::Nothing,
+        },
+    };
+    let list = frozen::list(&request.messages, &format, |tail, out| messages(tail, flags, out))?;
     let offer = Offer::of(request, flags);
-    let body = Body {
-        model: &request.model,
-        messages: messages(request, &turns, flags)?,
+    let rest = Rest {
         stream: request.stream,
         stream_options: (request.stream && flags.stream_usage)
             .then_some(StreamOptions { include_usage: true }),
@@ -46,13 +54,24 @@ pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> Result
         prompt_cache_key: cache_key(request).filter(|_| flags.cache_key),
         further: further(request, flags, offer.without_thinking),
     };
-    Ok(HttpRequest::post("/chat/completions", &body).accept_events(request.stream))
+    let body = Payload::around(
+        &Model { model: &request.model },
+        "messages",
+        system(request, flags).as_ref(),
+        list,
+        &rest,
+    );
+    Ok(HttpRequest::post_payload("/chat/completions", body).accept_events(request.stream))
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct Model<'a> {
     model: &'a str,
-    messages: Vec<WireMessage<'a>>,
+}
+
+/// What comes after the messages.
+#[derive(Serialize)]
+struct Rest<'a> {
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
@@ -244,8 +263,13 @@ fn effort(asked: ReasoningEffort, style: EffortStyle) -> Option<(&'static str, V
     }
 }
 
+fn system<'a>(request: &'a ModelRequest, flags: &Compat) -> Option<WireMessage<'a>> {
+    let role = if flags.developer_role { "developer" } else { "system" };
+    system_text(request, flags).map(|text| WireMessage::Text { role, content: Content::Text(text) })
+}
+
 /// The system prompt, with the structure of the answer when that cannot be asked for in another way.
-fn system<'a>(request: &'a ModelRequest, flags: &Compat) -> Option<Cow<'a, str>> {
+fn system_text<'a>(request: &'a ModelRequest, flags: &Compat) -> Option<Cow<'a, str>> {
     let prompt = request.system.as_deref().filter(|system| !system.is_empty()).map(Cow::Borrowed);
     let Some(output) = request.output.as_ref().filter(|_| flags.structure != Structure::JsonSchema) else {
         return prompt;
@@ -257,52 +281,46 @@ fn system<'a>(request: &'a ModelRequest, flags: &Compat) -> Option<Cow<'a, str>>
     Some(prompt.map_or_else(|| told.clone(), |prompt| format!("{prompt}\n\n{told}")).into())
 }
 
-fn messages<'a>(
-    request: &'a ModelRequest,
-    turns: &'a [Turn<'a>],
-    flags: &Compat,
-) -> Result<Vec<WireMessage<'a>>, ProviderError> {
-    let mut messages = Vec::with_capacity(turns.len() + 1);
-    if let Some(system) = system(request, flags) {
-        let role = if flags.developer_role { "developer" } else { "system" };
-        messages.push(WireMessage::Text { role, content: Content::Text(system) });
-    }
-    let last_user = turns.iter().rposition(|turn| matches!(turn, Turn::User(_)));
-    let has_calls = turns.iter().any(|turn| matches!(turn, Turn::Results(_)));
-    for (at, turn) in turns.iter().enumerate() {
+fn messages(tail: &Tail<'_, '_>, flags: &Compat, out: &mut Out) -> Result<(), ProviderError> {
+    let mut after_results = false;
+    for (at, turn) in tail.turns {
         match turn {
             Turn::User(message) => {
-                settle(&mut messages, flags);
-                messages.push(user(message, flags)?);
+                let settled = after_results && settle(flags, out);
+                out.push((!settled).then_some(*at), &user(message, flags)?);
             }
             Turn::Assistant { text, reasoning, calls, .. } => {
                 let mut replayed = match flags.reasoning_replay {
                     ReasoningReplay::Never => Map::new(),
-                    ReasoningReplay::SameTurn if last_user.is_some_and(|user| at < user) => Map::new(),
+                    ReasoningReplay::SameTurn if *at < tail.seen.last_user => Map::new(),
                     _ => replay(reasoning),
                 };
-                if flags.reasoning_replay == ReasoningReplay::Required && has_calls && replayed.is_empty() {
+                if flags.reasoning_replay == ReasoningReplay::Required
+                    && tail.seen.calls
+                    && replayed.is_empty()
+                {
                     replayed.insert("reasoning_content".to_owned(), "".into());
                 }
-                messages.push(assistant(text, calls, replayed));
+                out.push(Some(*at), &assistant(text, calls, replayed));
             }
-            Turn::Results(results) => push_results(results, flags, &mut messages)?,
+            Turn::Results(results) => {
+                after_results = push_results(results, flags, out)?;
+                continue;
+            }
         }
+        after_results = false;
     }
-    Ok(messages)
+    Ok(())
 }
 
 /// Puts something of the assistant between results and what the user says next, where a server insists on it.
-fn settle(messages: &mut Vec<WireMessage<'_>>, flags: &Compat) {
-    if flags.assistant_after_results && matches!(messages.last(), Some(WireMessage::Tool { .. })) {
+fn settle(flags: &Compat, out: &mut Out) -> bool {
+    if flags.assistant_after_results {
         let content = Some("I have the results.");
-        messages.push(WireMessage::Assistant {
-            role: "assistant",
-            content,
-            tool_calls: Vec::new(),
-            replayed: Map::new(),
-        });
+        let (tool_calls, replayed) = (Vec::new(), Map::new());
+        out.push(None, &WireMessage::Assistant { role: "assistant", content, tool_calls, replayed });
     }
+    flags.assistant_after_results
 }
 
 fn user<'a>(message: &'a Message, flags: &Compat) -> Result<WireMessage<'a>, ProviderError> {
@@ -378,29 +396,26 @@ fn assistant<'a>(text: &'a str, calls: &'a [WireCall<'a>], replayed: Map<String,
     WireMessage::Assistant { role: "assistant", content, tool_calls, replayed }
 }
 
-fn push_results<'a>(
-    results: &'a [WireResult<'a>],
-    flags: &Compat,
-    messages: &mut Vec<WireMessage<'a>>,
-) -> Result<(), ProviderError> {
+/// Whether the last message is a result.
+fn push_results(results: &[WireResult<'_>], flags: &Compat, out: &mut Out) -> Result<bool, ProviderError> {
     for result in results {
         let name = flags.result_name.then_some(&*result.name);
-        messages.push(WireMessage::Tool {
-            role: "tool",
-            tool_call_id: &result.id,
-            name,
-            content: &result.text,
-        });
+        let (tool_call_id, content) = (&*result.id, &*result.text);
+        out.push(None, &WireMessage::Tool { role: "tool", tool_call_id, name, content });
     }
     // Tool messages take text only. All results come first: nothing may stand between calls and their results.
+    let mut after_results = true;
     for result in results.iter().filter(|result| !result.images.is_empty()) {
-        settle(messages, flags);
+        if after_results {
+            settle(flags, out);
+        }
         let lead = Cow::Owned(format!("Images from the result of {}:", result.name));
         let mut parts = vec![ContentPart::Text { text: lead }];
         parts.extend(content_parts(result.images.iter().copied(), flags)?);
-        messages.push(WireMessage::Text { role: "user", content: Content::Parts(parts) });
+        out.push(None, &WireMessage::Text { role: "user", content: Content::Parts(parts) });
+        after_results = false;
     }
-    Ok(())
+    Ok(after_results)
 }
 
 #[cfg(test)]

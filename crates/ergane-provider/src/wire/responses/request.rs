@@ -1,30 +1,30 @@
 //! From a request of ours to the bytes of `POST /responses`.
 
+use std::convert::Infallible;
+
 use ergane_core::{ImageSource, ModelRequest, OutputSchema, Part, ReasoningEffort, ToolChoice, ToolSpec};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{API, items};
 use crate::wire::effort::word;
-use crate::wire::history::{IdRule, Turn, WireResult, turns};
-use crate::wire::{HttpRequest, cache_key, schema};
+use crate::wire::frozen::{self, Format, Later, Out, Tail};
+use crate::wire::history::{IdRule, Reader, Turn, WireResult};
+use crate::wire::{HttpRequest, Payload, cache_key, schema};
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own.
 pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
-    let turns = turns(request, provider, API, IdRule::Printable);
-    let mut input = Vec::with_capacity(turns.len());
-    for turn in &turns {
-        match turn {
-            Turn::User(message) => {
-                input.push(json!({"role": "user", "content": message.parts.iter().filter_map(content).collect::<Vec<_>>()}));
-            }
-            Turn::Assistant { message, calls, own: true, .. } => input.extend(items::own(message, calls)),
-            Turn::Assistant { text, calls, own: false, .. } => input.extend(items::foreign(text, calls)),
-            Turn::Results(results) => input.extend(results.iter().map(output)),
-        }
-    }
+    let format = Format {
+        reader: Reader { provider, api: API, model: &request.model, ids: IdRule::Printable },
+        flags: None,
+        later: Later::Nothing,
+    };
+    let Ok(input) = frozen::list::<Infallible>(&request.messages, &format, |tail, out| {
+        items(tail, out);
+        Ok(())
+    });
     let has_tools = !request.tools.is_empty();
-    let body = Body {
+    let fields = Fields {
         model: &request.model,
         stream: request.stream,
         // The history lives here, and nothing of it is left at the server.
@@ -44,9 +44,27 @@ pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
         tool_choice: has_tools.then(|| tool_choice(&request.tool_choice)).flatten(),
         parallel_tool_calls: request.parallel_tools.filter(|_| has_tools),
         prompt_cache_key: cache_key(request),
-        input,
     };
-    HttpRequest::post("/responses", &body).accept_events(request.stream)
+    // The history comes last, because it grows.
+    let body = Payload::around(&fields, "input", None::<&Value>, input, &json!({}));
+    HttpRequest::post_payload("/responses", body).accept_events(request.stream)
+}
+
+fn items(tail: &Tail<'_, '_>, out: &mut Out) {
+    for (at, turn) in tail.turns {
+        let (cut, items) = match turn {
+            Turn::User(message) => {
+                let content: Vec<Value> = message.parts.iter().filter_map(content).collect();
+                (Some(*at), vec![json!({"role": "user", "content": content})])
+            }
+            Turn::Assistant { message, calls, own: true, .. } => (Some(*at), items::own(message, calls)),
+            Turn::Assistant { text, calls, own: false, .. } => (Some(*at), items::foreign(text, calls)),
+            Turn::Results(results) => (None, results.iter().map(output).collect()),
+        };
+        for (n, item) in items.iter().enumerate() {
+            out.push(cut.filter(|_| n == 0), item);
+        }
+    }
 }
 
 fn structure(output: &OutputSchema) -> Value {
@@ -62,7 +80,7 @@ fn takes_encrypted_reasoning(model: &str) -> bool {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct Fields<'a> {
     model: &'a str,
     stream: bool,
     store: bool,
@@ -88,8 +106,6 @@ struct Body<'a> {
     parallel_tool_calls: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_cache_key: Option<&'a str>,
-    /// Last, because it grows.
-    input: Vec<Value>,
 }
 
 /// The strict mode is the default of this API and refuses most schemas of tools, so it is turned off.

@@ -7,7 +7,7 @@ use super::*;
 use crate::wire::testing::{model_request, tool};
 
 fn body(request: &ModelRequest) -> Value {
-    serde_json::from_slice(&super::request(request, "p").unwrap().body).unwrap()
+    serde_json::from_slice(&super::request(request, "p").unwrap().body.bytes()).unwrap()
 }
 
 fn plain(request: ModelRequest) -> ModelRequest {
@@ -93,7 +93,7 @@ fn edge_34_two_results_come_first_in_one_user_turn_and_thoughts_go_back_in_their
         Message::user_text("and?"),
     ];
     let request = plain(model_request(history));
-    let sent = String::from_utf8(super::request(&request, "p").unwrap().body).unwrap();
+    let sent = String::from_utf8(super::request(&request, "p").unwrap().body.bytes().into()).unwrap();
     assert!(sent.contains(r#""input":{"z": 1,  "a":2}"#), "the model's own bytes: {sent}");
     let expected = json!([
         {"role": "user", "content": [{"type": "text", "text": "look"}]},
@@ -303,5 +303,5 @@ fn the_same_request_is_the_same_bytes_and_a_longer_history_begins_with_them() {
     history.push(Message::user_text("c"));
     let longer = super::request(&plain(model_request(history)), "p").unwrap();
     let shared = first.body.len() - 2;
-    assert_eq!(longer.body[..shared], first.body[..shared]);
+    assert_eq!(longer.body.bytes()[..shared], first.body.bytes()[..shared]);
 }

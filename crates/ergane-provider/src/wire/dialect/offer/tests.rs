@@ -123,7 +123,7 @@ fn every_format_can_render_it() {
         openai::request(&told, "p", &openai::Compat::default()).unwrap().body,
         ollama::request(&told, "p", 4096).unwrap().body,
     ] {
-        let body: Value = serde_json::from_slice(&body).unwrap();
+        let body: Value = serde_json::from_slice(&body.bytes()).unwrap();
         assert_eq!(body.get("tools"), None);
         let roles: Vec<_> =
             body["messages"].as_array().unwrap().iter().map(|message| message["role"].clone()).collect();

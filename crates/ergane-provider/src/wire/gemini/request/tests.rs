@@ -48,7 +48,7 @@ fn results(parts: Vec<Part>) -> Message {
 }
 
 fn body(request: &ModelRequest) -> Value {
-    serde_json::from_slice(&super::request(request, "p").body).unwrap()
+    serde_json::from_slice(&super::request(request, "p").body.bytes()).unwrap()
 }
 
 fn contents(history: Vec<Message>) -> Value {
@@ -61,7 +61,7 @@ fn a_request_says_what_it_has_to_and_nothing_else() {
     let http = super::request(&request, "p");
     assert_eq!(http.path, "/models/m:streamGenerateContent?alt=sse");
     let expected = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]});
-    assert_eq!(serde_json::from_slice::<Value>(&http.body).unwrap(), expected);
+    assert_eq!(serde_json::from_slice::<Value>(&http.body.bytes()).unwrap(), expected);
     request.stream = false;
     request.model = "tunedModels/mine".into();
     assert_eq!(super::request(&request, "p").path, "/tunedModels/mine:generateContent");
@@ -321,7 +321,7 @@ fn arguments_go_back_with_the_models_own_bytes() {
         Arc::new(own(vec![call(1, None, "{\"z\": 1.50, \"a\":12345678901234567890123}", None)])),
     ];
     let http = super::request(&ModelRequest::new("m", history.into_iter().collect()), "p");
-    let text = String::from_utf8(http.body).unwrap();
+    let text = String::from_utf8(http.body.bytes().into()).unwrap();
     assert!(text.contains("{\"z\": 1.50, \"a\":12345678901234567890123}"), "{text}");
 }
 
@@ -334,7 +334,8 @@ fn a_longer_history_begins_with_the_bytes_of_the_shorter() {
             results(vec![result(n, vec!["r".into()], false)]),
         ]
     };
-    let bytes = |history: Vec<Message>| super::request(&model_request(history), "p").body;
+    let bytes =
+        |history: Vec<Message>| super::request(&model_request(history), "p").body.bytes().into_owned();
     let shorter = bytes(turn(1));
     let longer = bytes([turn(1), turn(2)].concat());
     let end = shorter.len() - "]}".len();

@@ -4,7 +4,7 @@ use super::*;
 use crate::wire::testing::{model_request, tool as spec};
 
 fn body(request: &ModelRequest) -> Value {
-    serde_json::from_slice(&super::request(request, "p", 16_384).unwrap().body).unwrap()
+    serde_json::from_slice(&super::request(request, "p", 16_384).unwrap().body.bytes()).unwrap()
 }
 
 fn assistant_from(model: &str, parts: Vec<Part>) -> Message {
@@ -68,7 +68,7 @@ fn a_round_of_tools_is_replayed_with_arguments_as_objects_and_results_in_order()
             origin: None,
         },
     ];
-    let raw = super::request(&model_request(history.clone()), "p", 1).unwrap().body;
+    let raw = super::request(&model_request(history.clone()), "p", 1).unwrap().body.bytes().into_owned();
     assert!(String::from_utf8(raw).unwrap().contains(r#"{"z":1,"a":2}"#), "the model's own bytes");
     assert_eq!(
         body(&model_request(history))["messages"],

@@ -42,7 +42,7 @@ fn results(parts: Vec<Part>) -> Message {
 }
 
 fn body(request: &ModelRequest, flags: &Compat) -> Value {
-    serde_json::from_slice(&super::request(request, "p", flags).unwrap().body).unwrap()
+    serde_json::from_slice(&super::request(request, "p", flags).unwrap().body.bytes()).unwrap()
 }
 
 fn any() -> Compat {
@@ -63,7 +63,7 @@ fn a_request_says_what_it_has_to_and_nothing_else() {
     let http = super::request(&request, "p", &any()).unwrap();
     assert_eq!(http.path, "/chat/completions");
     let expected = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true, "stream_options": {"include_usage": true}});
-    assert_eq!(serde_json::from_slice::<Value>(&http.body).unwrap(), expected);
+    assert_eq!(serde_json::from_slice::<Value>(&http.body.bytes()).unwrap(), expected);
     request.stream = false;
     request.system = Some("be brief".into());
     request.max_tokens = Some(7);
@@ -284,7 +284,9 @@ fn a_longer_history_begins_with_the_bytes_of_the_shorter() {
             results(vec![result(n, vec!["r".into()], false)]),
         ]
     };
-    let bytes = |history: Vec<Message>| super::request(&model_request(history), "p", &any()).unwrap().body;
+    let bytes = |history: Vec<Message>| {
+        super::request(&model_request(history), "p", &any()).unwrap().body.bytes().into_owned()
+    };
     let shorter = bytes(turn(1));
     let longer = bytes([turn(1), turn(2)].concat());
     let end = shorter.windows(2).rposition(|pair| pair == b"}]").unwrap();

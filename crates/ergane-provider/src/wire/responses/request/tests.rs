@@ -56,7 +56,7 @@ fn encrypted() -> Value {
 }
 
 fn body(request: &ModelRequest) -> Value {
-    serde_json::from_slice(&super::request(request, "p").body).unwrap()
+    serde_json::from_slice(&super::request(request, "p").body.bytes()).unwrap()
 }
 
 fn input(history: Vec<Message>) -> Value {
@@ -252,7 +252,8 @@ fn a_longer_history_begins_with_the_bytes_of_the_shorter() {
             results(vec![result(n, vec!["r".into()], false)]),
         ]
     };
-    let bytes = |history: Vec<Message>| super::request(&model_request(history), "p").body;
+    let bytes =
+        |history: Vec<Message>| super::request(&model_request(history), "p").body.bytes().into_owned();
     let shorter = bytes(turn(1));
     let longer = bytes([turn(1), turn(2)].concat());
     let end = shorter.len() - "]}".len();
