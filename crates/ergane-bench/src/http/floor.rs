@@ -1,8 +1,10 @@
 //! The same requests by hand: with reqwest alone, and from the bare shape of actors.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -22,7 +24,9 @@ pub(super) struct Plain {
     kind: TurnKind,
     stream: bool,
     /// What was said before, as it stands in a body: a history that is frozen.
-    before: String,
+    pub(super) before: String,
+    /// With a history, the bodies that were sent: nothing is left to do for them but to hand them to the socket.
+    sent: Mutex<HashMap<String, Bytes>>,
 }
 
 #[derive(Debug, Default)]
@@ -34,13 +38,24 @@ struct Reply {
 impl Plain {
     pub(super) fn new(url: &str, options: &HttpArgs) -> Outcome<Self> {
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
-        let pair = format!(
-            r#"{{"role":"user","content":"{}"}},{{"role":"assistant","content":"{ANSWER}"}},"#,
-            options.turn.as_str()
-        );
-        let before = pair.repeat(options.history.div_ceil(2));
+        let user = format!(r#"{{"role":"user","content":"{}"}},"#, options.turn.as_str());
+        let answer = format!(r#"{{"role":"assistant","content":"{ANSWER}"}},"#);
+        let before = match options.turn {
+            TurnKind::Text => format!("{user}{answer}").repeat(options.history.div_ceil(2)),
+            _ => {
+                let (call, result) = round(r#"{"left":1,"right":1}"#, "2");
+                format!("{user}{call},{result},{answer}").repeat(options.history.div_ceil(4))
+            }
+        };
         let url = format!("{}/chat/completions", url.trim_end_matches('/'));
-        Ok(Self { client, url, kind: options.turn, stream: !options.no_stream, before })
+        Ok(Self {
+            client,
+            url,
+            kind: options.turn,
+            stream: !options.no_stream,
+            before,
+            sent: Mutex::default(),
+        })
     }
 
     async fn converse(&self, add: impl AsyncFnOnce(String) -> Outcome<String>) -> Outcome<String> {
@@ -48,24 +63,30 @@ impl Plain {
         let mut reply = self.ask(&user).await?;
         if let Some(arguments) = reply.call.take() {
             let result = add(arguments.clone()).await?;
-            let call = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "call_1", "type": "function",
-                "function": {"name": "add", "arguments": arguments}}]});
-            let result = json!({"role": "tool", "tool_call_id": "call_1", "content": result});
+            let (call, result) = round(&arguments, &result);
             reply = self.ask(&format!("{user},{call},{result}")).await?;
         }
         if reply.text == ANSWER { Ok(reply.text) } else { Err(format!("the answer was {reply:?}").into()) }
     }
 
-    async fn ask(&self, messages: &str) -> Outcome<Reply> {
+    fn body(&self, messages: &str) -> String {
         let tools = match self.kind {
             TurnKind::Text => String::new(),
             _ => format!(",\"tools\":[{}]", tool()),
         };
-        let model = self.kind.as_str();
-        let (before, stream) = (&self.before, self.stream);
-        let body =
-            format!(r#"{{"model":"{model}","messages":[{before}{messages}],"stream":{stream}{tools}}}"#);
-        let request = self.client.post(&self.url).header("content-type", "application/json").body(body);
+        let (model, before, stream) = (self.kind.as_str(), &self.before, self.stream);
+        format!(r#"{{"model":"{model}","messages":[{before}{messages}],"stream":{stream}{tools}}}"#)
+    }
+
+    async fn ask(&self, messages: &str) -> Outcome<Reply> {
+        let request = self.client.post(&self.url).header("content-type", "application/json");
+        let request = if self.before.is_empty() {
+            request.body(self.body(messages))
+        } else {
+            let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+            let body = sent.entry(messages.to_owned()).or_insert_with(|| self.body(messages).into());
+            request.body(body.clone())
+        };
         let mut response = request.send().await?;
         let (mut reply, mut bytes) = (Reply::default(), Vec::new());
         while let Some(chunk) = response.chunk().await? {
@@ -93,6 +114,14 @@ impl Reply {
             self.call.get_or_insert_default().push_str(arguments);
         }
     }
+}
+
+/// A call, and its result.
+fn round(arguments: &str, result: &str) -> (Value, Value) {
+    let function = json!({"name": "add", "arguments": arguments});
+    let calls = json!([{"id": "call_1", "type": "function", "function": function}]);
+    let call = json!({"role": "assistant", "content": null, "tool_calls": calls});
+    (call, json!({"role": "tool", "tool_call_id": "call_1", "content": result}))
 }
 
 fn tool() -> Value {

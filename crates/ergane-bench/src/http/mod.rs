@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// there is none.
 const TURNS_OF_ONE: usize = 5;
 
+/// So many turns later a message is settled for certain.
+const FEW: usize = 40;
+
 pub(crate) async fn run(options: &HttpArgs) -> Outcome<Vec<Record>> {
     let server = match options.base_url {
         Some(_) => None,
@@ -34,7 +37,8 @@ pub(crate) async fn run(options: &HttpArgs) -> Outcome<Vec<Record>> {
     };
     let url = options.base_url.clone().or_else(|| server.as_ref().map(|server| server.url.clone()));
     let url = url.ok_or("there is no server")?;
-    let ours = ours(&url, options).await?;
+    let before = if options.history > 0 { Before::Messages(options.history) } else { Before::Nothing };
+    let ours = ours(&url, options, before).await?;
     let mut record = Record::new("http")
         .param("turn", options.turn.as_str())
         .param("inflight", options.inflight)
@@ -48,6 +52,9 @@ pub(crate) async fn run(options: &HttpArgs) -> Outcome<Vec<Record>> {
     if options.floor {
         let plain = Arc::new(Plain::new(&url, options)?);
         let bare = floor::bare(&plain, options).await?;
+        if options.history > 0 {
+            record = beside_others(record, &url, options, &ours).await?;
+        }
         let actors = floor::actors(&plain, options).await?;
         record = record
             .metric("floor_turns_per_s", actors.turns_per_s())
@@ -63,20 +70,46 @@ pub(crate) async fn run(options: &HttpArgs) -> Outcome<Vec<Record>> {
     Ok(vec![record])
 }
 
-async fn ours(url: &str, options: &HttpArgs) -> Outcome<Run> {
+/// The same turns without a history, and with one of few messages and as many bytes: beside them it is seen what the number of
+/// messages costs, and what the number of bytes, which have to be handed to the socket and push all else out of the caches.
+async fn beside_others(record: Record, url: &str, options: &HttpArgs, long: &Run) -> Outcome<Record> {
+    let bytes = Plain::new(url, options)?.before.len();
+    let few = ours(url, options, Before::Bytes(bytes)).await?;
+    let none = ours(url, options, Before::Nothing).await?;
+    Ok(record
+        .metric("no_history_cpu_us_per_turn", none.cpu_us())
+        .metric("same_bytes_cpu_us_per_turn", few.cpu_us())
+        .metric("same_bytes_p50_us", few.p50_us())
+        .ratio("history_cpu_ratio", long.cpu_us() - (few.cpu_us() - none.cpu_us()), none.cpu_us()))
+}
+
+/// What a session has behind it.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    Nothing,
+    Messages(usize),
+    /// So many bytes in a single message, and the few messages until that one is settled.
+    Bytes(usize),
+}
+
+async fn ours(url: &str, options: &HttpArgs, before: Before) -> Outcome<Run> {
     let provider = OpenAi::new(url).model(options.turn.as_str()).max_in_flight(options.inflight);
     let system = System::builder().provider("http", provider).tool(model::add).start().await?;
-    let each = if options.history > 0 { options.turns } else { TURNS_OF_ONE.min(options.turns) };
+    let each = match before {
+        Before::Nothing => TURNS_OF_ONE.min(options.turns),
+        Before::Messages(_) | Before::Bytes(_) => options.turns,
+    };
     let mut places: Vec<Vec<Session>> = Vec::new();
     for place in 0..options.inflight {
         let mut sessions = Vec::new();
         for number in 0..options.turns.div_ceil(each) {
-            sessions.push(session(&system, &format!("http/{place}/{number}"), options).await?);
+            let name = format!("http/{place}/{number}");
+            sessions.push(session(&system, &name, options, before).await?);
         }
         places.push(sessions);
     }
     // One turn before, so that nothing is done for the first time while it is measured.
-    turn(&session(&system, "http/first", options).await?, options.turn).await?;
+    turn(&session(&system, "http/first", options, Before::Nothing).await?, options.turn).await?;
     let mut running: JoinSet<Outcome<Laps>> = JoinSet::new();
     let (watch, kind, turns) = (Stopwatch::start(), options.turn, options.turns);
     for sessions in places {
@@ -94,8 +127,7 @@ async fn ours(url: &str, options: &HttpArgs) -> Outcome<Run> {
     Ok(run)
 }
 
-/// A session with as long a history as is asked for.
-async fn session(system: &System, name: &str, options: &HttpArgs) -> Outcome<Session> {
+async fn session(system: &System, name: &str, options: &HttpArgs, before: Before) -> Outcome<Session> {
     let streamed = SettingsPatch { stream: Some(!options.no_stream), ..SettingsPatch::default() };
     let mut builder = system.session(name).settings(streamed);
     if options.turn == TurnKind::Text {
@@ -104,7 +136,15 @@ async fn session(system: &System, name: &str, options: &HttpArgs) -> Outcome<Ses
     let session = builder.start().await?;
     // A text turn has two messages, one with a tool four.
     let messages = if options.turn == TurnKind::Text { 2 } else { 4 };
-    for _ in 0..options.history.div_ceil(messages) {
+    let turns = match before {
+        Before::Nothing => 0,
+        Before::Messages(count) => count.div_ceil(messages),
+        Before::Bytes(count) => {
+            session.send_message("x".repeat(count)).await?;
+            FEW
+        }
+    };
+    for _ in 0..turns {
         turn(&session, options.turn).await?;
     }
     Ok(session)
