@@ -150,6 +150,7 @@ fn facts_of(turn: u64, first: u64) -> [Event; 4] {
             finish: FinishReason::Stop,
             error: None,
             partial: None,
+            unanswered: None,
             totals: TurnTotals { usage, duration_ms: 7, ..TurnTotals::default() },
         },
     ]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Text;
 use crate::reason::FinishReason;
+use crate::usage::Spent;
 
 /// What can be wrong with values at the door of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -183,6 +184,8 @@ pub struct ProviderError {
     pub retryable: bool,
     /// Whether a part of the answer had been shown.
     pub after_output: bool,
+    /// What it took all the same, as far as the server told before it failed.
+    pub spent: Option<Box<Spent>>,
 }
 
 impl ProviderError {
@@ -204,6 +207,7 @@ impl ProviderError {
             retry_after: None,
             retryable: kind.is_retryable(),
             after_output: false,
+            spent: None,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::ids::{CallId, Epoch, SendId, Seq, SessionName, TurnId};
 use crate::message::{ImageSource, Message, Part, Text, ToolResult};
 use crate::reason::FinishReason;
 use crate::settings::{Settings, SettingsPatch};
-use crate::usage::{Cost, MicroUsd, Usage};
+use crate::usage::{Cost, MicroUsd, Spent, Usage};
 
 /// The version of the event format that this build writes. It reads every older one and refuses newer ones.
 pub const FORMAT_VERSION: u32 = 1;
@@ -217,7 +217,10 @@ pub enum Event {
         /// Of an interrupted answer, what had been shown.
         #[serde(skip_serializing_if = "Option::is_none")]
         partial: Option<Text>,
-        /// The totals.
+        /// What model calls took that came to no answer, when their providers told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unanswered: Option<Box<Spent>>,
+        /// The totals, with what came to no answer.
         totals: TurnTotals,
     },
 }

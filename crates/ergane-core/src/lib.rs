@@ -49,4 +49,4 @@ pub use settings::{
     Answering, Durability, Limits, Mode, OnUnknown, PermissionMode, Permissions, Settings, SettingsPatch,
     Ungranted,
 };
-pub use usage::{Cost, MicroUsd, Usage};
+pub use usage::{Cost, MicroUsd, Spent, Usage};

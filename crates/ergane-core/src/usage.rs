@@ -105,6 +105,29 @@ impl AddAssign for Cost {
     }
 }
 
+/// What model calls took: of each as much as its provider told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Tokens, when they were told of any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Cost, when that of each is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<MicroUsd>,
+}
+
+impl Add for Spent {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let sum = |(one, other): (MicroUsd, MicroUsd)| MicroUsd(one.0.saturating_add(other.0));
+        Self {
+            usage: self.usage.into_iter().chain(other.usage).reduce(Add::add),
+            cost: self.cost.zip(other.cost).map(sum),
+        }
+    }
+}
+
 /// Tokens of one call, or of several added up.
 ///
 /// ```
@@ -189,5 +212,16 @@ mod tests {
         for bad in [-1.0, f64::NAN, f64::INFINITY, 1e30] {
             assert_eq!(MicroUsd::from_usd(bad), None);
         }
+    }
+
+    #[test]
+    fn what_was_spent_adds_up_and_an_unknown_cost_stays_unknown() {
+        let tokens = |input_tokens| Usage { input_tokens, ..Usage::default() };
+        let spent = |input, cost: Option<u64>| Spent { usage: Some(tokens(input)), cost: cost.map(MicroUsd) };
+        assert_eq!(spent(1, Some(2)) + spent(3, Some(4)), spent(4, Some(6)));
+        assert_eq!(spent(1, Some(2)) + spent(3, None), spent(4, None));
+        let untold = Spent { usage: None, cost: Some(MicroUsd(1)) };
+        assert_eq!(untold + spent(3, Some(4)), spent(3, Some(5)));
+        assert_eq!((untold + untold).usage, None);
     }
 }

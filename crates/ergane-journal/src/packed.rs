@@ -52,7 +52,9 @@ pub(crate) fn unpack(packed: &[u8], first: Seq, count: usize) -> Option<Vec<Enve
 mod tests {
     use std::sync::Arc;
 
-    use ergane_core::{CallId, Epoch, Event, FORMAT_VERSION, Part, Timestamp, ToolResult, TurnId};
+    use ergane_core::{
+        CallId, Epoch, Event, FORMAT_VERSION, MicroUsd, Part, Spent, Timestamp, ToolResult, TurnId,
+    };
 
     use super::*;
     use crate::conformance::one_of_each;
@@ -97,6 +99,17 @@ mod tests {
             drop(unpack(&damaged, Seq(7), events.len()));
         }
         assert!(is_none(&[0xff; 64], Seq(1), 1));
+    }
+
+    #[test]
+    fn what_came_to_no_answer_comes_back_too() {
+        let mut events = events(1);
+        let end = events.iter_mut().find(|event| matches!(event.event, Event::TurnEnded { .. })).unwrap();
+        if let Event::TurnEnded { unanswered, .. } = &mut end.event {
+            *unanswered = Some(Box::new(Spent { usage: None, cost: Some(MicroUsd(3)) }));
+        }
+        let packed = pack(&events).unwrap();
+        assert_eq!(unpack(&packed, Seq(7), events.len()).unwrap(), events);
     }
 
     /// Results in results, so many.

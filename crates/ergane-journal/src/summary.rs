@@ -3,7 +3,7 @@
 //! It is a fold of the events like any other, but a store keeps its result beside them and changes both in one
 //! transaction: so a page of a list costs a page, however long the histories are, and cannot disagree with them.
 
-use ergane_core::{Cost, Envelope, Epoch, Event, Seq, SessionName, Text, Timestamp, TurnId, Usage};
+use ergane_core::{Cost, Envelope, Epoch, Event, MicroUsd, Seq, SessionName, Text, Timestamp, TurnId, Usage};
 
 /// A session as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,16 +123,23 @@ impl Tally {
                 self.open_turn = Some(TurnId(envelope.seq.0));
                 self.turns = self.turns.saturating_add(1);
             }
-            Event::TurnEnded { .. } => self.open_turn = None,
-            Event::ModelReplied { usage, cost, .. } => {
-                // What was written to a provider's cache has no column in the table of sessions; the facts have it.
-                let counted =
-                    Usage { cache_write_tokens: 0, cache_write_long_tokens: 0, ..usage.unwrap_or_default() };
-                self.usage += counted;
-                self.cost.add_call(*cost);
+            Event::TurnEnded { unanswered, .. } => {
+                self.open_turn = None;
+                if let Some(spent) = unanswered {
+                    self.count(spent.usage, spent.cost);
+                }
             }
+            Event::ModelReplied { usage, cost, .. } => self.count(*usage, *cost),
             _ => {}
         }
+    }
+
+    fn count(&mut self, usage: Option<Usage>, cost: Option<MicroUsd>) {
+        // What was written to a provider's cache has no column in the table of sessions; the facts have it.
+        let counted =
+            Usage { cache_write_tokens: 0, cache_write_long_tokens: 0, ..usage.unwrap_or_default() };
+        self.usage += counted;
+        self.cost.add_call(cost);
     }
 
     pub(crate) fn summary(

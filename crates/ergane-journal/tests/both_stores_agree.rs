@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::name;
 use ergane_core::{
     ApprovalCause, CallId, Decision, Digest, Envelope, Epoch, Event, FORMAT_VERSION, FinishReason, Message,
-    MicroUsd, Part, Role, Seq, Timestamp, TurnId, TurnTotals, Usage,
+    MicroUsd, Part, Role, Seq, Spent, Timestamp, TurnId, TurnTotals, Usage,
 };
 use ergane_journal::{Append, AppendError, Journal, Memory, Sqlite};
 use proptest::prelude::*;
@@ -56,6 +56,10 @@ fn event() -> impl Strategy<Value = Event> {
             finish: FinishReason::Stop,
             error: None,
             partial: None,
+            unanswered: Some(Box::new(Spent {
+                usage: Some(Usage { input_tokens: 7, ..Usage::default() }),
+                cost: Some(MicroUsd(21)),
+            })),
             totals: TurnTotals::default(),
         }),
     ]

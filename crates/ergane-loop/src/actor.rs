@@ -4,12 +4,13 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::future::ready;
 use std::hash::{Hash, Hasher};
+use std::ops::Add;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ergane_core::{
-    Digest, ErrorKind, MicroUsd, ModelReply, ModelRequest, ProviderError, StopReason, Text, TurnId, Usage,
+    Digest, ErrorKind, ModelReply, ModelRequest, ProviderError, Spent, StopReason, Text, TurnId,
 };
 use ergane_otp::{Hold, Scope};
 use ergane_provider::retry::{self, Decision, Failed, RetryPolicy};
@@ -97,7 +98,7 @@ pub enum Report {
     },
     /// The model answered. Without tool calls it is the loop's last word.
     Replied {
-        /// The answer. Its usage and cost hold those of answers before it that were thrown away.
+        /// The answer. Its usage and cost hold those of the attempts before it, as far as their providers told.
         reply: Box<ModelReply>,
         /// How many attempts it took, at all providers.
         attempts: u32,
@@ -105,7 +106,7 @@ pub enum Report {
     /// The last attempt failed, and the loop has nothing more to do. Of a chain of providers the message names each with its
     /// reason.
     Failed {
-        /// Why.
+        /// Why, and what all attempts took.
         error: ProviderError,
     },
 }
@@ -225,8 +226,8 @@ struct Flight {
     failed: Vec<(Text, Text)>,
     /// Whether the one who is asked was asked again because a tool call could not be read.
     resampled: bool,
-    /// What answers took that are of no use: tokens, and what they cost where it is known.
-    thrown_away: Vec<(Option<Usage>, Option<MicroUsd>)>,
+    /// What attempts took that came to nothing.
+    thrown_away: Option<Spent>,
     /// Whether something of the answer was shown. Its pieces pass this loop by.
     shown: Arc<AtomicBool>,
     /// Dropping it cancels the request.
@@ -245,7 +246,7 @@ impl Flight {
             attempt: 1,
             failed: Vec::new(),
             resampled: false,
-            thrown_away: Vec::new(),
+            thrown_away: None,
             shown: Arc::default(),
             call: None,
             timer: None,
@@ -261,18 +262,22 @@ impl Flight {
         self.target.saturating_add(1) < self.step.chain.len()
     }
 
-    /// The answer, with what those before it took that were thrown away: they were paid for.
+    /// An attempt came to nothing, and this is what it took.
+    fn throw_away(&mut self, spent: Option<Spent>) {
+        self.thrown_away = self.thrown_away.into_iter().chain(spent).reduce(Add::add);
+    }
+
+    /// The answer, with what those before it took: they were paid for.
     fn with_what_was_thrown_away(&self, mut reply: ModelReply) -> ModelReply {
-        for (usage, cost) in &self.thrown_away {
-            reply.usage = reply.usage.into_iter().chain(*usage).reduce(|one, other| one + other);
-            let sum = |(one, other): (MicroUsd, MicroUsd)| MicroUsd(one.0.saturating_add(other.0));
-            reply.cost = reply.cost.zip(*cost).map(sum);
-        }
+        let Some(before) = self.thrown_away else { return reply };
+        let Spent { usage, cost } = before + Spent { usage: reply.usage, cost: reply.cost };
+        (reply.usage, reply.cost) = (usage, cost);
         reply
     }
 
-    /// The error of the last of a chain, with what all of them said.
-    fn all_failed(&self, last: ProviderError) -> ProviderError {
+    /// The error of the last of a chain, with what all of them said, and took.
+    fn all_failed(&self, mut last: ProviderError) -> ProviderError {
+        last.spent = self.thrown_away.map(Box::new);
         if self.failed.is_empty() {
             return last;
         }
@@ -421,6 +426,8 @@ impl LoopState {
         let Some(flight) = &mut self.flight else { return };
         flight.call = None;
         let (id, attempt) = (flight.id, flight.attempt);
+        let of_reply = |reply: &ModelReply| Spent { usage: reply.usage, cost: reply.cost };
+        let spent = reply.as_ref().map(of_reply).or_else(|| error.spent.as_deref().copied());
         let failed = Failed {
             error: &error,
             attempt: flight.at_target,
@@ -438,6 +445,7 @@ impl LoopState {
                 if let Some(reply) = reply {
                     return self.replied(reply);
                 }
+                flight.throw_away(spent);
                 let error = flight.all_failed(error);
                 self.flight = None;
                 return self.report(id, Report::Failed { error });
@@ -456,7 +464,7 @@ impl LoopState {
                 (Report::FellBack { from, to, error }, Duration::ZERO)
             }
         };
-        flight.thrown_away.extend(reply.map(|reply| (reply.usage, reply.cost)));
+        flight.throw_away(spent);
         let timer = myself.send_after(delay, move || LoopMsg::Retry(id, next));
         flight.timer = Some(Timer(timer.abort_handle()));
         flight.attempt = next;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use ergane_core::{
-    CallId, ErrorKind, Event, FinishReason, Next, OpenCall, OpenTurn, Role, SendId, Seq, Settings, Text,
-    TurnError, TurnId,
+    CallId, ErrorKind, Event, FinishReason, Next, OpenCall, OpenTurn, Role, SendId, Seq, Settings, Spent,
+    Text, TurnError, TurnId,
 };
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_loop::{
@@ -44,6 +44,8 @@ pub(crate) struct Drive {
     /// Why the model call under way is not made yet, or once more. Of no interest once it answers.
     delayed: Option<Activity>,
     barrier: Seq,
+    /// What model calls of the turn took that came to no answer.
+    unanswered: Option<Spent>,
     /// How far the end of an interrupted turn has come, when tools still ran.
     grace: Option<Grace>,
     pub(crate) specs: Option<(TurnId, Specs)>,
@@ -182,6 +184,7 @@ impl Drive {
         self.held_up = None;
         self.in_vain.clear();
         self.grace = None;
+        self.unanswered = None;
         self.deaths = 0;
         self.launches = 0;
     }
@@ -369,9 +372,11 @@ impl State {
             }
             Report::Replied { reply, attempts } => {
                 self.model_call_over();
+                let spent = Spent { usage: reply.usage, cost: reply.cost };
                 if reply.message.role != Role::Assistant {
                     let why = "the provider answered with a message that is no assistant's";
                     let error = TurnError::new(ErrorKind::Protocol, why);
+                    self.drive.unanswered = Some(spent);
                     self.end_turn(FinishReason::DuringExecution, Some(error))?;
                     return Ok(());
                 }
@@ -381,6 +386,7 @@ impl State {
                         let why =
                             format!("the answer is larger than the {MAX_EVENT_BYTES} bytes of one event");
                         let error = TurnError::new(ErrorKind::Protocol, why);
+                        self.drive.unanswered = Some(spent);
                         self.end_turn(FinishReason::DuringExecution, Some(error))?;
                     }
                     None => {}
@@ -388,6 +394,7 @@ impl State {
             }
             Report::Failed { error } => {
                 self.model_call_over();
+                self.drive.unanswered = error.spent.as_deref().copied();
                 self.end_turn(error.kind.finish_reason(), Some(TurnError::from(&error)))?;
             }
         }
@@ -508,7 +515,9 @@ impl State {
     ) -> Result<bool, ActorProcessingErr> {
         let partial = (reason == FinishReason::Interrupted).then(|| self.subscribers.partial());
         let partial = partial.filter(|partial| !partial.is_empty()).map(Text::from);
-        let Some(event) = self.facts.conversation().ended_now(reason, error, partial, now()) else {
+        let unanswered = self.drive.unanswered;
+        let Some(event) = self.facts.conversation().ended_now(reason, error, partial, unanswered, now())
+        else {
             return Ok(false);
         };
         self.facts.record(event)?;

@@ -3,7 +3,7 @@
 use ergane_core::SessionName;
 use ergane_core::{
     ApprovalCause, CallId, Decision, Digest, Effect, Envelope, Event, FinishReason, MicroUsd, Part, Seq,
-    Text, ToolCall, TurnError, TurnId, Usage,
+    Spent, Text, ToolCall, TurnError, TurnId, Usage,
 };
 use serde::Serialize;
 
@@ -155,9 +155,10 @@ pub enum SessionEvent {
         /// A kind, and data.
         ui: serde_json::Value,
     },
-    /// Tokens and cost of one reply.
+    /// Tokens and cost of one reply, with those of attempts before it; or, before the end of a turn, of model calls that
+    /// came to no answer.
     Usage {
-        /// The position of the reply.
+        /// The position of the reply, or of the turn's end.
         seq: Seq,
         /// Tokens, when the provider told them.
         usage: Option<Usage>,
@@ -313,8 +314,12 @@ impl SessionEvent {
             Event::Rewound { to } => vec![Self::Rewound { seq, to: *to }],
             Event::Forked { parent, at } => vec![Self::Forked { seq, parent: parent.clone(), at: *at }],
             Event::SettingsChanged { .. } => vec![Self::SettingsChanged { seq }],
-            Event::TurnEnded { turn, finish, error, .. } => {
-                vec![Self::Done { seq, turn: *turn, finish_reason: *finish, error: error.clone() }]
+            Event::TurnEnded { turn, finish, error, unanswered, .. } => {
+                let spent = unanswered.as_deref().copied();
+                let mut events: Vec<Self> =
+                    spent.map(|Spent { usage, cost }| Self::Usage { seq, usage, cost }).into_iter().collect();
+                events.push(Self::Done { seq, turn: *turn, finish_reason: *finish, error: error.clone() });
+                events
             }
             _ => Vec::new(), // the beginning, what is only queued, and where a process runs
         }

@@ -100,7 +100,7 @@ fn copy(
     for event in conversation.close_calls(NOT_HERE) {
         close(&mut conversation, event)?;
     }
-    if let Some(ended) = conversation.ended_now(FinishReason::Interrupted, None, None, now) {
+    if let Some(ended) = conversation.ended_now(FinishReason::Interrupted, None, None, None, now) {
         close(&mut conversation, ended)?;
     }
     close(&mut conversation, Event::Forked { parent: parent.clone(), at: end })?;

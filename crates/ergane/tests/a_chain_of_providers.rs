@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{LONG, model, soon};
-use ergane::core::{ErrorKind, MicroUsd, SettingsPatch, StopReason};
+use ergane::core::{ErrorKind, MicroUsd, SettingsPatch, StopReason, Usage};
 use ergane::prelude::*;
 use ergane::provider::{Price, ScriptedError, ScriptedUsage};
 
@@ -222,6 +222,83 @@ async fn a_tool_call_that_cannot_be_read_is_asked_for_once_more_and_both_answers
     assert_eq!((result.usage.input_tokens, result.usage.output_tokens), (14, 6));
     assert_eq!(result.cost, Some(MicroUsd(20_000)));
     assert_eq!(asked.load(Ordering::SeqCst), 2);
+    system.shutdown(LONG).await.unwrap();
+}
+
+/// Refuses the second question, and all after it.
+#[tokio::test]
+async fn an_answer_that_could_not_be_read_is_counted_also_when_the_next_attempt_fails_for_good() {
+    let asked = AtomicU32::new(0);
+    let model = Scripted::from_fn(move |_, _| {
+        if asked.fetch_add(1, Ordering::SeqCst) > 0 {
+            let message = Some("the key is wrong now".to_owned());
+            let kind = ErrorKind::Auth;
+            let error = ScriptedError { kind, message, status: None, retry_after_ms: None, after_text: None };
+            return ScriptedReply::failing(error);
+        }
+        let usage = Some(ScriptedUsage { input_tokens: 7, output_tokens: 3, ..ScriptedUsage::default() });
+        let stop = Some(StopReason::MalformedToolCall);
+        ScriptedReply { stop, usage, cost_usd: Some(0.01), ..ScriptedReply::text("half") }
+    });
+    let store: Arc<dyn ergane::journal::Journal> = Arc::new(Memory::new());
+    let system =
+        System::builder().shared_journal(store.clone()).provider("a", model.clone()).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let (events, result) = events_and_result(&alice).await;
+    assert_eq!(result.finish_reason, FinishReason::ProviderAuth);
+    assert_eq!((result.usage.input_tokens, result.usage.output_tokens), (7, 3));
+    assert_eq!(result.cost, Some(MicroUsd(10_000)));
+    let told = |event: &SessionEvent| match event {
+        SessionEvent::Usage { usage, cost, .. } => Some((usage.map(|usage| usage.input_tokens), *cost)),
+        _ => None,
+    };
+    assert_eq!(events.iter().find_map(told), Some((Some(7), Some(MicroUsd(10_000)))));
+    // The session's sums have it too, before a restart and after, and so has the list.
+    let sums = async |system: &System| {
+        let (usage, cost) = system.whereis("alice").await.unwrap().usage().await.unwrap();
+        let listed = system.sessions().await.unwrap().remove(0);
+        assert_eq!((listed.usage.input_tokens, listed.cost), (usage.input_tokens, cost));
+        (usage.input_tokens, cost.total())
+    };
+    assert_eq!(sums(&system).await, (7, Some(MicroUsd(10_000))));
+    system.shutdown(LONG).await.unwrap();
+    let system = System::builder().shared_journal(store).provider("a", model).start().await.unwrap();
+    system.session("alice").start().await.unwrap();
+    assert_eq!(sums(&system).await, (7, Some(MicroUsd(10_000))));
+    system.shutdown(LONG).await.unwrap();
+}
+
+/// By attempts that broke off, by a provider that is fallen back from, and by the last failure.
+#[tokio::test(start_paused = true)]
+async fn what_attempts_took_before_they_failed_is_in_the_usage_and_the_cost_of_the_turn() {
+    let (model, mut questions) = model();
+    let took = |input_tokens| Usage { input_tokens, ..Usage::default() };
+    let price = Price::per_million(1_000_000, 0);
+    let start = System::builder().provider("a", model.clone()).provider("b", model.clone());
+    let system = start.price("a", "m", price).price("b", "m", price).start().await.unwrap();
+    let (alice, bob) =
+        (system.session("alice").provider("a").or("b"), system.session("bob").provider("a").or("b"));
+    let (alice, bob) = (alice.start().await.unwrap(), bob.start().await.unwrap());
+    let turn = tokio::spawn(alice.send_message("hello").into_future());
+    questions.next().await.fail_after(ErrorKind::StreamCut, took(100));
+    questions.next().await.fail_after(ErrorKind::Auth, took(1_000));
+    questions.next().await.answer("from b, for 10 more");
+    let result = soon("the turn", turn).await.unwrap().unwrap();
+    assert_eq!((&*result.text, result.usage.input_tokens), ("from b, for 10 more", 1_110));
+    assert_eq!(result.cost, Some(MicroUsd(1_110)));
+
+    let turn = tokio::spawn(bob.send_message("hello").into_future());
+    questions.next().await.fail_after(ErrorKind::Auth, took(100));
+    questions.next().await.fail_after(ErrorKind::Quota, took(1_000));
+    let result = soon("the turn", turn).await.unwrap().unwrap();
+    assert_eq!(result.error.map(|error| error.kind), Some(ErrorKind::Quota));
+    assert_eq!((result.usage.input_tokens, result.cost), (1_100, Some(MicroUsd(1_100))));
+    // What was not counted is not made up.
+    let turn = tokio::spawn(bob.send_message("again").into_future());
+    questions.next().await.fail(ErrorKind::Auth);
+    questions.next().await.fail(ErrorKind::Quota);
+    let result = soon("the turn", turn).await.unwrap().unwrap();
+    assert_eq!((result.usage.input_tokens, result.cost), (0, Some(MicroUsd(0))));
     system.shutdown(LONG).await.unwrap();
 }
 

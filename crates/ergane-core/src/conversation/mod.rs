@@ -234,7 +234,7 @@ impl Conversation {
                 self.queue.clear();
                 self.sends.clear();
             }
-            Event::TurnEnded { turn, finish, error, partial, totals } => {
+            Event::TurnEnded { turn, finish, error, partial, unanswered, totals } => {
                 // What no reply has seen is part of the history all the same.
                 let rest = open(&mut self.turn, "turn_ended")?.take_steers(seq);
                 self.say_all(rest);
@@ -265,6 +265,10 @@ impl Conversation {
                 }
                 self.turns.push(record);
                 self.turn = None;
+                if let Some(spent) = unanswered {
+                    self.usage += spent.usage.unwrap_or_default();
+                    self.cost.add_call(spent.cost);
+                }
             }
         }
         Ok(())

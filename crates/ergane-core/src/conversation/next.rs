@@ -11,7 +11,7 @@ use crate::ids::{SendId, Seq};
 use crate::message::{Role, Text, ToolCall, ToolResult};
 use crate::reason::{FinishReason, StopReason};
 use crate::request::ModelReply;
-use crate::usage::MicroUsd;
+use crate::usage::{MicroUsd, Spent};
 
 /// What must happen now.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,19 +131,25 @@ impl Conversation {
         open.map(|open| error_result(&open.call, why)).collect()
     }
 
-    /// The fact that the open turn ends now, with the totals of what was folded: so it is made after the facts of
-    /// [`close_calls`](Self::close_calls) were applied. `None` when no turn is open.
+    /// The fact that the open turn ends now, with the totals of what was folded, and of what came to no answer: so it is
+    /// made after the facts of [`close_calls`](Self::close_calls) were applied. `None` when no turn is open.
     pub fn ended_now(
         &self,
         finish: FinishReason,
         error: Option<TurnError>,
         partial: Option<Text>,
+        unanswered: Option<Spent>,
         at: Timestamp,
     ) -> Option<Event> {
         let turn = self.turn.as_ref()?;
         let mut totals = turn.totals;
         totals.duration_ms = at.since(turn.started_at);
-        Some(Event::TurnEnded { turn: turn.id, finish, error, partial, totals })
+        if let Some(spent) = unanswered {
+            totals.usage += spent.usage.unwrap_or_default();
+            totals.cost.add_call(spent.cost);
+        }
+        let unanswered = unanswered.map(Box::new);
+        Some(Event::TurnEnded { turn: turn.id, finish, error, partial, unanswered, totals })
     }
 }
 

@@ -97,6 +97,8 @@ enum Variants {
         error: Option<TurnError>,
         #[serde(default)]
         partial: Option<Text>,
+        #[serde(default)]
+        unanswered: Option<Box<Spent>>,
         totals: TurnTotals,
     },
 }

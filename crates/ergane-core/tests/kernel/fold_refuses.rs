@@ -11,7 +11,7 @@ fn refusal(log: &mut Log, event: Event) -> String {
 }
 
 fn ended(log: &Log) -> Event {
-    log.conversation.ended_now(FinishReason::Stop, None, None, log.now).unwrap()
+    log.conversation.ended_now(FinishReason::Stop, None, None, None, log.now).unwrap()
 }
 
 fn queued(send: &str) -> Event {
@@ -80,7 +80,7 @@ fn what_belongs_to_a_turn_cannot_stand_outside_of_one() {
     }
     let conversation = Log::new(settings()).conversation;
     assert_eq!(conversation.close_calls("why"), []);
-    assert_eq!(conversation.ended_now(FinishReason::Stop, None, None, Timestamp(0)), None);
+    assert_eq!(conversation.ended_now(FinishReason::Stop, None, None, None, Timestamp(0)), None);
 }
 
 #[test]
@@ -183,8 +183,10 @@ fn a_call_starts_once_finishes_once_and_only_when_it_is_open() {
 #[test]
 fn a_turn_ends_under_its_own_id_and_not_before_its_calls() {
     let mut log = Log::in_a_turn();
-    let Event::TurnEnded { finish, error, partial, totals, .. } = ended(&log) else { panic!("an end") };
-    let other = Event::TurnEnded { turn: TurnId(9), finish, error, partial, totals };
+    let Event::TurnEnded { finish, error, partial, unanswered, totals, .. } = ended(&log) else {
+        panic!("an end")
+    };
+    let other = Event::TurnEnded { turn: TurnId(9), finish, error, partial, unanswered, totals };
     assert!(refusal(&mut log.clone(), other).contains("another turn or a call is open"));
     log.ask(&["read"]);
     let event = ended(&log);

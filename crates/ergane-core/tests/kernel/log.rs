@@ -178,7 +178,7 @@ impl Log {
         for event in self.conversation.close_calls("closed") {
             self.push(event);
         }
-        let ended = self.conversation.ended_now(finish, error, partial.map(Text::from), self.now);
+        let ended = self.conversation.ended_now(finish, error, partial.map(Text::from), None, self.now);
         self.push(ended.expect("a turn is open"));
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ergane_core::{
     ApprovalCause, CallId, Cost, Decision, Digest, Effect, Envelope, Epoch, ErrorKind, Event, FORMAT_VERSION,
     FinishReason, ImageSource, Message, MicroUsd, Origin, Part, Reasoning, Role, SendId, Seq, SessionName,
-    Settings, SettingsPatch, StopReason, Timestamp, ToolCall, ToolResult, TurnError, TurnId, TurnTotals,
-    Usage,
+    Settings, SettingsPatch, Spent, StopReason, Timestamp, ToolCall, ToolResult, TurnError, TurnId,
+    TurnTotals, Usage,
 };
 use serde_json::{Map, Value, json};
 
@@ -107,11 +107,17 @@ pub(super) fn replied(input_tokens: u64, cost: Option<u64>) -> Event {
 }
 
 pub(super) fn turn_ended(turn: u64) -> Event {
+    turn_ended_after(turn, None)
+}
+
+/// The end of a turn in which model calls took so much and came to no answer.
+pub(super) fn turn_ended_after(turn: u64, unanswered: Option<Spent>) -> Event {
     Event::TurnEnded {
         turn: TurnId(turn),
         finish: FinishReason::Stop,
         error: None,
         partial: None,
+        unanswered: unanswered.map(Box::new),
         totals: TurnTotals::default(),
     }
 }
@@ -161,6 +167,7 @@ pub fn one_of_each() -> Vec<Event> {
             finish: FinishReason::Interrupted,
             error: Some(TurnError::new(ErrorKind::StreamCut, "the stream was cut")),
             partial: Some("As far as I".into()),
+            unanswered: None,
             totals: TurnTotals {
                 iterations: 1,
                 tool_calls: 1,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    ApprovalCause, CallId, Cost, Decision, Digest, Envelope, Event, MicroUsd, Seq, SettingsPatch, Timestamp,
-    TurnId, Usage,
+    ApprovalCause, CallId, Cost, Decision, Digest, Envelope, Event, MicroUsd, Seq, SettingsPatch, Spent,
+    Timestamp, TurnId, Usage,
 };
 
 use crate::conformance::facts::{
-    Incarnation, name, one_of_each, queued, replied, started, steered, turn_ended, turn_started,
+    Incarnation, name, one_of_each, queued, replied, started, steered, turn_ended, turn_ended_after,
+    turn_started,
 };
 use crate::error::JournalError;
 use crate::store::{Journal, Sent};
@@ -40,8 +41,11 @@ pub fn a_load_keeps_its_bounds(make: &dyn Fn() -> Arc<dyn Journal>) {
 pub fn every_kind_of_event_comes_back_as_it_was(make: &dyn Fn() -> Arc<dyn Journal>) {
     let journal = make();
     let mut a = Incarnation::open(&journal, "a");
-    let append = a.append_of(one_of_each());
-    a.append(one_of_each()).unwrap();
+    let usage = Some(Usage { input_tokens: 12, ..Usage::default() });
+    let in_vain = turn_ended_after(4, Some(Spent { usage, cost: Some(MicroUsd(36)) }));
+    let events: Vec<Event> = one_of_each().into_iter().chain([in_vain]).collect();
+    let append = a.append_of(events.clone());
+    a.append(events).unwrap();
     assert_eq!(a.stored(), append.events);
 }
 
@@ -147,6 +151,13 @@ pub fn a_summary_follows_the_events(make: &dyn Fn() -> Arc<dyn Journal>) {
     assert_eq!((unpriced.cost.total(), unpriced.cost.known), (None, MicroUsd(10)));
     assert_eq!(unpriced.status, StoredStatus::Waiting);
     assert_eq!(journal.list(None, 9).unwrap(), [unpriced]);
+
+    // What came to no answer was paid for, too.
+    let usage = Some(Usage { input_tokens: 100, ..Usage::default() });
+    let unanswered = Some(Spent { usage, cost: Some(MicroUsd(90)) });
+    a.append(vec![turn_started("t"), turn_ended_after(9, unanswered)]).unwrap();
+    let last = summary(&a);
+    assert_eq!((last.usage.input_tokens, last.cost.known), (116, MicroUsd(100)));
 }
 
 /// Recovery is told of sessions with an open turn or an accepted send, and of no other.

@@ -84,6 +84,7 @@ impl<'a> Reader<'a> {
                 },
                 error: self.optional(Self::json)?,
                 partial: self.optional(Self::text)?,
+                unanswered: None,
                 totals: self.totals()?,
             },
             _ => return None,

@@ -74,7 +74,7 @@ impl Writer {
                 self.flag(*denied);
                 self.optional(ui.as_ref(), |writer, ui| writer.json(ui))?;
             }
-            Event::TurnEnded { turn, finish, error, partial, totals } => {
+            Event::TurnEnded { turn, finish, error, partial, unanswered: None, totals } => {
                 self.bytes.push(form::TURN_ENDED);
                 self.number(turn.0);
                 self.short_json(finish)?;

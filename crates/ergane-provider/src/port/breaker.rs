@@ -127,9 +127,11 @@ impl Breaker {
     }
 }
 
-/// What an error says of its server. One that refuses, for whatever reason, works; but it must have `answered`: an error
-/// that was made before anything was sent, for want of a key or an address, says nothing of it.
+/// What an error says of its server. One that refuses, for whatever reason, works; but it must have `answered`, or the
+/// error must have the status of its answer: one that was made before anything was sent, for want of a key or an address,
+/// says nothing of it.
 pub(super) fn outcome_of(error: &ProviderError, answered: bool) -> Outcome {
+    let answered = answered || error.status.is_some_and(|status| status < 500);
     match error.kind {
         ErrorKind::Server
         | ErrorKind::Overloaded
@@ -209,6 +211,10 @@ mod tests {
             assert_eq!(outcome_of(&error, true), expected, "{kind:?}");
             let unheard = if expected == Outcome::Answered { Outcome::Abandoned } else { expected };
             assert_eq!(outcome_of(&error, false), unheard, "{kind:?}");
+            let with_status = ProviderError { status: Some(400), ..error.clone() };
+            assert_eq!(outcome_of(&with_status, false), expected, "{kind:?}");
+            let of_a_gateway = ProviderError { status: Some(502), ..error };
+            assert_eq!(outcome_of(&of_a_gateway, false), unheard, "{kind:?}");
         }
     }
 

@@ -62,6 +62,16 @@ impl Bucket {
         (self.level + filled).min(self.capacity)
     }
 
+    /// How much may be spent now, in whole numbers; none while it is in debt.
+    pub(super) fn left(&self, now: Instant) -> u64 {
+        self.level(now).max(0.0) as u64
+    }
+
+    /// How long until it is full.
+    pub(super) fn full_in(&self, now: Instant) -> Duration {
+        Duration::try_from_secs_f64((self.capacity - self.level(now)) / self.per_second).unwrap_or(LONGEST)
+    }
+
     /// How long until `amount` may be spent; zero when it may be spent now.
     pub(super) fn wait(&self, amount: u64, now: Instant) -> Duration {
         let missing = (amount as f64).min(self.capacity) - self.level(now);

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
+use ergane_core::{ErrorKind, ModelReply, ProviderError, Text, Usage};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Circuit, Outcome, outcome_of};
@@ -95,11 +95,13 @@ pub(super) struct Permit {
 struct Meter {
     set: Option<Bucket>,
     learned: Option<Bucket>,
+    /// The limit in the server's own words, which it may leave unsaid.
+    told: Option<u64>,
 }
 
 impl Meter {
     fn new(limit: Option<u64>, now: Instant) -> Self {
-        Self { set: limit.map(|limit| Bucket::per_minute(limit, now)), learned: None }
+        Self { set: limit.map(|limit| Bucket::per_minute(limit, now)), ..Self::default() }
     }
 
     fn is_on(&self) -> bool {
@@ -127,10 +129,17 @@ impl Meter {
         let capacity = said.limit.unwrap_or_else(|| known.unwrap_or_default().max(said.remaining)).max(1);
         let rate = before.map(|bucket| bucket.per_second());
         let fresh = Bucket::learned(capacity, said.remaining, said.reset, rate, now);
+        self.told = said.limit.or(self.told);
         self.learned = Some(match before {
             Some(before) if known == Some(capacity) => fresh.at_most(&before, now),
             _ => fresh,
         });
+    }
+
+    /// What the server told, reckoned to this moment.
+    fn left(&self, now: Instant) -> Option<Allowance> {
+        let bucket = self.learned?;
+        Some(Allowance { limit: self.told, remaining: bucket.left(now), reset: bucket.full_in(now) })
     }
 }
 
@@ -172,6 +181,22 @@ impl Gate {
 
     pub(super) fn circuit(&self) -> Circuit {
         self.breaker.circuit()
+    }
+
+    /// How much longer the circuit lets no call through; `None` when it would let one through now.
+    pub(super) fn circuit_for(&self, now: Instant) -> Option<Duration> {
+        let until = self.limits.breaker.and_then(|_| self.breaker.shut_until(now))?;
+        Some(until.saturating_duration_since(now))
+    }
+
+    /// How much longer the server asked to be left alone.
+    pub(super) fn asked_for(&self, now: Instant) -> Option<Duration> {
+        self.asked.filter(|until| *until > now).map(|until| until.saturating_duration_since(now))
+    }
+
+    /// What the server told of its limits, reckoned to this moment.
+    pub(super) fn told(&self, now: Instant) -> Quota {
+        Quota { requests: self.requests.left(now), tokens: self.tokens.left(now) }
     }
 
     pub(super) fn max_waiting(&self) -> usize {
@@ -255,12 +280,10 @@ impl Gate {
             None => self.happened(Outcome::Abandoned, now),
             Some(Ok(reply)) => {
                 self.happened(Outcome::Answered, now);
-                if let Some(usage) = reply.usage.filter(|_| self.counts_tokens()) {
-                    let taken = usage.input_tokens.saturating_add(usage.output_tokens);
-                    self.tokens.spend(taken as f64 - permit.tokens as f64, now);
-                }
+                self.taken(reply.usage, permit, now);
             }
             Some(Err(error)) => {
+                self.taken(error.spent.as_ref().and_then(|spent| spent.usage), permit, now);
                 let outcome = outcome_of(error, answered);
                 if outcome == Outcome::Failed {
                     self.last_failure = error.message.clone();
@@ -272,6 +295,14 @@ impl Gate {
                     self.asked = Some(self.asked.map_or(until, |asked| asked.max(until)));
                 }
             }
+        }
+    }
+
+    /// What a call took takes the place of what it was thought to take.
+    fn taken(&mut self, usage: Option<Usage>, permit: Permit, now: Instant) {
+        if let Some(usage) = usage.filter(|_| self.counts_tokens()) {
+            let taken = usage.input_tokens.saturating_add(usage.output_tokens);
+            self.tokens.spend(taken as f64 - permit.tokens as f64, now);
         }
     }
 
@@ -341,13 +372,19 @@ mod tests {
             requests: Some(Allowance { limit: Some(10), remaining, reset: secs(10) }),
             tokens: None,
         };
+        assert_eq!(gate.told(now), Quota::default(), "it has told nothing yet");
         gate.heard(true, said(1), now);
+        assert_eq!(gate.told(now), said(1));
         gate.admit(1, now).unwrap();
         assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
+        let told = |gate: &Gate, now| gate.told(now).requests.unwrap();
+        assert_eq!((told(&gate, now).remaining, told(&gate, now).limit), (0, Some(10)), "reckoned on");
         // An answer that was on its way tells of a time before that call.
         gate.heard(true, said(1), now);
         assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
         assert_eq!(reason(&gate, now + secs(10)), None);
+        let full = Allowance { limit: Some(10), remaining: 10, reset: Duration::ZERO };
+        assert_eq!(told(&gate, now + secs(3600)), full);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, MicroUsd, ModelReply, ModelRequest, Part, ProviderError, Text, ToolSpec};
+use ergane_core::{
+    ErrorKind, MicroUsd, ModelReply, ModelRequest, Part, ProviderError, Text, ToolSpec, Usage,
+};
 use ergane_otp::Promise;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -175,6 +177,9 @@ impl Lane {
             waiting: self.waiting(),
             limits: gate.limits(),
             circuit: gate.circuit(),
+            circuit_for: gate.circuit_for(now),
+            asked_for: gate.asked_for(now),
+            told: gate.told(now),
             wait: block.as_ref().and_then(|block| block.until).map(|until| until.duration_since(now)),
             reason: block.map(|block| block.reason),
         }
@@ -184,19 +189,28 @@ impl Lane {
         self.door.tell(AdmissionMsg::ForgetCancelled);
     }
 
-    /// Puts the cost of a reply to it, where the server did not tell it and the price is known.
-    pub(super) fn price(&self, reply: &mut ModelReply, asked: &str) {
-        if reply.cost.is_some() {
-            return;
+    /// Puts the cost of a call to what came of it, where the server did not tell it and the price is known.
+    pub(super) fn price(&self, result: &mut Result<ModelReply, ProviderError>, asked: &str) {
+        match result {
+            Ok(reply) => {
+                let answered = reply.message.origin.as_ref().map(|origin| origin.model.clone());
+                reply.cost = reply.cost.or_else(|| self.cost(reply.usage, answered.as_deref(), asked));
+            }
+            Err(error) => {
+                if let Some(spent) = &mut error.spent {
+                    spent.cost = spent.cost.or_else(|| self.cost(spent.usage, None, asked));
+                }
+            }
         }
-        let answered = reply.message.origin.as_ref().map(|origin| origin.model.clone());
-        let price =
-            answered.as_deref().and_then(|model| self.price_of(model)).or_else(|| self.price_of(asked));
-        reply.cost = match (price, reply.usage) {
+    }
+
+    fn cost(&self, usage: Option<Usage>, answered: Option<&str>, asked: &str) -> Option<MicroUsd> {
+        let price = answered.and_then(|model| self.price_of(model)).or_else(|| self.price_of(asked));
+        match (price, usage) {
             (Some(Price::FREE), None) => Some(MicroUsd(0)),
             (Some(price), Some(usage)) => Some(price.cost(&usage)),
             (_, None) | (None, _) => None,
-        };
+        }
     }
 
     fn price_of(&self, model: &str) -> Option<Price> {

@@ -23,6 +23,7 @@ use super::limits::Limits;
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::price::Price;
 use crate::provider::{DeltaSink, Endpoint, Provider, ProviderCall, invalid};
+use crate::wire::Quota;
 
 /// The supervisor of the providers' actors.
 const PROVIDERS: &str = "providers";
@@ -65,6 +66,14 @@ pub struct ProviderStatus {
     pub limits: Limits,
     /// Where its circuit stands.
     pub circuit: Circuit,
+    /// How much longer the circuit lets no call through (the first one then is the probe; while one is under way, so long
+    /// until another would be); `None` when it would let one through now.
+    pub circuit_for: Option<Duration>,
+    /// How much longer the server asked to be left alone, by a `Retry-After` and the like; `None` when it did not.
+    pub asked_for: Option<Duration>,
+    /// What the server's headers told of its own limits, reckoned to this moment: less what was asked since, and more what
+    /// has flowed in. What it does not tell is `None`.
+    pub told: Quota,
     /// Why a call would have to wait now; `None` when it would not.
     pub reason: Option<WaitReason>,
     /// How long it would have to wait at least; `None` when nobody knows, as when it waits for another to end.

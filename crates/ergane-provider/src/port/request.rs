@@ -57,9 +57,7 @@ impl Job {
             biased;
             () = line.hung_up() => {}
             mut result = lane.provider.call(call) => {
-                if let Ok(reply) = &mut result {
-                    lane.price(reply, &model);
-                }
+                lane.price(&mut result, &model);
                 // The place first: a caller that asks again at once finds room.
                 running.finish(&result, answered.load(Ordering::Relaxed));
                 promise.keep(result);

@@ -1,7 +1,7 @@
 //! Puts a reply together from its pieces, in the same way for every format.
 
 use ergane_core::{
-    CallId, Message, MicroUsd, ModelReply, Origin, Part, ProviderError, Reasoning, Role, StopReason,
+    CallId, Message, MicroUsd, ModelReply, Origin, Part, ProviderError, Reasoning, Role, Spent, StopReason,
     ToolCall, Usage,
 };
 use serde_json::{Map, Value};
@@ -197,6 +197,9 @@ impl Assembly {
             return;
         }
         error.after_output = self.shown;
+        if self.usage.is_some() || self.cost.is_some() {
+            error.spent = Some(Box::new(Spent { usage: self.usage, cost: self.cost }));
+        }
         let partial = self.message(StopReason::Unknown("error".into()), false);
         self.over = true;
         events.push(StreamEvent::Failed { error, partial });

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane::core::{
-    ErrorKind, ModelReply, ModelRequest, Origin, ProviderError, Reasoning, StopReason, Text, ToolCall, Usage,
+    ErrorKind, ModelReply, ModelRequest, Origin, ProviderError, Reasoning, Spent, StopReason, Text, ToolCall,
+    Usage,
 };
 use ergane::otp::TaskSupervisorRef;
 use ergane::prelude::*;
@@ -158,6 +159,13 @@ impl Asked {
 
     pub fn fail(self, kind: ErrorKind) {
         drop(self.reply.send(Err(ProviderError::new(kind, format!("the test says {kind}")))));
+    }
+
+    /// Fails after all of the answer was counted.
+    pub fn fail_after(self, kind: ErrorKind, usage: Usage) {
+        let spent = Some(Box::new(Spent { usage: Some(usage), cost: None }));
+        let error = ProviderError { spent, ..ProviderError::new(kind, format!("the test says {kind}")) };
+        drop(self.reply.send(Err(error)));
     }
 
     /// Waits until the caller has given this call up.

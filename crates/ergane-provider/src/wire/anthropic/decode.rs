@@ -194,9 +194,7 @@ impl Format for State {
                 let delta = event.delta.unwrap_or_default();
                 self.stop = delta.stop_reason.or(self.stop.take());
                 self.stop_details = delta.stop_details.or(self.stop_details.take());
-                if let Some(usage) = &event.usage {
-                    self.usage.take(usage);
-                }
+                self.counted(event.usage.as_ref());
             }
             "message_stop" if self.stop.is_some() => self.finish(events),
             "message_stop" => {
@@ -236,9 +234,7 @@ impl Format for State {
             self.block_began(Some(index), Some(&block), events);
             self.block_ended(index, true);
         }
-        if let Some(usage) = &message.usage {
-            self.usage.take(usage);
-        }
+        self.counted(message.usage.as_ref());
         self.stop = message.stop_reason;
         self.stop_details = message.stop_details;
         // The body is complete, and that is proof enough.
@@ -266,8 +262,14 @@ impl State {
         if self.reply.response_id.is_none() {
             self.reply.response_id = message.id.filter(|id| !id.is_empty());
         }
-        if let Some(usage) = &message.usage {
+        self.counted(message.usage.as_ref());
+    }
+
+    /// The server tells what it has counted so far, which counts if nothing more comes.
+    fn counted(&mut self, usage: Option<&Value>) {
+        if let Some(usage) = usage {
             self.usage.take(usage);
+            self.reply.usage = self.usage.usage();
         }
     }
 
@@ -374,7 +376,6 @@ impl State {
 
     fn finish(&mut self, events: &mut Vec<StreamEvent>) {
         self.before_failure();
-        self.reply.usage = self.usage.usage();
         let word = self.stop.take().unwrap_or_default();
         let (stop, calls_complete) = match word.as_str() {
             "" | "end_turn" => (StopReason::Stop, true),

@@ -235,6 +235,22 @@ fn edge_33_an_end_without_message_stop_is_a_cut_stream() {
 }
 
 #[test]
+fn what_was_counted_before_an_answer_failed_is_told_with_the_failure() {
+    let spent = |events: &[Value]| {
+        let decoded = decode(events);
+        let usage = failure(&decoded).0.spent.as_ref().and_then(|spent| spent.usage);
+        usage.map(|usage| (usage.input_tokens, usage.output_tokens))
+    };
+    let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+    let said = [vec![start()], text(0, "half")].concat();
+    assert_eq!(spent(&said), Some((25, 1)), "the connection broke");
+    assert_eq!(spent(&[said.clone(), vec![error.clone()]].concat()), Some((25, 1)));
+    assert_eq!(spent(&[said, end("end_turn")[..1].to_vec()].concat()), Some((25, 89)));
+    assert_eq!(spent(&[start(), json!({"type": "message_stop"})]), Some((25, 1)));
+    assert_eq!(spent(&[error]), None, "nobody counted");
+}
+
+#[test]
 fn edge_34_thoughts_keep_their_signature_and_lose_it_when_they_are_cut() {
     let thinking = |index| block(index, json!({"type": "thinking", "thinking": "", "signature": ""}));
     let blocks = vec![

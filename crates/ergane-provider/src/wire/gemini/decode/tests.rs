@@ -277,7 +277,14 @@ fn an_end_without_a_reason_to_stop_is_a_cut_and_keeps_what_came() {
     assert!(partial.calls().all(|call| !call.complete));
     let open = format!("{}data: {}", stream(&[parts(json!([{"text": "a"}]))]), end("STOP"));
     assert_eq!(failure(&decode(&open)).0.kind, ErrorKind::StreamCut, "an event that no blank line closed");
-    assert_eq!(failure(&decode("")).0.kind, ErrorKind::StreamCut);
+    let nothing = decode("");
+    assert_eq!((failure(&nothing).0.kind, &failure(&nothing).0.spent), (ErrorKind::StreamCut, &None));
+    // What was counted until then is told.
+    let mut counted = parts(json!([{"text": "half"}]));
+    counted["usageMetadata"] = json!({"promptTokenCount": 9, "candidatesTokenCount": 1});
+    let events = decode(&stream(&[counted]));
+    let usage = failure(&events).0.spent.as_ref().unwrap().usage.unwrap();
+    assert_eq!((usage.input_tokens, usage.output_tokens), (9, 1));
 }
 
 #[test]

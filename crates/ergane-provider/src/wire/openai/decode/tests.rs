@@ -462,8 +462,16 @@ fn edge_23_an_error_after_text_keeps_the_text_and_says_that_something_was_shown(
     let after = decode(&stream(&[delta(json!({"content": "par"})), error.clone()]));
     let (failed, partial) = failure(&after);
     assert!(failed.after_output && failed.retryable && partial.text() == "par");
-    let first = decode(&stream(&[error]));
-    assert!(!failure(&first).0.after_output && failure(&first).0.retryable);
+    let first = decode(&stream(&[error.clone()]));
+    assert!(
+        !failure(&first).0.after_output && failure(&first).0.retryable && failure(&first).0.spent.is_none()
+    );
+    // What was counted until then is told.
+    let usage = json!({"prompt_tokens": 9, "completion_tokens": 1, "cost": 0.5});
+    let counted = json!({"choices": [{"delta": {"content": "par"}}], "usage": usage});
+    let events = decode(&stream(&[counted, error]));
+    let spent = failure(&events).0.spent.as_deref().unwrap();
+    assert_eq!((spent.usage.unwrap().input_tokens, spent.cost), (9, Some(MicroUsd(500_000))));
 }
 
 #[test]

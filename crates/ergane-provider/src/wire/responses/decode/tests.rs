@@ -152,6 +152,11 @@ fn both_shapes_of_an_error_event_are_one_error_and_a_failed_response_is_a_failur
     let error = failed(&response);
     assert_eq!((error.kind, error.retryable), (ErrorKind::Server, true));
     assert!(error.message.contains("The model failed"), "{error}");
+    assert_eq!(error.spent, None);
+    let usage = json!({"input_tokens": 9, "output_tokens": 1});
+    let counted = over("failed", json!({"error": {"code": "server_error", "message": "m"}, "usage": usage}));
+    let counted = failed(&counted).spent.unwrap().usage.unwrap();
+    assert_eq!((counted.input_tokens, counted.output_tokens), (9, 1), "what it took is told");
     let limited =
         over("failed", json!({"error": {"code": "rate_limit_exceeded", "message": "Rate limit reached"}}));
     assert_eq!(failed(&limited).kind, ErrorKind::RateLimited);
