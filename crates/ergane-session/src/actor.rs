@@ -13,7 +13,7 @@ use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use ergane_core::{Conversation, Durability, Envelope, Epoch, Event, FoldError, Seq, SessionName};
+use ergane_core::{Conversation, Durability, Envelope, Epoch, Event, FoldError, Seq, SessionName, Text};
 use ergane_journal::{AppendError, JournalError, JournalPort};
 use ergane_otp::{IdleTimer, Promise, Scope, StartContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -22,7 +22,7 @@ use crate::context::SessionContext;
 use crate::drive::Drive;
 use crate::error::SessionError;
 use crate::facts::Facts;
-use crate::message::{Internal, Reply, SessionMsg};
+use crate::message::{Internal, Live, Reply, SessionMsg};
 use crate::snapshots::Snapshots;
 use crate::subscribers::Subscribers;
 use crate::waiters::{Waiters, answer};
@@ -77,6 +77,8 @@ pub struct State {
     pub(crate) drive: Drive,
     pub(crate) waiters: Waiters,
     pub(crate) subscribers: Subscribers,
+    /// Why nothing goes on, as it was told last; until a fact is written.
+    pub(crate) told_parked: Option<Text>,
     pub(crate) idle: Option<IdleTimer>,
     pub(crate) snapshots: Snapshots,
     incarnation: u64,
@@ -106,6 +108,7 @@ impl Actor for SessionActor {
             drive: Drive::default(),
             waiters: Waiters::default(),
             subscribers: Subscribers::default(),
+            told_parked: None,
             snapshots: Snapshots::default(),
             idle: context.options().passivate_after.map(IdleTimer::new),
             stash: VecDeque::new(),
@@ -384,6 +387,7 @@ impl State {
 
     fn on_written(&mut self) {
         let (written, due) = self.facts.written();
+        self.told_parked = None;
         self.subscribers.facts(&written);
         for action in due {
             action();
@@ -402,9 +406,24 @@ impl State {
 
     fn park(&mut self, reason: String) {
         tracing::warn!(session = %self.name, %reason, "session parked: the journal cannot take its facts");
-        let delay = self.facts.park(reason);
+        let delay = self.park_facts(reason);
         let me = self.me.clone();
         self.scope.send_after(delay, move || tell(&me, Internal::Resubmit));
+    }
+
+    /// The store cannot take facts: how long until the next try.
+    fn park_facts(&mut self, reason: String) -> Duration {
+        self.tell_parked(&reason);
+        self.facts.park(reason)
+    }
+
+    /// Tells whoever listens why nothing goes on, once for each reason.
+    pub(crate) fn tell_parked(&mut self, reason: &str) {
+        if self.told_parked.as_deref() != Some(reason) {
+            let turn = self.facts.conversation().turn().map(|turn| turn.id);
+            self.subscribers.live(turn, &Live::Parked { reason: reason.into() });
+            self.told_parked = Some(reason.into());
+        }
     }
 
     /// Asks where the log stands: that tells whether the append under way was written.
@@ -433,7 +452,7 @@ impl State {
             }
             Err(error) => {
                 // Still unknown; nothing is acted on meanwhile.
-                let (delay, me) = (self.facts.park(error.to_string()), self.me.clone());
+                let (delay, me) = (self.park_facts(error.to_string()), self.me.clone());
                 self.scope.send_after(delay, move || tell(&me, Internal::Appended(None)));
             }
         }

@@ -179,6 +179,12 @@ pub enum SessionEvent {
         /// Why.
         reason: Text,
     },
+    /// The session waits for its store, or for a process that an earlier incarnation left behind; it goes on when it can.
+    /// Told again when there is another reason.
+    Parked {
+        /// Why.
+        reason: Text,
+    },
     /// A provider failed for good, and the next one of the chain is asked.
     Fallback {
         /// Who failed.
@@ -261,6 +267,7 @@ impl SessionEvent {
             Live::Waiting { reason } => Self::Waiting { reason },
             Live::Retrying { attempt, delay_ms, reason } => Self::Retrying { attempt, delay_ms, reason },
             Live::Fallback { from, to, reason } => Self::Fallback { from, to, reason },
+            Live::Parked { reason } => Self::Parked { reason },
             Live::StreamReset => Self::StreamReset,
         }
     }

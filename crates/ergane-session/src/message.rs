@@ -289,13 +289,13 @@ pub struct Snapshot {
 pub enum Item {
     /// A durable fact.
     Fact(Arc<ergane_core::Envelope>),
-    /// Something of this turn that is no fact, and the position of the last fact before it.
-    Live(TurnId, Live, Seq),
+    /// Something that is no fact, of this turn if one is open, and the position of the last fact before it.
+    Live(Option<TurnId>, Live, Seq),
     /// So many deltas were lost because the subscriber was slow.
     Lagged(u64),
 }
 
-/// Something that happens in a turn and is no fact.
+/// Something that happens and is no fact, mostly in a turn.
 #[derive(Debug, Clone)]
 pub enum Live {
     /// A piece of the answer.
@@ -324,6 +324,11 @@ pub enum Live {
         from: Text,
         /// Who is asked now.
         to: Text,
+        /// Why.
+        reason: Text,
+    },
+    /// The session waits for its store, or for a process that was left behind.
+    Parked {
         /// Why.
         reason: Text,
     },

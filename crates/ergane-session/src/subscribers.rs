@@ -93,7 +93,7 @@ impl Subscribers {
     }
 
     /// This happens now, and is no fact.
-    pub(crate) fn live(&self, turn: TurnId, live: &Live) {
+    pub(crate) fn live(&self, turn: impl Into<Option<TurnId>>, live: &Live) {
         self.room().live(turn, live);
     }
 
@@ -181,11 +181,11 @@ impl Stage {
 }
 
 impl Room {
-    fn live(&mut self, turn: TurnId, live: &Live) {
+    fn live(&mut self, turn: impl Into<Option<TurnId>>, live: &Live) {
         if self.list.is_empty() {
             return;
         }
-        let after = *self.head.borrow();
+        let (turn, after) = (turn.into(), *self.head.borrow());
         self.offer(1, || Item::Live(turn, live.clone(), after));
     }
 

@@ -64,7 +64,7 @@ pub struct Subscription {
     shown: Option<TurnId>,
     ready: VecDeque<Ready>,
     /// What happened after a fact that was not told yet.
-    waiting: Option<(TurnId, Live, Seq)>,
+    waiting: Option<(Option<TurnId>, Live, Seq)>,
 }
 
 /// An event that waits to be told, with its turn, and the fact that it is of.
@@ -248,13 +248,13 @@ impl Subscription {
         missed > 0
     }
 
-    fn tell_live(&mut self, turn: TurnId, live: Live) {
+    fn tell_live(&mut self, turn: Option<TurnId>, live: Live) {
         match &live {
-            Live::Content(_) | Live::Thinking(_) => self.shown = Some(turn),
+            Live::Content(_) | Live::Thinking(_) => self.shown = turn,
             Live::StreamReset => self.shown = None,
             _ => {}
         }
-        self.live(Some(turn), SessionEvent::of_live(live));
+        self.live(turn, SessionEvent::of_live(live));
     }
 
     fn tell(&mut self, fact: &Envelope) {

@@ -292,6 +292,7 @@ impl State {
             self.drive.held_up = None;
         } else {
             let why = format!("a process that an earlier incarnation started for call {call} does not end");
+            self.tell_parked(&why);
             self.drive.held_up = Some(why);
             *self.drive.in_vain.entry(call).or_default() += 1;
             let me = self.me.clone();

@@ -8,6 +8,7 @@ mod one_shot;
 mod recovery;
 mod sessions;
 mod system;
+mod tree;
 
 pub use ergane_core as core;
 pub use ergane_journal as journal;
@@ -26,6 +27,7 @@ pub use recovery::Recovery;
 pub use serde_json;
 pub use sessions::SessionInfo;
 pub use system::{System, SystemBuilder};
+pub use tree::Node;
 
 /// Everything that most programs need.
 pub mod prelude {

@@ -8,7 +8,7 @@ use ergane_core::{Durability, SessionName, Text};
 use ergane_journal::{Journal, JournalPort, Memory};
 use ergane_otp::{
     Backoff, DynamicOptions, DynamicSupervisor, Intensity, Namespace, RestartBudget, Supervisor,
-    SupervisorRef, TreeNode, tree,
+    SupervisorRef,
 };
 use ergane_provider::{EmbedRequest, Price, Provider, Providers, ProvidersBuilder};
 use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionOptions};
@@ -23,6 +23,7 @@ use crate::error::SystemError;
 use crate::one_shot::OneShot;
 use crate::recovery::{self, Recovery};
 use crate::sessions::{self, SessionInfo};
+use crate::tree::{self, Node};
 
 /// So many systems of this process took the default name.
 static UNNAMED: AtomicU64 = AtomicU64::new(0);
@@ -672,7 +673,7 @@ impl System {
         Ok(sessions)
     }
 
-    /// The supervision tree as data.
+    /// The supervision tree as data, with what every session does, how every provider stands, and why what waits does.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -687,8 +688,8 @@ impl System {
     ///
     /// # Errors
     /// [`SystemError::Call`] when it does not answer within 5 s.
-    pub async fn tree(&self) -> Result<TreeNode, SystemError> {
-        Ok(tree(&self.0.root.cell(), Duration::from_secs(5)).await?)
+    pub async fn tree(&self) -> Result<Node, SystemError> {
+        Ok(tree::take(&self.0.context, &self.0.root.cell()).await?)
     }
 
     /// Lets model calls under way come to their end for a moment ([`SystemBuilder::drain`]), then ends the tree from the

@@ -55,8 +55,10 @@ async fn a_full_disk_parks_the_session_and_it_goes_on_when_there_is_room() {
         "reads work, and show nothing that may still be lost"
     );
     assert_eq!(alice.subscribe(None).await.unwrap().snapshot().messages.len(), 1);
+    let parked = soon("it is told why", listening.next()).await;
+    assert!(matches!(parked, Some(Ok(SessionEvent::Parked { .. }))), "{parked:?}");
     let mut told = Box::pin(async { listening.next().await });
-    assert!(is_pending(&mut told), "and nobody is told of it");
+    assert!(is_pending(&mut told), "and nobody is told of the answer");
     plan.heal();
     assert!(matches!(told.await, Some(Ok(SessionEvent::Reply { .. }))));
     calls.next().await.give("changed");

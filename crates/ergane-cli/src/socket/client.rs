@@ -58,7 +58,6 @@ async fn process(socket: PathBuf, journal: PathBuf, deadline: Duration) -> Optio
             journal: journal.to_string_lossy().into_owned(),
             system: None,
             tree: None,
-            providers: Vec::new(),
             error: Some(problem),
         })
     })

@@ -153,7 +153,6 @@ impl Served {
                     journal: self.journal.to_string_lossy().into_owned(),
                     system: Some(self.system.name().to_owned()),
                     tree: Some(tree),
-                    providers: snapshot::standings(&self.system),
                     error: None,
                 })))
             }

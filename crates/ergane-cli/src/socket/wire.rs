@@ -111,9 +111,6 @@ pub(crate) struct Process {
     pub(crate) journal: String,
     pub(crate) system: Option<String>,
     pub(crate) tree: Option<Node>,
-    /// How the providers stand that it has called.
-    #[serde(default)]
-    pub(crate) providers: Vec<Standing>,
     /// Why there is no tree.
     #[serde(default)]
     pub(crate) error: Option<Problem>,
@@ -137,6 +134,9 @@ pub(crate) struct Node {
     pub(crate) turn: Option<u64>,
     /// Of a session: how many sends wait for their turn.
     pub(crate) queued: Option<u64>,
+    /// Of a provider: how it stands.
+    #[serde(default)]
+    pub(crate) provider: Option<Box<Standing>>,
     pub(crate) children: Vec<Node>,
 }
 
@@ -151,11 +151,30 @@ pub(crate) struct Standing {
     pub(crate) max_in_flight: Option<u64>,
     pub(crate) requests_per_minute: Option<u64>,
     pub(crate) tokens_per_minute: Option<u64>,
-    /// `closed`, `open`, `probing`.
+    /// `closed`, `open`, `probing`; and how much longer it lets no call through.
     pub(crate) circuit: String,
+    #[serde(default)]
+    pub(crate) circuit_for_ms: Option<u64>,
+    /// How much longer the server asked to be left alone.
+    #[serde(default)]
+    pub(crate) asked_for_ms: Option<u64>,
+    /// What the server told of its own limits.
+    #[serde(default)]
+    pub(crate) requests: Option<Left>,
+    #[serde(default)]
+    pub(crate) tokens: Option<Left>,
     /// Why a call would have to wait now, and how long at least, if that is known.
     pub(crate) reason: Option<String>,
     pub(crate) wait_ms: Option<u64>,
+}
+
+/// What is left of a server's limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Left {
+    pub(crate) limit: Option<u64>,
+    pub(crate) remaining: u64,
+    /// How long until all of it is there again.
+    pub(crate) reset_ms: u64,
 }
 
 impl Problem {
@@ -227,6 +246,22 @@ mod tests {
     use super::*;
 
     fn process() -> Process {
+        let standing = Standing {
+            provider: "p".into(),
+            endpoint: "http://h".into(),
+            running: 1,
+            waiting: 2,
+            max_in_flight: Some(1),
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            circuit: "open".into(),
+            circuit_for_ms: Some(1_000),
+            asked_for_ms: None,
+            requests: Some(Left { limit: Some(10), remaining: 0, reset_ms: 60_000 }),
+            tokens: None,
+            reason: Some("r".into()),
+            wait_ms: None,
+        };
         let leaf = Node {
             id: "session/a".into(),
             pid: Some("0.7".into()),
@@ -238,23 +273,11 @@ mod tests {
             activity: Some(serde_json::json!({"state": "of a later version"})),
             turn: Some(1),
             queued: Some(0),
+            provider: Some(Box::new(standing)),
             children: Vec::new(),
         };
-        let system = Some("ergane".into());
-        let standing = Standing {
-            provider: "p".into(),
-            endpoint: "http://h".into(),
-            running: 1,
-            waiting: 2,
-            max_in_flight: Some(1),
-            requests_per_minute: None,
-            tokens_per_minute: None,
-            circuit: "closed".into(),
-            reason: Some("r".into()),
-            wait_ms: None,
-        };
-        let (journal, providers) = ("/j.db".into(), vec![standing]);
-        Process { pid: Some(1), journal, system, tree: Some(leaf), providers, error: None }
+        let (journal, system) = ("/j.db".into(), Some("ergane".into()));
+        Process { pid: Some(1), journal, system, tree: Some(leaf), error: None }
     }
 
     #[test]

@@ -161,7 +161,9 @@ fn bounds_prices_flags_and_how_to_answer_are_taken_from_the_file() {
     running.wait_for(r#""type":"waiting","reason":"the limit of requests a minute"#);
     // And so does `top`.
     let seen = home.run(&["top", "--json"]).expect(0).json();
-    let provider = &seen["processes"][0]["providers"][0];
+    let supervisor = &seen["processes"][0]["tree"]["children"].as_array().unwrap().iter();
+    let supervisor = supervisor.clone().find(|child| child["id"] == "providers").unwrap();
+    let provider = &supervisor["children"][0]["provider"];
     assert_eq!((&provider["provider"], &provider["endpoint"]), (&json!("mine"), &json!(server.url("/v1"))));
     assert_eq!((&provider["running"], &provider["waiting"]), (&json!(0), &json!(1)), "{provider}");
     assert_eq!((&provider["requests_per_minute"], &provider["circuit"]), (&json!(1), &json!("closed")));

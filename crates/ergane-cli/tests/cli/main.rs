@@ -29,3 +29,5 @@ mod terminal;
 mod top;
 #[cfg(target_os = "linux")]
 mod two_processes;
+#[cfg(target_os = "linux")]
+mod waits;

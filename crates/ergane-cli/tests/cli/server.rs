@@ -19,24 +19,32 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: &'static str,
     pub(crate) body: String,
+    /// More headers, each with its line end.
+    pub(crate) headers: String,
 }
 
 impl Answer {
     pub(crate) fn json(status: u16, body: &Value) -> Self {
-        Self { status, content_type: "application/json", body: body.to_string() }
+        Self { status, content_type: "application/json", body: body.to_string(), headers: String::new() }
     }
 
     /// Server-sent events, as OpenAI sends them.
     pub(crate) fn events(chunks: &[Value]) -> Self {
         let mut body: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
         body.push_str("data: [DONE]\n\n");
-        Self { status: 200, content_type: "text/event-stream", body }
+        Self { status: 200, content_type: "text/event-stream", body, headers: String::new() }
     }
 
     /// Lines of JSON, as Ollama sends them.
     pub(crate) fn lines(lines: &[Value]) -> Self {
         let body = lines.iter().map(|line| format!("{line}\n")).collect();
-        Self { status: 200, content_type: "application/x-ndjson", body }
+        Self { status: 200, content_type: "application/x-ndjson", body, headers: String::new() }
+    }
+
+    /// With more headers, each with its line end.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    pub(crate) fn with_headers(self, headers: &str) -> Self {
+        Self { headers: headers.to_owned(), ..self }
     }
 }
 
@@ -93,9 +101,9 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) ->
     reader.read_exact(&mut body).unwrap();
     let asked = Asked { path, authorization, body: serde_json::from_slice(&body).unwrap_or_default() };
     log.lock().unwrap().push(asked.clone());
-    let Answer { status, content_type, body } = answer(&asked);
+    let Answer { status, content_type, body, headers } = answer(&asked);
     let head = format!(
-        "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n",
         body.len()
     );
     let mut stream = stream;

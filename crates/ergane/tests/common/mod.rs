@@ -158,14 +158,17 @@ impl Asked {
     }
 
     pub fn fail(self, kind: ErrorKind) {
-        drop(self.reply.send(Err(ProviderError::new(kind, format!("the test says {kind}")))));
+        self.fail_with(ProviderError::new(kind, format!("the test says {kind}")));
+    }
+
+    pub fn fail_with(self, error: ProviderError) {
+        drop(self.reply.send(Err(error)));
     }
 
     /// Fails after all of the answer was counted.
     pub fn fail_after(self, kind: ErrorKind, usage: Usage) {
         let spent = Some(Box::new(Spent { usage: Some(usage), cost: None }));
-        let error = ProviderError { spent, ..ProviderError::new(kind, format!("the test says {kind}")) };
-        drop(self.reply.send(Err(error)));
+        self.fail_with(ProviderError { spent, ..ProviderError::new(kind, format!("the test says {kind}")) });
     }
 
     /// Waits until the caller has given this call up.

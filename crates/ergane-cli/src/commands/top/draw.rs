@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::plain;
-use crate::socket::wire::{Node, Process, Standing};
+use crate::socket::wire::{Left, Node, Process, Standing};
 use crate::term::{Paint, Style};
 
 /// Longer reasons are cut, also where lines are not.
@@ -41,8 +41,8 @@ impl Picture {
             }
             if let Some(tree) = &process.tree {
                 lines.extend(table(tree));
+                lines.extend(standings(tree));
             }
-            lines.extend(standings(&process.providers));
         }
         if lines.is_empty() {
             let journal = plain::on_one_line(journal, usize::MAX);
@@ -93,29 +93,64 @@ fn table(tree: &Node) -> Vec<(Style, String)> {
     styles.into_iter().zip(text.lines().map(str::to_owned)).collect()
 }
 
-/// The providers that were called, and what their calls wait for.
-fn standings(providers: &[Standing]) -> Vec<(Style, String)> {
+/// The providers of the tree, and what their calls wait for.
+fn standings(tree: &Node) -> Vec<(Style, String)> {
+    let mut providers = Vec::new();
+    find_providers(tree, &mut providers);
     if providers.is_empty() {
         return Vec::new();
     }
-    let head = ["PROVIDER", "AT", "RUNNING", "WAITING", "CIRCUIT", "LIMITS", "STATUS"].map(str::to_owned);
-    let row = |provider: &Standing| {
+    let head = ["PROVIDER", "AT", "RUNNING", "WAITING", "CIRCUIT", "LIMITS", "LEFT THERE", "STATUS"];
+    let row = |provider: &&Standing| {
         vec![
             plain::on_one_line(&provider.provider, REASON),
             plain::on_one_line(&provider.endpoint, REASON),
             provider.running.to_string(),
             provider.waiting.to_string(),
-            plain::on_one_line(&provider.circuit, REASON),
+            circuit(provider),
             limits(provider),
+            left(provider),
             standing(provider),
         ]
     };
-    let rows: Vec<Vec<String>> = std::iter::once(head.to_vec()).chain(providers.iter().map(row)).collect();
-    let style = |provider: &Standing| {
+    let head = head.map(str::to_owned).to_vec();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(providers.iter().map(row)).collect();
+    let style = |provider: &&Standing| {
         if provider.circuit == "closed" && provider.waiting == 0 { Style::Plain } else { Style::Ask }
     };
     let styles = std::iter::once(Style::Bold).chain(providers.iter().map(style));
     styles.zip(plain::table(&rows).lines().map(str::to_owned)).collect()
+}
+
+fn find_providers<'a>(node: &'a Node, found: &mut Vec<&'a Standing>) {
+    found.extend(node.provider.as_deref());
+    node.children.iter().for_each(|child| find_providers(child, found));
+}
+
+fn circuit(provider: &Standing) -> String {
+    let mut text = plain::on_one_line(&provider.circuit, REASON);
+    if let Some(millis) = provider.circuit_for_ms {
+        write!(text, " for {}", time(millis)).unwrap_or_default();
+    }
+    text
+}
+
+/// What its server told of its limits.
+fn left(provider: &Standing) -> String {
+    let one = |of: &str, left: &Left| {
+        let limit = left.limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+        let until =
+            if left.reset_ms == 0 { String::new() } else { format!(", all in {}", time(left.reset_ms)) };
+        format!("{}{limit} {of}{until}", left.remaining)
+    };
+    let told = [("requests", &provider.requests), ("tokens", &provider.tokens)];
+    let told: Vec<String> =
+        told.iter().filter_map(|(of, left)| left.as_ref().map(|left| one(of, left))).collect();
+    if told.is_empty() { "-".to_owned() } else { told.join("; ") }
+}
+
+fn time(millis: u64) -> String {
+    crate::term::live::time(Duration::from_millis(millis))
 }
 
 fn limits(provider: &Standing) -> String {
@@ -133,9 +168,7 @@ fn standing(provider: &Standing) -> String {
     let Some(reason) = &provider.reason else { return "ready".to_owned() };
     let reason = plain::on_one_line(reason, REASON);
     match provider.wait_ms {
-        Some(wait) => {
-            format!("{reason}; the next in {}", crate::term::live::time(Duration::from_millis(wait)))
-        }
+        Some(wait) => format!("{reason}; the next in {}", time(wait)),
         None => reason,
     }
 }
@@ -221,20 +254,14 @@ mod tests {
             activity: None,
             turn: None,
             queued: None,
+            provider: None,
             children,
         }
     }
 
     fn process(tree: Node) -> Process {
         let system = Some("ergane".to_owned());
-        Process {
-            pid: Some(7),
-            journal: "/j.db".into(),
-            system,
-            tree: Some(tree),
-            providers: vec![],
-            error: None,
-        }
+        Process { pid: Some(7), journal: "/j.db".into(), system, tree: Some(tree), error: None }
     }
 
     #[test]
@@ -268,6 +295,10 @@ root             0.1  worker  0         1m01s   live
             requests_per_minute: Some(30),
             tokens_per_minute: None,
             circuit: "closed".into(),
+            circuit_for_ms: None,
+            asked_for_ms: None,
+            requests: Some(Left { limit: Some(30), remaining: 0, reset_ms: 61_000 }),
+            tokens: Some(Left { limit: None, remaining: 7, reset_ms: 0 }),
             reason: Some("4 calls run already".into()),
             wait_ms: None,
         };
@@ -278,18 +309,23 @@ root             0.1  worker  0         1m01s   live
             max_in_flight: None,
             requests_per_minute: None,
             circuit: "open".into(),
+            circuit_for_ms: Some(2_000),
+            requests: None,
+            tokens: None,
             reason: Some("it failed\u{1b}[2J".into()),
             wait_ms: Some(2_000),
             ..standing.clone()
         };
         let idle = Standing { waiting: 0, reason: None, ..standing.clone() };
-        let lines = standings(&[standing, open, idle]);
+        let of = |standing: Standing| Node { provider: Some(Box::new(standing)), ..node("p", vec![]) };
+        let tree = node("root", vec![node("providers", vec![of(standing), of(open), of(idle)])]);
+        let lines = standings(&tree);
         let text: String = lines.iter().map(|(_, line)| format!("{line}\n")).collect();
         let expected = "\
-PROVIDER  AT            RUNNING  WAITING  CIRCUIT  LIMITS                      STATUS
-groq      https://groq  4        2        closed   4 at once, 30 requests/min  4 calls run already
-lab       https://groq  0        0        open     -                           it failed [2J; the next in 2.0s
-groq      https://groq  4        0        closed   4 at once, 30 requests/min  ready
+PROVIDER  AT            RUNNING  WAITING  CIRCUIT        LIMITS                      LEFT THERE                                STATUS
+groq      https://groq  4        2        closed         4 at once, 30 requests/min  0 of 30 requests, all in 1m01s; 7 tokens  4 calls run already
+lab       https://groq  0        0        open for 2.0s  -                           -                                         it failed [2J; the next in 2.0s
+groq      https://groq  4        0        closed         4 at once, 30 requests/min  0 of 30 requests, all in 1m01s; 7 tokens  ready
 ";
         assert_eq!(text, expected);
         let styles: Vec<Style> = lines.iter().map(|(style, _)| *style).collect();

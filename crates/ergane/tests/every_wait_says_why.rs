@@ -1,0 +1,350 @@
+//! Whatever a session waits for is told with its reason: in an event, in its status, and in the tree, with the provider's
+//! own state where it waits for that. (What `ergane top` shows is the tree: see the tests of `ergane-cli`.)
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use common::{LONG, Model, Questions, hand_tools, model, soon, until};
+use ergane::core::{ErrorKind, ModelReply, ProviderError, Text, Usage};
+use ergane::prelude::*;
+use ergane::provider::wire::Head;
+use ergane::provider::{
+    BoxFuture, BreakerPolicy, Circuit, Endpoint, Limits, Provider, ProviderCall, ProviderStatus,
+};
+use ergane_testkit::{FaultPlan, JournalFault};
+use serde_json::json;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A model that the test answers, within bounds, whose server tells of its limits.
+#[derive(Debug)]
+struct Bounded {
+    model: Model,
+    limits: Limits,
+    headers: Vec<(String, String)>,
+}
+
+impl Provider for Bounded {
+    fn api(&self) -> &'static str {
+        self.model.api()
+    }
+
+    fn default_model(&self) -> Option<Text> {
+        self.model.default_model()
+    }
+
+    fn endpoint(&self) -> String {
+        self.model.endpoint()
+    }
+
+    fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
+        self.model.with_endpoint(endpoint)
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
+        if !self.headers.is_empty() {
+            let head = Head { status: 200, headers: self.headers.clone(), at: SystemTime::now() };
+            call.deltas.heard(&head);
+        }
+        self.model.call(call)
+    }
+}
+
+/// A system with the provider `p`, what it is asked, and a session that is told of.
+struct House {
+    system: System,
+    questions: Questions,
+    alice: Session,
+    events: ergane::session::Subscription,
+}
+
+impl House {
+    async fn new(limits: Limits, headers: &[(&str, &str)]) -> Self {
+        let (model, questions) = model();
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let builder = System::builder().provider("p", Bounded { model, limits, headers });
+        Self::with(builder.drain(Duration::ZERO).start().await.unwrap(), questions).await
+    }
+
+    async fn with(system: System, questions: Questions) -> Self {
+        let alice = system.session("alice").ungranted(Ungranted::Ask).start().await.unwrap();
+        let events = alice.subscribe(None).await.unwrap();
+        Self { system, questions, alice, events }
+    }
+
+    /// Somebody else asks, and this is what is asked.
+    async fn other(&mut self) -> common::Asked {
+        let other = self.system.session("other").start().await.unwrap();
+        other.send_message("me first").accepted().await.unwrap();
+        self.questions.next().await
+    }
+
+    async fn send(&self) {
+        self.alice.send_message("hello").accepted().await.unwrap();
+    }
+
+    /// The first event that tells of a wait.
+    async fn told(&mut self) -> SessionEvent {
+        loop {
+            let event = soon("an event", self.events.next()).await.unwrap().unwrap();
+            let is_wait = matches!(
+                event,
+                SessionEvent::Waiting { .. }
+                    | SessionEvent::Retrying { .. }
+                    | SessionEvent::Parked { .. }
+                    | SessionEvent::ApprovalRequested { .. }
+            );
+            if is_wait {
+                return event;
+            }
+        }
+    }
+
+    /// What the status says, which is what the tree says.
+    async fn activity(&self) -> Activity {
+        let activity = self.alice.status().await.unwrap().activity;
+        let tree = self.system.tree().await.unwrap();
+        let session = tree.find("session/alice").and_then(|node| node.session.clone()).unwrap();
+        assert_eq!(session.activity, activity, "the tree and the status say the same");
+        activity
+    }
+
+    /// How the provider stands, in the tree.
+    async fn provider(&self) -> ProviderStatus {
+        let tree = self.system.tree().await.unwrap();
+        tree.find("provider/p").and_then(|node| node.provider.clone()).unwrap()
+    }
+
+    async fn shutdown(self) {
+        self.system.shutdown(LONG).await.unwrap();
+    }
+}
+
+/// What alice's model calls may have to wait for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum For {
+    APlace,
+    Requests,
+    Tokens,
+    WhatTheServerBears,
+    AServerThatAsked,
+    AServerThatFails,
+    TheEnd,
+}
+
+impl For {
+    fn limits(self) -> Limits {
+        let failures = if self == Self::AServerThatFails { 1 } else { 5 };
+        Limits {
+            max_in_flight: if self == Self::APlace { 1 } else { 64 },
+            requests_per_minute: (self == Self::Requests).then_some(1),
+            tokens_per_minute: (self == Self::Tokens).then_some(5),
+            breaker: Some(BreakerPolicy { failures, open_for: MINUTE, at_most: MINUTE }),
+            ..Limits::default()
+        }
+    }
+
+    fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::WhatTheServerBears => &[
+                ("x-ratelimit-limit-requests", "100"),
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", "30m"),
+            ],
+            _ => &[],
+        }
+    }
+
+    /// What is to have happened before alice's turn; what must be kept for the wait to last.
+    async fn set_up(self, house: &mut House) -> Option<common::Asked> {
+        let asked = match self {
+            Self::TheEnd => {
+                assert_eq!(house.system.context().providers().drain(Duration::ZERO).await, 0);
+                return None;
+            }
+            _ => house.other().await,
+        };
+        let hint = |kind, retry_after| ProviderError { retry_after, ..ProviderError::new(kind, "so it is") };
+        match self {
+            Self::APlace => return Some(asked),
+            Self::Requests | Self::Tokens | Self::WhatTheServerBears => {
+                asked.answer("ten tokens in, one out")
+            }
+            Self::AServerThatAsked => asked.fail_with(hint(ErrorKind::RateLimited, Some(MINUTE))),
+            Self::AServerThatFails => asked.fail_with(hint(ErrorKind::Server, None)),
+            Self::TheEnd => unreachable!(),
+        }
+        let other = house.system.whereis("other").await.unwrap();
+        until("the other's call is over", || async {
+            !matches!(other.status().await.unwrap().activity, Activity::CallingModel | Activity::Committing)
+        })
+        .await;
+        None
+    }
+
+    fn says(self) -> &'static str {
+        match self {
+            Self::APlace => "1 calls run already",
+            Self::Requests | Self::WhatTheServerBears => "the limit of requests a minute",
+            Self::Tokens => "the limit of tokens a minute",
+            Self::AServerThatAsked => "the server asked to wait",
+            Self::AServerThatFails => "the server failed again and again, last: so it is",
+            Self::TheEnd => "shutting down",
+        }
+    }
+
+    fn check(self, stands: &ProviderStatus) {
+        let is = |wait: Option<Duration>| wait.is_some_and(|wait| !wait.is_zero() && wait <= MINUTE);
+        let circuit = if self == Self::AServerThatFails { Circuit::Open } else { Circuit::Closed };
+        assert_eq!((stands.circuit, is(stands.circuit_for)), (circuit, circuit == Circuit::Open));
+        assert_eq!(is(stands.asked_for), self == Self::AServerThatAsked);
+        assert_eq!(stands.running, usize::from(self == Self::APlace));
+        assert_eq!(stands.wait.is_none(), matches!(self, Self::APlace | Self::TheEnd));
+        let told = stands.told.requests;
+        assert_eq!(told.is_some(), self == Self::WhatTheServerBears, "{told:?}");
+        assert!(told.is_none_or(|told| told.limit == Some(100) && told.remaining <= 1), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_call_that_is_not_made_yet_says_why_in_the_event_the_status_and_the_tree() {
+    for wait in [
+        For::APlace,
+        For::Requests,
+        For::Tokens,
+        For::WhatTheServerBears,
+        For::AServerThatAsked,
+        For::AServerThatFails,
+        For::TheEnd,
+    ] {
+        let mut house = House::new(wait.limits(), wait.headers()).await;
+        let held = wait.set_up(&mut house).await;
+        house.send().await;
+        let told = house.told().await;
+        let SessionEvent::Waiting { reason } = told else { panic!("{wait:?}: {told:?}") };
+        assert!(reason.contains(wait.says()), "{wait:?}: {reason}");
+        assert_eq!(house.activity().await, Activity::Waiting { reason: reason.to_string() }, "{wait:?}");
+        let stands = house.provider().await;
+        assert!(stands.waiting >= 1, "{wait:?}: {stands:?}");
+        assert_eq!(stands.reason.as_ref().map(ToString::to_string).as_deref(), Some(&*reason), "{wait:?}");
+        wait.check(&stands);
+        drop(held);
+        house.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pause_before_the_next_attempt_says_why() {
+    let mut house = House::new(Limits::default(), &[]).await;
+    house.send().await;
+    let error = ProviderError::new(ErrorKind::RateLimited, "too many of you");
+    let asked = house.questions.next().await;
+    asked.fail_with(ProviderError { retry_after: Some(MINUTE), ..error });
+    let told = house.told().await;
+    let SessionEvent::Retrying { attempt: 1, delay_ms: 60_000, reason } = told else { panic!("{told:?}") };
+    assert!(reason.contains("too many of you"), "{reason}");
+    let activity = house.activity().await;
+    assert!(matches!(&activity, Activity::Retrying { reason } if reason.contains("too many of you")));
+    let asked_for = house.provider().await.asked_for;
+    assert!(asked_for.is_some_and(|wait| wait <= MINUTE && wait > MINUTE / 2), "{asked_for:?}");
+    house.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_call_that_somebody_must_decide_about_says_why() {
+    let (model, questions) = model();
+    let (tools, _calls) = hand_tools(&[("bash", Effect::Write)]);
+    let builder = System::builder().provider("p", model).tools(tools).drain(Duration::ZERO);
+    let mut house = House::with(builder.start().await.unwrap(), questions).await;
+    house.send().await;
+    house.questions.next().await.call(&[("bash", json!({"command": "ls"}))]);
+    let told = house.told().await;
+    let SessionEvent::ApprovalRequested { call, why, .. } = told else { panic!("{told:?}") };
+    assert!(why.contains("`bash` changes things"), "{why}");
+    let waits = Activity::AwaitingApproval { calls: vec![format!("bash ({call})")] };
+    assert_eq!(house.activity().await, waits);
+    house.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_is_told_of_once_for_each_reason_and_again_when_it_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = FaultPlan::none();
+    let journal = plan.journal(Arc::new(Sqlite::open(folder.path().join("journal.db")).unwrap()));
+    let (model, questions) = model();
+    let builder = System::builder().provider("p", model).journal(journal).drain(Duration::ZERO);
+    let mut house = House::with(builder.start().await.unwrap(), questions).await;
+    for _ in 0..2 {
+        house.send().await;
+        let asked = house.questions.next().await;
+        let tries = plan.told().len();
+        plan.break_journal(JournalFault::NotWritten);
+        asked.answer("hi");
+        let told = house.told().await;
+        let SessionEvent::Parked { reason } = told else { panic!("{told:?}") };
+        assert!(reason.contains("disk is full"), "{reason}");
+        assert_eq!(house.activity().await, Activity::Parked { reason: reason.to_string() });
+        until("it tried again", || async { plan.told().len() >= tries + 3 }).await;
+        plan.heal();
+        // The next event is the answer: it was told once, however often it was tried.
+        let next = soon("the answer", house.events.next()).await.unwrap().unwrap();
+        assert!(matches!(next, SessionEvent::Reply { .. }), "{next:?}");
+    }
+    house.shutdown().await;
+}
+
+/// Not only that of a turn: who listens is told too when an idle session has something to write.
+#[tokio::test]
+async fn a_session_without_a_turn_says_too_that_its_store_takes_nothing() {
+    let plan = FaultPlan::none();
+    let journal = plan.journal(Arc::new(Memory::new()));
+    let (model, questions) = model();
+    let builder = System::builder().provider("p", model).journal(journal).drain(Duration::ZERO);
+    let mut house = House::with(builder.start().await.unwrap(), questions).await;
+    plan.break_journal(JournalFault::NotWritten);
+    let checkpoint = tokio::spawn({
+        let alice = house.alice.clone();
+        async move { alice.checkpoint("here").await }
+    });
+    let told = house.told().await;
+    let SessionEvent::Parked { reason } = told else { panic!("{told:?}") };
+    assert_eq!(house.activity().await, Activity::Parked { reason: reason.to_string() });
+    plan.heal();
+    drop(soon("its answer", checkpoint).await.unwrap());
+    house.shutdown().await;
+}
+
+/// What runs is in the tree too, by the names that the pages give it.
+#[tokio::test]
+async fn the_tree_has_the_turn_its_tools_its_request_and_the_providers_calls() {
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("look", Effect::Read)]);
+    let system = System::builder().provider("p", model).tools(tools).drain(Duration::ZERO);
+    let system = system.start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let turn = alice.send_message("hello").accepted().await.unwrap();
+    let asked = questions.next().await;
+    let tree = system.tree().await.unwrap();
+    let session = tree.find("session/alice").unwrap();
+    assert_eq!(session.session.as_ref().map(|session| session.turn), Some(Some(turn)));
+    assert!(session.find(&format!("turn/{turn}")).is_some(), "{session:#?}");
+    assert_eq!(tree.find("requests").unwrap().children.len(), 1);
+    assert_eq!(tree.find("provider/p").and_then(|node| node.provider.as_ref()).unwrap().running, 1);
+    assert!(tree.find("session/nobody").is_none());
+    asked.call(&[("look", json!({}))]);
+    let called = calls.next().await;
+    let tree = system.tree().await.unwrap();
+    let tool = format!("tool/{turn}.1");
+    assert!(tree.find("session/alice").unwrap().find(&tool).is_some(), "{tree:#?}");
+    called.give("seen");
+    let asked = questions.next().await;
+    asked.fail_after(ErrorKind::Auth, Usage::default());
+    system.shutdown(LONG).await.unwrap();
+}
