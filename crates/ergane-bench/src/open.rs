@@ -135,7 +135,7 @@ fn facts_of(turn: u64, first: u64) -> [Event; 4] {
     };
     let usage = Usage { input_tokens: 100, output_tokens: 100, ..Usage::default() };
     [
-        Event::Queued { send: send.clone(), input, hash, meta: None },
+        Event::Queued { send: send.clone(), input, hash, meta: None, settings: None },
         Event::TurnStarted { send },
         Event::ModelReplied {
             iteration: 0,

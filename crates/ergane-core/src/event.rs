@@ -92,6 +92,9 @@ pub enum Event {
         /// What the program gave with it for its tools, such as who asks; no part of what the model is told.
         #[serde(skip_serializing_if = "Option::is_none")]
         meta: Option<Arc<serde_json::Value>>,
+        /// What holds in its turn only, over the session's settings.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        settings: Option<Arc<SettingsPatch>>,
     },
     /// A queued send became a turn. The turn's id is the seq of this fact.
     TurnStarted {

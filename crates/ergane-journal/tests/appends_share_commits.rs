@@ -53,6 +53,7 @@ async fn a_commit_has_at_most_512_records_and_a_mebibyte() {
             input: vec![Part::text("x".repeat(bytes))],
             hash: Digest::of(b""),
             meta: None,
+            settings: None,
         };
         appends.push(append(&session, opened.epoch, Seq(1), (0..count).map(event).collect()));
     }

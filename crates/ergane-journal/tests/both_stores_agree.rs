@@ -33,6 +33,7 @@ fn event() -> impl Strategy<Value = Event> {
             hash: Digest::of(text.as_bytes()),
             input: vec![Part::text(text)],
             meta: None,
+            settings: None,
         }),
         send.prop_map(|send| Event::TurnStarted { send: send.as_str().into() }),
         any::<(u16, Option<u16>)>().prop_map(|(tokens, cost)| Event::ModelReplied {

@@ -205,6 +205,7 @@ fn large_events_make_small_rows() {
         input: vec![Part::text("x".repeat(700_000))],
         hash: Digest::of(b"x"),
         meta: None,
+        settings: None,
     };
     let events = (0..5).map(large).chain((5..600).map(|n| queued(&n.to_string())));
     assert_eq!(store.append(&[append("a", opened.epoch, Seq(1), events.collect())]), [Ok(())]);

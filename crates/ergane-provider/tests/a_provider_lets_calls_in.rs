@@ -333,24 +333,30 @@ async fn draining_ends_when_its_time_is_over_and_tells_what_still_runs() {
     tree.shutdown().await;
 }
 
-/// One endpoint hangs and one floods; the third answers while they do, each call of its own.
+/// One endpoint hangs, one floods, and one lies (a web page with a success, with nothing behind it); another answers while
+/// they do, each call of its own.
 #[tokio::test]
-async fn an_endpoint_that_hangs_or_floods_holds_no_other_up() {
+async fn an_endpoint_that_hangs_floods_or_lies_holds_no_other_up() {
     let hanging = TestServer::always(vec![send(head("200 OK", &[SSE])), Act::Stall]).await;
     let noise = ": keep-alive\n\n".repeat(512);
     let flooding =
         TestServer::always(vec![send(head("200 OK", &[SSE])), Act::SendForever(noise.into())]).await;
+    let page = answer("200 OK", &["content-type: text/html"], "<html>All is well.</html>");
+    let lying = TestServer::always(vec![page]).await;
     let good =
         TestServer::always(vec![send(head("200 OK", &[SSE])), send(text_event("fine") + STOP_EVENTS)]).await;
     let providers = Providers::builder()
+        .register("lies", OpenAi::new(&lying.url).max_in_flight(2))
         .register("hangs", OpenAi::new(&hanging.url).max_in_flight(2))
         .register("floods", OpenAi::new(&flooding.url).max_in_flight(2))
         .register("works", OpenAi::new(&good.url));
     let tree = Tree::start(providers).await;
     let mut hung: Vec<Events> = (0..100).map(|n| tree.call("hangs", &n.to_string())).collect();
     let flooded: Vec<Events> = (0..100).map(|n| tree.call("floods", &n.to_string())).collect();
+    let lied_to: Vec<Events> = (0..100).map(|n| tree.call("lies", &n.to_string())).collect();
     hanging.next_request().await;
     flooding.next_request().await;
+    lying.next_request().await;
     for n in 0..20 {
         let reply = tree.call("works", &n.to_string()).done().await.unwrap();
         assert_eq!(reply.message.text(), "fine");
@@ -361,6 +367,9 @@ async fn an_endpoint_that_hangs_or_floods_holds_no_other_up() {
             assert!(matches!(event, CallEvent::Started { .. } | CallEvent::Waiting { .. }), "{event:?}");
         }
     }
-    drop((hung, flooded));
+    let status = tree.providers.status();
+    let works = status.iter().find(|status| *status.provider == *"works").unwrap();
+    assert_eq!((works.circuit, works.waiting, &works.reason), (Circuit::Closed, 0, &None));
+    drop((hung, flooded, lied_to));
     tree.shutdown().await;
 }

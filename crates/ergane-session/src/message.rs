@@ -48,7 +48,7 @@ pub enum WhenBusy {
     Reject,
     /// It is put into the open turn, as [`Session::steer`](crate::Session::steer) does, and its result is that turn's.
     /// With none open, or one that is ending, it waits for its own; and so it does when it has a
-    /// [`meta`](crate::SendMessage::meta) that is not the open turn's.
+    /// [`meta`](crate::SendMessage::meta) that is not the open turn's, or [`settings`](crate::SendMessage::settings).
     Steer,
 }
 
@@ -84,6 +84,8 @@ pub struct Send {
     pub input: Vec<Part>,
     /// What goes to the tools of its turn.
     pub meta: Option<Arc<Value>>,
+    /// What holds in its turn only.
+    pub settings: Option<Arc<SettingsPatch>>,
     /// What to do when the session is busy.
     pub when_busy: WhenBusy,
     /// What is to be known of it before it is taken, once somebody has measured it.
@@ -99,12 +101,14 @@ pub(crate) struct Measured {
     pub(crate) hash: Digest,
     /// How many bytes the `meta` has as it stands in an event.
     pub(crate) meta: usize,
+    /// The same of the settings.
+    pub(crate) settings: usize,
 }
 
 impl Send {
     /// A send.
     pub fn new(id: SendId, input: Vec<Part>, when_busy: WhenBusy) -> Self {
-        Self { id, input, meta: None, when_busy, measured: OnceLock::new() }
+        Self { id, input, meta: None, settings: None, when_busy, measured: OnceLock::new() }
     }
 
     /// Its sizes and its fingerprint. Taken once, which for a large send takes a while: by the handle, in its caller's
@@ -114,7 +118,9 @@ impl Send {
             let encoded = self.encoded();
             let meta = self.meta.as_ref().and_then(|meta| serde_json::to_vec(meta).ok());
             let meta = meta.map_or(0, |encoded| encoded.len());
-            Measured { bytes: encoded.len(), hash: Digest::of(&encoded), meta }
+            let settings = self.settings.as_ref().and_then(|patch| serde_json::to_vec(patch).ok());
+            let settings = settings.map_or(0, |encoded| encoded.len());
+            Measured { bytes: encoded.len(), hash: Digest::of(&encoded), meta, settings }
         })
     }
 

@@ -170,20 +170,32 @@ impl State {
             Some(SessionError::Busy { session: session(), queued })
         } else {
             // A send behind a turn that cannot go on would wait for nothing.
-            let missing = if self.is_unresolved() { self.missing() } else { self.missing_next() };
+            let mut missing = if self.is_unresolved() { self.missing() } else { Vec::new() };
+            if missing.is_empty() && queued > 0 {
+                missing = self.missing_next();
+            }
+            if missing.is_empty() {
+                missing = self.missing_for(send.settings.as_deref());
+            }
             (!missing.is_empty()).then(|| SessionError::Unresolved { session: session(), missing })
         };
         if let Some(refusal) = refusal {
             return Ok(Err(refusal));
         }
         let (id, input, meta) = (send.id.clone(), send.input.clone(), send.meta.clone());
-        self.facts.record(Event::Queued { send: id, input, hash, meta })?;
+        let settings = send.settings.as_deref().map(|patch| {
+            let mut patch = patch.clone();
+            let provider = self.facts.conversation().settings().map(|settings| settings.provider.clone());
+            self.fill_model(&mut patch, provider.as_deref().unwrap_or_default());
+            Arc::new(patch)
+        });
+        self.facts.record(Event::Queued { send: id, input, hash, meta, settings })?;
         Ok(Ok(()))
     }
 
     /// Why an input is not taken, whatever is to become of it.
     pub(crate) fn refusal_of_input(&self, send: &Send) -> Option<SessionError> {
-        let Measured { bytes, meta, .. } = send.measured();
+        let Measured { bytes, meta, settings, .. } = send.measured();
         if send.is_blank() {
             Some(SessionError::EmptyPrompt)
         } else if !send.is_speech() {
@@ -192,6 +204,8 @@ impl State {
             Some(SessionError::InputTooLarge { bytes, limit: INPUT_LIMIT })
         } else if meta > META_LIMIT {
             Some(SessionError::InputTooLarge { bytes: meta, limit: META_LIMIT })
+        } else if settings > SETTINGS_LIMIT {
+            Some(SessionError::InputTooLarge { bytes: settings, limit: SETTINGS_LIMIT })
         } else {
             let bytes = send.id.0.len();
             (bytes > KEY_LIMIT).then_some(SessionError::InputTooLarge { bytes, limit: KEY_LIMIT })
@@ -295,7 +309,17 @@ impl State {
 
     /// What the next turn needs and this process has not.
     pub(crate) fn missing_next(&self) -> Vec<String> {
-        self.facts.conversation().settings().map(|settings| self.missing_of(settings)).unwrap_or_default()
+        let next = self.facts.conversation().queue().front();
+        self.missing_for(next.and_then(|send| send.settings.as_deref()))
+    }
+
+    /// What a turn with that over the session's settings needs and this process has not.
+    fn missing_for(&self, patch: Option<&SettingsPatch>) -> Vec<String> {
+        match (self.facts.conversation().settings(), patch) {
+            (None, _) => Vec::new(),
+            (Some(settings), None) => self.missing_of(settings),
+            (Some(settings), Some(patch)) => self.missing_of(&settings.patched(patch)),
+        }
     }
 
     /// What the open turn needs and this process has not, else the next one.

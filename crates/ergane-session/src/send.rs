@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{Part, SendId, TurnId};
+use ergane_core::{Part, SendId, SettingsPatch, TurnId};
 use serde_json::Value;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -125,6 +125,33 @@ impl SendMessage {
     /// ```
     pub fn meta(mut self, meta: impl Into<Value>) -> Self {
         self.send.meta = Some(meta.into()).filter(|meta| !meta.is_null()).map(Arc::new);
+        self
+    }
+
+    /// What holds in this turn and in no other, over the session's settings: another model, a longer answer, fewer tools.
+    /// It is kept in the journal with the send, so it holds after a crash too. At most 1 MiB. Of sends with one key the
+    /// first one's holds. Default: nothing.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane::core::SettingsPatch;
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let once = SettingsPatch {
+    ///     max_tokens: Some(Some(8_000)),
+    ///     reasoning: Some(Some(ReasoningEffort::High)),
+    ///     tool_choice: Some(ToolChoice::None),
+    ///     ..SettingsPatch::default()
+    /// };
+    /// alice.send_message("Now think hard.").settings(once).await?;
+    /// assert_eq!(alice.settings().await?.answering.max_tokens, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn settings(mut self, patch: SettingsPatch) -> Self {
+        self.send.settings = Some(patch).filter(|patch| *patch != SettingsPatch::default()).map(Arc::new);
         self
     }
 

@@ -42,10 +42,11 @@ impl State {
         Ok(())
     }
 
-    /// Whether that send goes into the open turn. One with a `meta` of its own does not: its tools would run with another.
+    /// Whether that send goes into the open turn. One with a `meta` of its own does not: its tools would run with another;
+    /// nor does one with settings of its own.
     pub(crate) fn steers(&self, send: &Send) -> bool {
         let open = self.facts.conversation().turn().and_then(|turn| turn.meta.as_ref());
-        let fits = send.meta.is_none() || send.meta.as_ref() == open;
+        let fits = (send.meta.is_none() || send.meta.as_ref() == open) && send.settings.is_none();
         send.when_busy == WhenBusy::Steer && fits && self.steerable().is_some()
     }
 

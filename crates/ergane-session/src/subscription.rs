@@ -226,6 +226,8 @@ impl Subscription {
                 }
                 self.tell(&fact);
             }
+            // A store that takes nothing may give nothing either: this does not wait for what was left out.
+            Item::Live(turn, live @ Live::Parked { .. }, _) => self.tell_live(turn, live),
             // What was left out because there was no room comes before what happened after it.
             Item::Live(turn, live, after) if after > self.told => self.waiting = Some((turn, live, after)),
             Item::Live(turn, live, _) => self.tell_live(turn, live),

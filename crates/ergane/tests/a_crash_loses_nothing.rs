@@ -122,6 +122,7 @@ fn left_by_a_crash(path: &Path, calls: &[&str], then: impl Fn(&[CallId]) -> Vec<
             hash: Digest::of(&serde_json::to_vec(&input).unwrap()),
             input,
             meta: None,
+            settings: None,
         },
         Event::TurnStarted { send },
     ];

@@ -5,8 +5,10 @@
 mod common;
 
 use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
 
-use common::{LONG, soon};
+use common::{LONG, model, soon, until};
 use ergane::core::SettingsPatch;
 use ergane::prelude::*;
 use ergane::provider::Provider;
@@ -135,4 +137,59 @@ async fn to_ollama() {
     assert_eq!((&options["num_predict"], &options["temperature"]), (&json!(4_000), &json!(0.25)), "{first}");
     assert_eq!((&options["seed"], &first["format"]), (&json!(7), &*schema().schema));
     assert!(asked[2].get("format").is_none(), "{}", asked[2]);
+}
+
+/// For its own turn, also one that had to wait, also in the next process; and for no other.
+#[tokio::test]
+async fn a_send_says_it_for_its_turn_alone() {
+    let store: Arc<dyn ergane::journal::Journal> = Arc::new(Memory::new());
+    let (model, mut questions) = model();
+    let start = || {
+        let builder = System::builder().shared_journal(store.clone()).drain(Duration::ZERO);
+        builder.provider("p", model.clone()).provider("other", Scripted::builtin()).start()
+    };
+    let system = start().await.unwrap();
+    let alice = system.session("alice").model("small").max_tokens(10).start().await.unwrap();
+    alice.send_message("one").accepted().await.unwrap();
+    let asked = questions.next().await;
+    let once = SettingsPatch {
+        model: Some("large".into()),
+        max_tokens: Some(Some(99)),
+        reasoning: Some(Some(ReasoningEffort::High)),
+        ..SettingsPatch::default()
+    };
+    // It does not go into the open turn, which has other settings; so it waits.
+    let second = alice.send_message("two").settings(once).key("k").when_busy(WhenBusy::Steer);
+    let second = tokio::spawn(second.into_future());
+    until("it waits", || async { alice.status().await.unwrap().queued == 1 }).await;
+    system.shutdown(LONG).await.unwrap();
+    second.abort();
+    drop(asked);
+
+    let system = start().await.unwrap();
+    let alice = system.whereis("alice").await.unwrap();
+    let said = |request: &ModelRequest| (request.model.to_string(), request.max_tokens, request.reasoning);
+    let asked = questions.next().await;
+    assert_eq!(said(&asked.request), ("small".to_owned(), Some(10), None));
+    asked.answer("1");
+    let asked = questions.next().await;
+    assert_eq!(said(&asked.request), ("large".to_owned(), Some(99), Some(ReasoningEffort::High)));
+    asked.answer("2");
+    let again = soon("the same send", alice.send_message("two").key("k").into_future()).await.unwrap();
+    assert_eq!((&*again.text, &*again.model), ("2", "large"));
+    assert_eq!(alice.settings().await.unwrap().answering.max_tokens, Some(10));
+    alice.send_message("three").accepted().await.unwrap();
+    let asked = questions.next().await;
+    assert_eq!(said(&asked.request), ("small".to_owned(), Some(10), None));
+    asked.answer("3");
+
+    // Another provider means its usual model; one that is not there is told at once, and nobody waits for it.
+    let of = |provider: &str| SettingsPatch { provider: Some(provider.into()), ..SettingsPatch::default() };
+    let other = alice.send_message("four").settings(of("other"));
+    let result = soon("the other's answer", other.into_future()).await.unwrap();
+    assert_eq!((&*result.provider, &*result.model), ("other", "scripted"));
+    let nobody = alice.send_message("five").settings(of("nobody"));
+    let refused = soon("an answer", nobody.into_future()).await;
+    assert!(matches!(refused, Err(SessionError::Unresolved { .. })), "{refused:?}");
+    system.shutdown(LONG).await.unwrap();
 }

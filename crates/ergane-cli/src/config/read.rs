@@ -17,8 +17,8 @@ use crate::outcome::Failure;
 const TOP: [&str; 8] =
     ["provider", "model", "fallbacks", "journal", "tools", "permissions", "answers", "providers"];
 const PERMISSIONS: [&str; 3] = ["mode", "allow", "deny"];
-const ANSWERS: [&str; 7] =
-    ["max_tokens", "reasoning", "temperature", "top_p", "top_k", "seed", "prompt_cache"];
+const ANSWERS: [&str; 8] =
+    ["max_tokens", "reasoning", "temperature", "top_p", "top_k", "seed", "stop", "prompt_cache"];
 
 const EFFORTS: [(&str, ReasoningEffort); 7] = [
     ("off", ReasoningEffort::Off),
@@ -148,7 +148,7 @@ fn answers(table: &Table<'_>) -> Result<SettingsPatch, Failure> {
         top_p: table.fraction("top_p", 1.0)?,
         top_k: small("top_k", 1)?,
         seed: table.number("seed", 0, i64::MAX.unsigned_abs())?,
-        stop: Vec::new(),
+        stop: table.exact_texts("stop")?.into_iter().flatten().map(|(_, text)| text).collect(),
     };
     Ok(SettingsPatch {
         max_tokens: small("max_tokens", 1)?.map(Some),

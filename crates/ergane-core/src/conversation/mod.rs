@@ -139,7 +139,7 @@ impl Conversation {
                     Arc::make_mut(&mut turn.settings).permissions.granted.clone_from(granted);
                 }
             }
-            Event::Queued { send, input, hash, meta } => {
+            Event::Queued { send, input, hash, meta, settings } => {
                 self.begun("queued")?;
                 let record = SendRecord { seq, hash: *hash, turn: None };
                 if self.sends.insert(send.clone(), record).is_some() {
@@ -148,8 +148,9 @@ impl Conversation {
                         why: "the send was accepted before",
                     });
                 }
-                let (send, input, meta) = (send.clone(), input.clone(), meta.clone());
-                self.queue.push_back(QueuedSend { seq, send, input, meta });
+                let (send, input) = (send.clone(), input.clone());
+                let (meta, settings) = (meta.clone(), settings.clone());
+                self.queue.push_back(QueuedSend { seq, send, input, meta, settings });
             }
             Event::TurnStarted { send } => self.start_turn(seq, at, send)?,
             Event::ModelReplied { iteration, saw, message, usage, cost, .. } => {
@@ -290,6 +291,10 @@ impl Conversation {
         };
         let queued =
             queued.ok_or(FoldError::Unexpected { event, why: "its send is not the next in line" })?;
+        let settings = match &queued.settings {
+            Some(patch) => Arc::new(settings.patched(patch)),
+            None => settings,
+        };
         let id = TurnId(seq.0);
         if let Some(record) = self.sends.get_mut(send) {
             record.turn = Some(id);

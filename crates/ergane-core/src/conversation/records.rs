@@ -10,6 +10,7 @@ use crate::event::TurnTotals;
 use crate::ids::{SendId, Seq, TurnId};
 use crate::message::{Message, Part, Text};
 use crate::reason::FinishReason;
+use crate::settings::SettingsPatch;
 
 /// A turn that has ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,4 +111,6 @@ pub struct QueuedSend {
     pub input: Vec<Part>,
     /// What the program gave with it for its tools.
     pub meta: Option<Arc<Value>>,
+    /// What holds in its turn only, over the session's settings.
+    pub settings: Option<Arc<SettingsPatch>>,
 }

@@ -25,6 +25,8 @@ enum Variants {
         hash: Digest,
         #[serde(default)]
         meta: Option<Arc<serde_json::Value>>,
+        #[serde(default)]
+        settings: Option<Arc<SettingsPatch>>,
     },
     TurnStarted {
         send: SendId,

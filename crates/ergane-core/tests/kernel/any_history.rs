@@ -57,7 +57,13 @@ fn question(conversation: &Conversation) -> Result<(), TestCaseError> {
             Next::StartTurn { send } => probe.push(Event::TurnStarted { send }),
             _ => {
                 let (send, input) = (SendId::from("a probe"), vec!["?".into()]);
-                probe.push(Event::Queued { send: send.clone(), input, hash: Digest::of(b"?"), meta: None });
+                probe.push(Event::Queued {
+                    send: send.clone(),
+                    input,
+                    hash: Digest::of(b"?"),
+                    meta: None,
+                    settings: None,
+                });
                 probe.push(Event::TurnStarted { send });
             }
         }

@@ -15,7 +15,13 @@ fn ended(log: &Log) -> Event {
 }
 
 fn queued(send: &str) -> Event {
-    Event::Queued { send: send.into(), input: vec!["hi".into()], hash: Digest::of(b"hi"), meta: None }
+    Event::Queued {
+        send: send.into(),
+        input: vec!["hi".into()],
+        hash: Digest::of(b"hi"),
+        meta: None,
+        settings: None,
+    }
 }
 
 fn started(call: CallId) -> Event {

@@ -69,7 +69,7 @@ impl Log {
         self.sends += 1;
         let send = SendId::from(&*format!("s{}", self.sends));
         let hash = Digest::of(format!("{input:?}").as_bytes());
-        self.push(Event::Queued { send: send.clone(), input, hash, meta: None });
+        self.push(Event::Queued { send: send.clone(), input, hash, meta: None, settings: None });
         send
     }
 

@@ -212,8 +212,8 @@ fn what_the_program_gives_with_a_send_goes_to_its_turn_and_to_no_request() {
     log.end(FinishReason::Stop, None, None);
     let meta = Arc::new(serde_json::json!({ "tenant": "acme" }));
     let input = vec![Part::text("two")];
-    let queued =
-        Event::Queued { send: "k".into(), input, hash: Digest::of(b"two"), meta: Some(Arc::clone(&meta)) };
+    let (hash, some) = (Digest::of(b"two"), Some(Arc::clone(&meta)));
+    let queued = Event::Queued { send: "k".into(), input, hash, meta: some, settings: None };
     let json = serde_json::to_value(&queued).unwrap();
     assert_eq!(json["meta"]["tenant"], "acme");
     assert_eq!(serde_json::from_value::<Event>(json).unwrap(), queued);
@@ -225,4 +225,29 @@ fn what_the_program_gives_with_a_send_goes_to_its_turn_and_to_no_request() {
     log.end(FinishReason::Stop, None, None);
     log.turn("three");
     assert_eq!(log.conversation.turn().unwrap().meta, None);
+}
+
+#[test]
+fn what_a_send_sets_holds_in_its_turn_and_in_no_other() {
+    let mut log = Log::in_a_turn();
+    log.answer("one");
+    log.end(FinishReason::Stop, None, None);
+    let before = log.conversation.settings().unwrap().clone();
+    let patch =
+        SettingsPatch { model: Some("larger".into()), max_tokens: Some(Some(9)), ..Default::default() };
+    let (input, hash) = (vec![Part::text("two")], Digest::of(b"two"));
+    let settings = Some(Arc::new(patch));
+    let queued = Event::Queued { send: "k".into(), input, hash, meta: None, settings };
+    let json = serde_json::to_value(&queued).unwrap();
+    assert_eq!(json["settings"], serde_json::json!({"model": "larger", "max_tokens": 9}));
+    assert_eq!(serde_json::from_value::<Event>(json).unwrap(), queued);
+    log.push(queued);
+    log.push(Event::TurnStarted { send: "k".into() });
+    let request = log.conversation.request(Arc::new([])).unwrap();
+    assert_eq!((&*request.model, request.max_tokens), ("larger", Some(9)));
+    assert_eq!(**log.conversation.settings().unwrap(), *before, "the session's are as they were");
+    log.answer("two");
+    log.end(FinishReason::Stop, None, None);
+    log.turn("three");
+    assert_eq!(log.conversation.turn().unwrap().settings, before);
 }

@@ -148,6 +148,7 @@ fn a_fork_knows_nothing_of_its_parents_sends_and_runs_none_that_waited() {
         input: vec!["mine".into()],
         hash: Digest::of(b"mine"),
         meta: None,
+        settings: None,
     });
     assert_eq!(log.next(), Next::StartTurn { send: waiting });
     let mut log = Log::in_a_turn();

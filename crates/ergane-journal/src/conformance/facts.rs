@@ -76,7 +76,7 @@ pub(super) fn started() -> Event {
 
 pub(super) fn queued(send: &str, text: &str) -> Event {
     let input = vec![Part::text(text)];
-    Event::Queued { send: send.into(), input, hash: Digest::of(text.as_bytes()), meta: None }
+    Event::Queued { send: send.into(), input, hash: Digest::of(text.as_bytes()), meta: None, settings: None }
 }
 
 pub(super) fn steered(send: &str, text: &str) -> Event {
@@ -132,7 +132,13 @@ pub fn one_of_each() -> Vec<Event> {
     vec![
         started(),
         Event::SettingsChanged { patch: patch.into() },
-        Event::Queued { send: SendId("key-1".into()), hash: Digest::of(b"picture"), input, meta: None },
+        Event::Queued {
+            send: SendId("key-1".into()),
+            hash: Digest::of(b"picture"),
+            input,
+            meta: None,
+            settings: None,
+        },
         turn_started("key-1"),
         Event::ModelReplied {
             iteration: 0,

@@ -51,6 +51,7 @@ impl<'a> Reader<'a> {
                 input: self.parts()?,
                 hash: Digest::from_bytes(*self.take(16)?.first_chunk()?),
                 meta: self.optional(Self::json)?,
+                settings: None,
             },
             form::TURN_STARTED => Event::TurnStarted { send: SendId(self.text()?) },
             form::MODEL_REPLIED => Event::ModelReplied {

@@ -32,7 +32,7 @@ impl Writer {
 
     fn event(&mut self, event: &Event) -> Option<()> {
         match event {
-            Event::Queued { send, input, hash, meta } => {
+            Event::Queued { send, input, hash, meta, settings: None } => {
                 self.bytes.push(form::QUEUED);
                 self.text(&send.0);
                 self.parts(input)?;

@@ -18,6 +18,7 @@ fn append_at(session: &str, epoch: Epoch, seq: u64, text: &str) -> Append {
         input: vec![Part::text(text)],
         hash: Digest::of(b""),
         meta: None,
+        settings: None,
     };
     let event = Envelope { v: FORMAT_VERSION, seq: Seq(seq), epoch, at: Timestamp(0), event };
     Append { session: name(session), epoch, expected: Seq(seq), events: vec![Arc::new(event)] }

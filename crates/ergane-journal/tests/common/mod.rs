@@ -26,6 +26,7 @@ pub(crate) fn queued(send: &str) -> Event {
         input: vec![Part::text(send)],
         hash: Digest::of(send.as_bytes()),
         meta: None,
+        settings: None,
     }
 }
 

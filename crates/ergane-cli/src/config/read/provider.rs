@@ -1,7 +1,7 @@
 //! The table of a provider: what it speaks, where it is, what it bears and what it costs.
 
 use ergane::core::Text;
-use ergane::provider::{Compat, Price};
+use ergane::provider::{Compat, LongPrice, Price};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -22,7 +22,8 @@ pub(super) const PROVIDER: [&str; 10] = [
     "compat",
     "prices",
 ];
-pub(super) const PRICE: [&str; 5] = ["input", "output", "cached", "cache_write", "cache_write_long"];
+pub(super) const PRICE: [&str; 6] = ["input", "output", "cached", "cache_write", "cache_write_long", "long"];
+pub(super) const LONG: [&str; 4] = ["over", "input", "output", "cached"];
 
 /// The key of the server whose flags hold where nothing else is said.
 const LIKE: &str = "like";
@@ -150,9 +151,26 @@ fn prices(table: &Table<'_>) -> Result<Vec<(Text, Price)>, Failure> {
         price.cached = dollars(&said, "cached")?;
         price.cache_write = dollars(&said, "cache_write")?;
         price.cache_write_long = dollars(&said, "cache_write_long")?;
+        price.long = long(&said)?;
         prices.push((model.get_ref().to_string().into(), price));
     }
     Ok(prices)
+}
+
+/// What a call with a long prompt costs.
+fn long(price: &Table<'_>) -> Result<Option<LongPrice>, Failure> {
+    let Some(said) = price.table("long")? else { return Ok(None) };
+    said.allow(&LONG)?;
+    let over = said.number("over", 1, MANY)?;
+    let (input, output, cached) =
+        (dollars(&said, "input")?, dollars(&said, "output")?, dollars(&said, "cached")?);
+    let (Some(over), Some(input), Some(output)) = (over, input, output) else {
+        let at = price.value("long").map_or(0, |(at, _)| at);
+        let why = "a price of long prompts has `over` (the longest prompt at the usual price, in tokens), `input` and \
+            `output`";
+        return Err(said.source.wrong(at, &said.path, why));
+    };
+    Ok(Some(LongPrice::per_million(over, input, output, cached.unwrap_or(input))))
 }
 
 /// In millionths.

@@ -95,7 +95,9 @@ impl<'a> Table<'a> {
 
     /// Names of tools that exist: a misspelt one would silently allow or deny something else than was meant.
     pub(super) fn tools(&self, key: &str) -> Result<Option<Vec<Text>>, Failure> {
-        let Some(given) = self.list(key, "tools", "names of tools")? else { return Ok(None) };
+        let Some(given) = self.list(key, "tools", "names of tools", |name| !name.trim().is_empty())? else {
+            return Ok(None);
+        };
         let known: Vec<String> = Tools::all().into_iter().map(|tool| tool.name().to_owned()).collect();
         let mut names = Vec::new();
         for (at, name) in given {
@@ -152,11 +154,22 @@ impl<'a> Table<'a> {
 
     /// Texts that are not blank, and where each is.
     pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<(usize, Text)>>, Failure> {
-        self.list(key, "texts", "texts that say something")
+        self.list(key, "texts", "texts that say something", |text| !text.trim().is_empty())
+    }
+
+    /// A list of texts that may be nothing but spaces or line ends.
+    pub(super) fn exact_texts(&self, key: &str) -> Result<Option<Vec<(usize, Text)>>, Failure> {
+        self.list(key, "texts", "texts", |text| !text.is_empty())
     }
 
     /// A list of these things; `each` says what its values have to be.
-    fn list(&self, key: &str, of: &str, each: &str) -> Result<Option<Vec<(usize, Text)>>, Failure> {
+    fn list(
+        &self,
+        key: &str,
+        of: &str,
+        each: &str,
+        is_one: impl Fn(&str) -> bool,
+    ) -> Result<Option<Vec<(usize, Text)>>, Failure> {
         let list = match self.value(key) {
             None => return Ok(None),
             Some((_, DeValue::Array(list))) => list,
@@ -166,7 +179,7 @@ impl<'a> Table<'a> {
         };
         let text = |value: &toml::Spanned<DeValue<'_>>| {
             let found = match value.get_ref() {
-                DeValue::String(text) if !text.trim().is_empty() => {
+                DeValue::String(text) if is_one(text) => {
                     return Ok((value.span().start, (&**text).into()));
                 }
                 DeValue::String(_) => "an empty one".to_owned(),

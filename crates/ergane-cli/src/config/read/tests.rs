@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
-use ergane::provider::{Compat, Price};
+use ergane::provider::{Compat, LongPrice, Price};
 use serde_json::{Value, json};
 
-use super::provider::{PRICE, PROVIDER};
+use super::provider::{LONG, PRICE, PROVIDER};
 use super::*;
 use crate::config::{Key, Limits};
 use crate::provider::Kind;
@@ -46,7 +46,9 @@ fn the_documented_example_is_read_and_uses_every_key() {
     assert_eq!(groq.limits, bounds);
     let price = Price::per_million(290_000, 590_000);
     assert_eq!(groq.prices, [("qwen/qwen3-32b".into(), price)]);
-    assert_eq!(config.of("openai").unwrap().prices[0].1.cached, Some(250_000));
+    let price = config.of("openai").unwrap().prices[0].1;
+    assert_eq!(price.cached, Some(250_000));
+    assert_eq!(price.long, Some(LongPrice::per_million(272_000, 5_000_000, 22_500_000, 500_000)));
     let flags: Compat =
         serde_json::from_str(r#"{"like":"vllm","images":"none","developer_role":true}"#).unwrap();
     assert_eq!(config.of("lab").unwrap().compat, Some(flags));
@@ -55,8 +57,9 @@ fn the_documented_example_is_read_and_uses_every_key() {
         (answers.max_tokens, answers.reasoning),
         (Some(Some(4_000)), Some(Some(ReasoningEffort::Low)))
     );
-    assert_eq!(answers.sampling.unwrap().temperature, Some(0.2));
-    for key in TOP.iter().chain(&PERMISSIONS).chain(&ANSWERS).chain(&PROVIDER).chain(&PRICE) {
+    let sampling = answers.sampling.unwrap();
+    assert_eq!((sampling.temperature, sampling.stop), (Some(0.2), vec!["\n\n".into(), "END".into()]));
+    for key in TOP.iter().chain(&PERMISSIONS).chain(&ANSWERS).chain(&PROVIDER).chain(&PRICE).chain(&LONG) {
         assert!(example.contains(key), "{key} is not shown in the example");
     }
     let flags = serde_json::to_value(Compat::default()).unwrap();
@@ -185,6 +188,19 @@ fn a_bad_value_is_told_with_what_is_allowed() {
             "[providers.openai.prices.m]\ninput = 1\noutput = -2.5",
             ":3: providers.openai.prices.m.output: allowed is a number from 0 to 1000, not -2.5",
         ),
+        (
+            "[providers.openai.prices.m]\ninput = 1\noutput = 2\nlong = { input = 2, output = 4 }",
+            ":4: providers.openai.prices.m.long: a price of long prompts has `over`",
+        ),
+        (
+            "[providers.openai.prices.m]\ninput = 1\noutput = 2\nlong = { over = 0, input = 2, output = 4 }",
+            ":4: providers.openai.prices.m.long.over: allowed is a whole number from 1 to",
+        ),
+        (
+            "[answers]\nstop = 'END'",
+            ":2: answers.stop: allowed is a list of texts, not a value of type string",
+        ),
+        ("[answers]\nstop = ['END', '']", ":2: answers.stop: allowed are texts, not an empty one"),
         (
             "[providers.openai.prices.m]\ninptu = 1",
             ":2: providers.openai.prices.m.inptu: there is no such key; did",

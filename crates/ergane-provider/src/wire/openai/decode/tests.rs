@@ -462,7 +462,7 @@ fn edge_23_an_error_after_text_keeps_the_text_and_says_that_something_was_shown(
     let after = decode(&stream(&[delta(json!({"content": "par"})), error.clone()]));
     let (failed, partial) = failure(&after);
     assert!(failed.after_output && failed.retryable && partial.text() == "par");
-    let first = decode(&stream(&[error.clone()]));
+    let first = decode(&stream(std::slice::from_ref(&error)));
     assert!(
         !failure(&first).0.after_output && failure(&first).0.retryable && failure(&first).0.spent.is_none()
     );
