@@ -236,7 +236,8 @@ impl State {
     /// Keeps of what was written what is settled, and gives the list.
     fn keep(&mut self, messages: &History, mut out: Out, under: Seen, ids: HashMap<String, usize>) -> List {
         let settled = messages.settled();
-        let may_be = |cut: &&Cut| cut.at <= settled && cut.messages.saturating_add(LAST) <= out.messages;
+        // The message at the cut, too: were it another, what is before it might not be complete.
+        let may_be = |cut: &&Cut| cut.at < settled && cut.messages.saturating_add(LAST) <= out.messages;
         let last = out.cuts.iter().rfind(may_be).map_or(0, |cut| cut.at);
         let mut from = 0;
         if last > 0 {
@@ -248,7 +249,9 @@ impl State {
                 }
                 // With the comma.
                 let bytes = out.bytes.get(from..=cut.bytes);
-                let (Some(bytes), Some(mark)) = (bytes, messages.mark(cut.at)) else { break };
+                let (Some(bytes), Some(mark)) = (bytes, messages.mark(cut.at.saturating_add(1))) else {
+                    break;
+                };
                 let seen = self.seen().and(messages, self.upto(), cut.at);
                 self.steps.push(Step { before: piece.len(), upto: cut.at, mark, seen, under });
                 piece.extend_from_slice(bytes);

@@ -103,13 +103,13 @@ fn messages(history: &History) -> History {
     if !known.mark.as_ref().is_some_and(|mark| history.begins_with(mark)) {
         *known = Known::default();
     }
-    // Nothing becomes a part of what the model said, so what is before that is told once and for all.
+    // Nothing becomes a part of what the model said, so what is before that is told once and for all: where it is said.
     let upto = known.upto;
-    let answers = (upto..=history.settled()).zip(history.iter_from(upto));
+    let answers = (upto..history.settled()).zip(history.iter_from(upto));
     let last = answers.filter(|(_, message)| message.role == Role::Assistant).last();
     if let Some((at, _)) = last.filter(|(at, _)| *at > upto) {
         let told = told_on(std::mem::take(&mut known.told), history, upto, at);
-        *known = Known { upto: at, mark: history.mark(at), told };
+        *known = Known { upto: at, mark: history.mark(at.saturating_add(1)), told };
     }
     told_on(known.told.clone(), history, known.upto, history.len())
 }

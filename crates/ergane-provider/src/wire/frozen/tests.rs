@@ -305,6 +305,31 @@ fn a_history_that_ends_where_what_was_kept_ends_is_written_right() {
 }
 
 #[test]
+fn a_history_that_goes_on_otherwise_where_a_block_ends_is_written_right() {
+    for format in FORMATS {
+        let mut world = long(0);
+        world.push(Role::User, vec![Part::text("go")], None);
+        for _ in 0..31 {
+            world.push(Role::User, vec![Part::text("and?")], None);
+            world.assistant(1, 2, false, false, &[]);
+        }
+        world.push(Role::User, vec![Part::text("and?")], None);
+        let mut other = World { history: world.history.clone(), calls: Vec::new(), turn: 1000 };
+        assert_eq!((other.history.len(), other.history.settled()), (64, 32));
+        for _ in 0..4 {
+            world.assistant(1, 2, false, false, &[]);
+            world.push(Role::User, vec![Part::text("so?")], None);
+        }
+        assert_written_as_anew(format, &world.history);
+        // What the user said last becomes one with this, and not with the answer that came there.
+        other.push(Role::User, vec![Part::text("wait")], None);
+        other.assistant(1, 2, false, false, &[]);
+        other.push(Role::User, vec![Part::text("so?")], None);
+        assert_written_as_anew(format, &other.history);
+    }
+}
+
+#[test]
 fn what_depends_on_what_comes_later_is_written_anew_when_that_comes() {
     let mut world = long(0);
     let thoughts = |body: &[u8]| String::from_utf8_lossy(body).matches("reasoning_content").count();
