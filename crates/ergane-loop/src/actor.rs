@@ -15,7 +15,7 @@ use ergane_core::{
 use ergane_otp::{Hold, Scope};
 use ergane_provider::retry::{self, Decision, Failed, RetryPolicy};
 use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers, WaitReason};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -170,6 +170,9 @@ pub struct LoopArgs {
     pub asker: Text,
     /// The scope of whoever starts it: it takes itself in.
     pub scope: Scope,
+    /// Whoever starts it. It is to be spawned without a supervisor, and links itself with its first step: ractor tells a
+    /// supervisor of each start, which would wake the session once more in each turn, for nothing.
+    pub supervisor: ActorCell,
 }
 
 /// The messages of the loop.
@@ -195,11 +198,45 @@ pub enum CallProgress {
 }
 
 /// The loop actor.
-#[derive(Debug, Default)]
+///
+/// What has to outlive it lies with the actor and not with its state: that may travel in an event, and ractor drops the
+/// actor last, when the call under way is gone.
 pub struct LoopActor {
-    /// Its place in the scope of whoever started it. With the actor and not with its state: that may travel in an event, and
-    /// ractor drops the actor last, when the call under way is gone.
+    /// Its place in the scope of whoever started it.
     hold: OnceLock<Hold>,
+    /// Whether it has said its last word.
+    over: AtomicBool,
+    /// Tells of an end before that.
+    died: Box<dyn Fn() + Send + Sync>,
+}
+
+impl LoopActor {
+    /// A loop. If it ends before its last word ([`Report::is_last`]), `died` is called when it is gone, and after all that it
+    /// reported; it must not block.
+    pub fn new(died: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { hold: OnceLock::new(), over: AtomicBool::new(false), died: Box::new(died) }
+    }
+
+    /// Ends a loop that has said its last word. Its session knows by that word, and is not woken for the end as well.
+    fn leave(&self, me: &ActorRef<LoopMsg>, supervisor: &ActorCell) {
+        self.over.store(true, Ordering::Relaxed);
+        me.unlink(supervisor.clone());
+        me.stop(None);
+    }
+}
+
+impl Drop for LoopActor {
+    fn drop(&mut self) {
+        if !*self.over.get_mut() {
+            (self.died)();
+        }
+    }
+}
+
+impl fmt::Debug for LoopActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoopActor")
+    }
 }
 
 /// What is in flight.
@@ -322,6 +359,9 @@ impl Actor for LoopActor {
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         match message {
             LoopMsg::Step(id, Step::CallModel(step)) => {
+                if myself.try_get_supervisor().is_none() {
+                    myself.link(state.args.supervisor.clone());
+                }
                 state.flight = Some(Flight::new(id, step));
                 state.attempt(&myself);
             }
@@ -332,7 +372,7 @@ impl Actor for LoopActor {
             LoopMsg::Call(..) | LoopMsg::Retry(..) => {} // of an attempt that was given up
         }
         if state.over {
-            leave(&myself);
+            self.leave(&myself, &state.args.supervisor);
         }
         ready(Ok(()))
     }
@@ -478,15 +518,6 @@ impl LoopState {
         self.over |= report.is_last();
         (self.args.reporter.report)(LoopReport { step, report });
     }
-}
-
-/// Ends a loop that has said its last word. Its supervisor knows by that word: to be told of the end as well would be one more
-/// thing to wake for, in each turn, and would come before the word itself.
-fn leave(me: &ActorRef<LoopMsg>) {
-    if let Some(supervisor) = me.try_get_supervisor() {
-        me.unlink(supervisor);
-    }
-    me.stop(None);
 }
 
 /// Why a reply is of no use and another one is worth asking for: its provider could not read the call that the model wrote.

@@ -19,19 +19,26 @@ use crate::life::Life;
 use crate::scope::{Hold, Scope};
 use crate::supervised::Supervised;
 
-/// Spawns an actor, linked, without an await: for a handler, and for an actor whose `pre_start` awaits nothing that is not
-/// there already. Must be called within a tokio runtime.
+/// Spawns an actor without an await: for a handler, and for an actor whose `pre_start` awaits nothing that is not there
+/// already. Linked to `supervisor`, if there is one. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// As ractor's own `spawn_linked`; and [`SpawnErr::StartupFailed`] if the `pre_start` waits after all, which drops it.
+/// As ractor's own `spawn` and `spawn_linked`; and [`SpawnErr::StartupFailed`] if the `pre_start` waits after all, which drops it.
 pub fn spawn_now<A: Actor>(
     name: Option<String>,
     actor: A,
     arguments: A::Arguments,
-    supervisor: ActorCell,
+    supervisor: impl Into<Option<ActorCell>>,
 ) -> Result<(ActorRef<A::Msg>, JoinHandle<()>), SpawnErr> {
+    let supervisor = supervisor.into();
+    let start = async move {
+        match supervisor {
+            Some(supervisor) => Actor::spawn_linked(name, actor, arguments, supervisor).await,
+            None => Actor::spawn(name, actor, arguments).await,
+        }
+    };
     // Unconstrained: to a task that has used up its share of polls, what is there already would say that it is not.
-    let start = tokio::task::unconstrained(Actor::spawn_linked(name, actor, arguments, supervisor));
+    let start = tokio::task::unconstrained(start);
     match pin!(start).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
         Poll::Pending => Err(SpawnErr::StartupFailed("its pre_start waits for something".into())),

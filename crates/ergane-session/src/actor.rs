@@ -129,14 +129,15 @@ impl Actor for SessionActor {
         ready(state.handle(message))
     }
 
-    /// Children are the loop and the tools. A tool's outcome comes by its promise, whatever happens to its actor.
+    /// Children are the loop and the tools. What comes of them is told by themselves, also how they ended: there is nothing to
+    /// decide here.
     fn handle_supervisor_evt(
         &self,
         _: ActorRef<SessionMsg>,
-        event: SupervisionEvent,
-        state: &mut State,
+        _: SupervisionEvent,
+        _: &mut State,
     ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
-        ready(state.handle_event(&event))
+        ready(Ok(()))
     }
 }
 
@@ -152,15 +153,6 @@ impl State {
         self.settle()?;
         if !looks {
             self.count_quiet();
-        }
-        Ok(())
-    }
-
-    fn handle_event(&mut self, event: &SupervisionEvent) -> Result<(), ActorProcessingErr> {
-        if let SupervisionEvent::ActorTerminated(child, ..) | SupervisionEvent::ActorFailed(child, _) = event
-        {
-            self.on_child_gone(child.get_id())?;
-            self.settle()?;
         }
         Ok(())
     }
@@ -238,6 +230,7 @@ impl State {
             }
             Internal::ReadBack(position) => self.on_read_back(position),
             Internal::Loop(report) => self.on_report(report),
+            Internal::LoopDied(since) => self.on_loop_died(since),
             Internal::Consulted(call, answer) => self.on_consulted(call, answer),
             Internal::ToolDone(call, outcome) => self.on_tool_done(call, outcome),
             Internal::ToolProgress(progress) => {

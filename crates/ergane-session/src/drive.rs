@@ -14,7 +14,7 @@ use ergane_loop::{
 use ergane_otp::{TaskHandle, spawn_now};
 use ergane_provider::Endpoint;
 use ergane_provider::retry::RetryPolicy;
-use ractor::{ActorId, ActorProcessingErr, ActorRef};
+use ractor::{ActorProcessingErr, ActorRef};
 
 use crate::actor::{Phase, State, tell};
 use crate::approvals::Passed;
@@ -268,6 +268,7 @@ impl State {
             idle_timeout: Duration::from_millis(settings.limits.idle_timeout_ms),
             retry: RetryPolicy { max_retries: settings.limits.max_retries, ..RetryPolicy::default() },
         };
+        self.drive.steps += 1;
         let worker = match self.worker(id) {
             Ok(worker) => worker,
             Err(error) => {
@@ -276,7 +277,6 @@ impl State {
                 return self.end_turn(FinishReason::DuringExecution, Some(error));
             }
         };
-        self.drive.steps += 1;
         let id = StepId { turn: id, step: self.drive.steps };
         self.drive.flight = Some(Flight { id, saw });
         self.subscribers.expect(id);
@@ -311,8 +311,15 @@ impl State {
         }
         let reporter = self.reporter();
         let asker = self.name.as_str().into();
-        let (providers, scope) = (self.context.providers().clone(), self.scope.clone());
-        let args = LoopArgs { providers, reporter, asker, scope };
+        let args = LoopArgs {
+            providers: self.context.providers().clone(),
+            reporter,
+            asker,
+            scope: self.scope.clone(),
+            supervisor: self.me.get_cell(),
+        };
+        let (me, since) = (self.me.clone(), self.drive.steps);
+        let worker = LoopActor::new(move || tell(&me, Internal::LoopDied(since)));
         // A successor has a name of its own: its predecessor's is only free once that one is all gone.
         let name = match self.drive.launches {
             // A `#` cannot be in the name of a session, so no session takes a name like this.
@@ -321,8 +328,8 @@ impl State {
         };
         self.drive.launches += 1;
         // Its end is waited for by its place in the scope.
-        let (actor, _) = spawn_now(Some(name), LoopActor::default(), args, self.me.get_cell())?;
-        self.drive.worker = Some(Worker { actor: actor.clone(), turn, since: self.drive.steps + 1 });
+        let (actor, _) = spawn_now(Some(name), worker, args, None)?;
+        self.drive.worker = Some(Worker { actor: actor.clone(), turn, since });
         Ok(actor)
     }
 
@@ -416,9 +423,9 @@ impl State {
         self.subscribers.answered();
     }
 
-    /// A child is gone. A loop that dies in a turn is replaced, until it dies too often without getting anywhere.
-    pub(crate) fn on_child_gone(&mut self, child: ActorId) -> Result<(), ActorProcessingErr> {
-        let Some(worker) = self.drive.worker.take_if(|worker| worker.actor.get_id() == child) else {
+    /// A loop that dies in a turn is replaced, until it dies too often without getting anywhere.
+    pub(crate) fn on_loop_died(&mut self, since: u64) -> Result<(), ActorProcessingErr> {
+        let Some(worker) = self.drive.worker.take_if(|worker| worker.since == since) else {
             return Ok(());
         };
         let under_way = self.drive.flight.take().is_some();

@@ -370,6 +370,8 @@ pub enum Internal {
     ReadBack(Result<Option<Position>, JournalError>),
     /// The loop reports.
     Loop(LoopReport),
+    /// The loop whose first step was this one is gone before its last word.
+    LoopDied(u64),
     /// The callback has said what it says of a call, or why it has not.
     Consulted(CallId, Result<Permission, &'static str>),
     /// A tool call has its outcome; `None` when its actor died first.
