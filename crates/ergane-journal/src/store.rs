@@ -1,6 +1,7 @@
 //! The contract of a store.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,13 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Whether every call takes microseconds and touches no disk. The port then commits on the spot. Default: no.
     fn is_instant(&self) -> bool {
         false
+    }
+
+    /// The files and folders that it keeps things in, as absolute paths without links. Nothing else of its process may open
+    /// or replace them: a process loses its locks on a file when it closes it anywhere. The builtin tools leave them alone.
+    /// Default: none.
+    fn files(&self) -> Arc<[PathBuf]> {
+        Arc::default()
     }
 
     /// How long the next call takes, of a store that only pretends to be slow: the port waits so long by tokio's clock, and

@@ -4,7 +4,8 @@
 //!
 //! The session is the one that everybody asks: callers, watchers, people who want to interrupt. So it does nothing but
 //! fold facts and hand out work: the loop asks the model, tool actors run tools, a task loads the log, the journal
-//! writes. Each of them answers with a message. Every handler ends with [`State::settle`], which asks the kernel what
+//! writes. Each of them answers with a message; only what is merely shown goes straight to those who listen
+//! (`subscribers.rs`). Every handler ends with [`State::settle`], which asks the kernel what
 //! must happen now and submits what was accepted; that is the whole of the control flow, live and after a crash.
 
 use std::borrow::Borrow;

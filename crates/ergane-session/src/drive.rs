@@ -281,7 +281,7 @@ impl State {
         self.drive.flight = Some(Flight { id, saw });
         self.subscribers.expect(id);
         if worker.cast(LoopMsg::Step(id, Step::CallModel(Box::new(step)))).is_err() {
-            tracing::debug!(session = %self.name, "the loop was gone before its step; its end is on its way");
+            tracing::debug!(session = %self.name, "the loop was gone before its step; its end, or its last word, is on its way");
         }
         Ok(false)
     }

@@ -2,7 +2,6 @@
 //!
 //! Each subscriber has a bounded channel. A delta that does not fit is lost and counted; a fact that does not fit is
 //! only left out, because the subscriber sees by the durable head that it misses one and reads it from the journal.
-
 //!
 //! What can be seen of an answer under way does not pass the session's mailbox: the task that reads the answer tells it here
 //! itself. A lock keeps the order. It is held for as long as it takes to offer one thing to each subscriber, and what comes of

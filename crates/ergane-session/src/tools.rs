@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{
-    ApprovalCause, CallId, CallPhase, CallState, Effect, Event, OnUnknown, OpenCall, Seq, ToolCall,
-    ToolResult, ToolSpec, schedule,
+    ApprovalCause, CallId, CallPhase, CallState, Durability, Effect, Event, OnUnknown, OpenCall, Seq,
+    ToolCall, ToolResult, ToolSpec, schedule,
 };
 use ergane_otp::Promise;
 use ergane_tool::{
@@ -213,6 +213,8 @@ impl State {
         let name = format!("{}#tool/{id}", self.full_name);
         let mut parts = ContextParts::new(self.name.clone(), id, PathBuf::new());
         parts.extend = self.context.extend().clone();
+        // Also for a session that is not kept: the journal of the others is the same.
+        parts.private = self.context.journal(Durability::Strict).store().files();
         parts.hidden_env.extend(self.context.providers().key_envs().iter().map(ToString::to_string));
         let mut limit = Duration::from_secs(60);
         if let Some(turn) = self.facts.conversation().turn() {

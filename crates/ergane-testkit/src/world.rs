@@ -24,6 +24,7 @@
 //! ```
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -265,6 +266,10 @@ impl Journal for InWorld<Arc<dyn Journal>> {
 
     fn is_instant(&self) -> bool {
         self.what.is_instant()
+    }
+
+    fn files(&self) -> Arc<[PathBuf]> {
+        self.what.files()
     }
 
     fn pretends(&self) -> Option<Duration> {

@@ -149,6 +149,8 @@ pub struct ContextParts {
     /// Variables of the environment that no process of the call may see, beside those that are keys by their names.
     /// Default: none.
     pub hidden_env: Vec<String>,
+    /// Files and folders that nothing of the call may open within this process: those of the journal. Default: none.
+    pub private: Arc<[PathBuf]>,
     /// What was given with the send whose turn this is. Default: nothing.
     pub meta: Option<Arc<Value>>,
     /// Makes what the program gives to its tools. Default: nothing.
@@ -180,6 +182,7 @@ impl ContextParts {
             extra_roots: Vec::new(),
             permissions: Permissions::default(),
             hidden_env: Vec::new(),
+            private: Arc::default(),
             meta: None,
             extend: ContextFn::default(),
             progress: ProgressSink::none(),
@@ -221,6 +224,7 @@ struct Shared {
     roots: Vec<PathBuf>,
     permissions: Permissions,
     hidden_env: Vec<String>,
+    private: Arc<[PathBuf]>,
     meta: Option<Arc<Value>>,
     extend: ContextFn,
     extensions: OnceLock<Extensions>,
@@ -248,6 +252,7 @@ impl ToolContext {
             roots,
             permissions: parts.permissions,
             hidden_env: parts.hidden_env,
+            private: parts.private,
             meta: parts.meta,
             extend: parts.extend,
             extensions: OnceLock::new(),
@@ -366,6 +371,22 @@ impl ToolContext {
     /// ```
     pub fn hidden_env(&self) -> &[String] {
         &self.shared.hidden_env
+    }
+
+    /// Whether a path, absolute and without links, is or lies in what nothing within this process may open: the files of the
+    /// journal. The system drops a process's locks on a file as soon as that process closes the file anywhere, were it only
+    /// to search a folder; the journal would lose its own. A process started for the call has locks of its own and may.
+    ///
+    /// ```
+    /// # use ergane_tool::{ContextParts, ToolContext};
+    /// let mut parts = ContextParts::for_test("/project");
+    /// parts.private = ["/project/ergane.db".into()].into();
+    /// let ctx = ToolContext::new(parts);
+    /// assert!(ctx.is_private("/project/ergane.db"));
+    /// assert!(!ctx.is_private("/project/notes.txt"));
+    /// ```
+    pub fn is_private(&self, path: impl AsRef<Path>) -> bool {
+        self.shared.private.iter().any(|private| path.as_ref().starts_with(private))
     }
 
     /// The JSON that the program gave with the send whose turn this is; `Null` when it gave none.

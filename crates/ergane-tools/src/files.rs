@@ -50,6 +50,11 @@ impl Place {
     fn reach(roots: &Roots, path: &str, make: bool) -> Result<Self, ToolError> {
         let resolved = roots.resolve(path)?;
         let shown = roots.show(&resolved);
+        if roots.is_private(&resolved) {
+            return Err(ToolError::failed(format!(
+                "{shown} belongs to the journal that this very session is kept in, and no tool opens that"
+            )));
+        }
         let Some(name) = resolved.file_name().filter(|_| !roots.is_root(&resolved)) else {
             return Err(is_folder(&shown));
         };

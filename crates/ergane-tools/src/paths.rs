@@ -21,6 +21,8 @@ pub(crate) struct Roots {
     cwd: PathBuf,
     /// None of them lies in another.
     roots: Vec<Root>,
+    /// Who knows what must not be opened.
+    ctx: ToolContext,
 }
 
 #[derive(Debug, Clone)]
@@ -75,7 +77,7 @@ impl Roots {
                 Err(error) => tracing::debug!(%error, root = %path.display(), "a root is left out"),
             }
         }
-        Ok(Self { cwd: cwd.leads_to.clone(), roots })
+        Ok(Self { cwd: cwd.leads_to.clone(), roots, ctx: ctx.clone() })
     }
 
     /// The folder that relative paths start from.
@@ -95,6 +97,11 @@ impl Roots {
 
     fn root_of(&self, resolved: &Path) -> Option<&Root> {
         self.roots.iter().find(|root| resolved.starts_with(&root.path))
+    }
+
+    /// Whether a resolved path is of the journal, so that this process must not open it.
+    pub(crate) fn is_private(&self, resolved: &Path) -> bool {
+        self.ctx.is_private(resolved)
     }
 
     /// Whether a resolved path is a root itself, so that nothing of it but what is in it may be touched.

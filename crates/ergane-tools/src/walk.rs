@@ -157,6 +157,9 @@ impl Reach {
             _ => return None,
         };
         let leads_to = if is_link { entry.path().canonicalize().ok()? } else { entry.path().to_owned() };
+        if roots.is_private(&leads_to) {
+            return None;
+        }
         let (parent, name) = (leads_to.parent()?, leads_to.file_name()?.to_owned());
         if self.0.as_ref().is_none_or(|(path, _)| path != parent) {
             self.0 = Some((parent.to_owned(), roots.folder_of(&leads_to, false).ok()?));

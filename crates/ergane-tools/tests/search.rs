@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use common::Folder;
-use ergane_tool::{Effect, Tool, ToolError};
-use ergane_tools::{glob, grep};
+use ergane_tool::{ContextParts, Effect, Tool, ToolContext, ToolError};
+use ergane_tools::{edit, glob, grep, read, write};
 use serde_json::json;
 
 fn tree() -> Folder {
@@ -196,4 +196,32 @@ async fn people_see_how_much_was_found() {
     let found = ui(&grep, json!({ "pattern": "helper" })).await;
     let expected = json!({ "pattern": "helper", "matches": 2, "complete": true, "unread": 0 });
     assert_eq!(found, json!({ "kind": "matches", "data": expected }));
+}
+
+#[tokio::test]
+async fn no_tool_opens_the_files_of_the_journal() {
+    let mut folder = Folder::with(&[
+        ("notes.txt", "a word\n"),
+        ("j.db", "a word\n"),
+        ("j.db-wal", "a word\n"),
+        ("j.db.owners/1-1", "a word\n"),
+    ]);
+    symlink("j.db", folder.path.join("link")).unwrap();
+    let mut parts = ContextParts::for_test(&folder.path);
+    parts.private = ["j.db", "j.db-wal", "j.db.owners"].map(|name| folder.path.join(name)).into();
+    folder.ctx = ToolContext::new(parts);
+    assert_eq!(lines(&folder, &glob, json!({ "pattern": "**/*" })).await, ["notes.txt"]);
+    assert_eq!(lines(&folder, &grep, json!({ "pattern": "word" })).await, ["notes.txt:1:a word"]);
+    for path in ["j.db", "j.db-wal", "j.db.owners/1-1", "j.db.owners/new", "link"] {
+        let edit_it = json!({ "path": path, "old_string": "word", "new_string": "deed" });
+        for (tool, arguments) in [
+            (&read as &dyn Tool, json!({ "path": path })),
+            (&write, json!({ "path": path, "content": "" })),
+            (&edit, edit_it),
+        ] {
+            let error = folder.call(tool, arguments).await.unwrap_err().to_string();
+            assert!(error.contains("belongs to the journal"), "{path}: {error}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(folder.path.join("j.db")).unwrap(), "a word\n");
 }

@@ -565,6 +565,26 @@ async fn a_query_offers_no_tools_a_run_offers_all_and_neither_leaves_a_session()
     assert!(system.sessions().await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn no_tool_opens_the_journal_that_its_session_is_kept_in() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "a word").unwrap();
+    let journal = Sqlite::open(folder.path().join("j.db")).unwrap();
+    let script = Scripted::replies([
+        ScriptedReply::call("grep", json!({ "pattern": "a word|session" })),
+        ScriptedReply::call("read", json!({ "path": "j.db-shm" })),
+        ScriptedReply::text("done"),
+    ]);
+    let system = System::builder().provider("scripted", script).tools(Tools::all()).journal(journal);
+    let system = system.start().await.unwrap();
+    let alice = system.session("alice").cwd(folder.path()).start().await.unwrap();
+    let result = alice.send_message("search").await.unwrap();
+    let told = serde_json::to_string(&result.messages).unwrap();
+    assert!(told.contains("\"notes.txt:1:a word\""), "nothing else was searched: {told}");
+    assert!(told.contains("j.db-shm belongs to the journal"), "{told}");
+    system.shutdown(LONG).await.unwrap();
+}
+
 /// `IntoFuture` as a method, for `tokio::spawn`.
 trait Boxed: std::future::IntoFuture + Sized {
     fn into_future_boxed(self) -> Self::IntoFuture {

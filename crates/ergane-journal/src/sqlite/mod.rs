@@ -155,6 +155,8 @@ struct Disk {
     /// Without links and independent of the working directory: what lies beside the file must be the same for all.
     path: PathBuf,
     owners: PathBuf,
+    /// All that it consists of.
+    files: Arc<[PathBuf]>,
     options: SqliteOptions,
 }
 
@@ -166,9 +168,15 @@ impl Disk {
             reason: error.to_string(),
             retryable: false,
         })?;
-        let mut owners = OsString::from(&path);
-        owners.push(".owners");
-        Ok(Self { path, owners: owners.into(), options })
+        let beside = |ending: &str| {
+            let mut beside = OsString::from(&path);
+            beside.push(ending);
+            PathBuf::from(beside)
+        };
+        let owners = beside(".owners");
+        let files =
+            ["", "-wal", "-shm", "-journal"].map(beside).into_iter().chain([owners.clone()]).collect();
+        Ok(Self { files, owners, path, options })
     }
 
     /// A connection that writes.
@@ -309,6 +317,10 @@ impl Sqlite {
 impl Journal for Sqlite {
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn files(&self) -> Arc<[PathBuf]> {
+        Arc::clone(&self.disk.files)
     }
 
     fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {

@@ -7,11 +7,11 @@
 //! a file of its own, a session's row names that file, and whoever can lock it too knows that its process is dead. The
 //! pid in the name is for people.
 //!
-//! It is a lock of the *process* (`fcntl(2)`, where there is that) and not one of the open file (`flock(2)`): a process
-//! that is killed while it starts another one leaves a copy of its open files in what is not yet that other one, and a
-//! lock of the file would live on in there for a while. Such a lock has two peculiarities: it is no hindrance within its
-//! own process, and it is lost when the process closes the file *anywhere*. So what this process owns is known by name,
-//! and none of its files is opened to look.
+//! There are two such locks, and neither says all. One of the open *file* (`flock(2)`) is inherited: a process that is
+//! killed while it starts another one leaves a copy of its open files in what is not yet that other one, and the lock lives on
+//! in there until that executes its program. One of the *process* (`fcntl(2)`) is not, but it is lost as soon as the process
+//! closes the file anywhere, were it only a tool that searched the folder. So an owner holds both. Without the first it is
+//! dead; with both it lives; with the first alone it is looked at again for a moment, and lives when that does not change.
 //!
 //! # How a file is neither mistaken for a dead one while it is born nor removed while it lives
 //!
@@ -21,17 +21,21 @@
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::hash::BuildHasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use crate::lock::lock;
 
-/// The ids of all owners of this process. Held while a file is looked at or becomes an owner's, so that two threads do not
-/// lose each other's locks.
-static OURS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// The files of all owners of this process, which it does not open to look: a lock of its own process is none for it, and
+/// to close the file would give it up.
+static OURS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// So long a process that was being started may take to execute its program, and let go of what it inherited.
+const HEIR: Duration = Duration::from_secs(1);
 
 /// This process as an owner of sessions. Dropping it gives all of them up.
 #[derive(Debug)]
@@ -46,20 +50,24 @@ impl Owner {
     /// Becomes an owner with a file in `dir`.
     pub(super) fn claim(dir: &Path) -> io::Result<Self> {
         make_private_dir(dir)?;
-        let mut ours = lock(&OURS);
         loop {
             let nonce = RandomState::new().hash_one(std::process::id());
             let id = format!("{}-{nonce:016x}", std::process::id());
             let path = dir.join(&id);
-            let file = match create_private(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                created => created?,
+            lock(&OURS).insert(path.clone());
+            let claimed = match create_private(&path) {
+                Ok(file) => hold(&file).map(|()| is_at(&file, &path).then_some(file)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+                Err(error) => Err(error),
             };
-            lock_file(&file)?;
-            if is_at(&file, &path) {
-                ours.insert(id.clone());
-                return Ok(Self { id, path, _file: file });
-            }
+            match claimed {
+                Ok(Some(file)) => return Ok(Self { id, path, _file: file }),
+                Ok(None) => lock(&OURS).remove(&path),
+                Err(error) => {
+                    lock(&OURS).remove(&path);
+                    return Err(error);
+                }
+            };
         }
     }
 
@@ -71,12 +79,11 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let mut ours = lock(&OURS);
         // Still locked, so nobody takes it for anything. If it stays, the next process sweeps it up.
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "an owner file could not be removed");
         }
-        ours.remove(&self.id);
+        lock(&OURS).remove(&self.path);
     }
 }
 
@@ -90,12 +97,12 @@ pub(super) fn is_alive(dir: &Path, id: &str) -> bool {
     if !id.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
         return false; // no id that we made
     }
-    let ours = lock(&OURS);
-    if ours.contains(id) {
+    let path = dir.join(id);
+    if lock(&OURS).contains(&path) {
         return true;
     }
-    match File::open(dir.join(id)) {
-        Ok(file) => is_locked(&file).unwrap_or(true),
+    match dead(&path, HEIR) {
+        Ok(dead) => dead.is_none(),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
@@ -110,62 +117,69 @@ pub(super) fn sweep(dir: &Path) {
             return;
         }
     };
-    let ours = lock(&OURS);
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-        let id = path.file_name().and_then(|name| name.to_str()).filter(|name| pid_of(name).is_some());
-        let others = id.is_some_and(|id| !ours.contains(id));
-        if others && let Err(error) = remove_if_dead(&path) {
+        let is_owner =
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| pid_of(name).is_some());
+        if is_owner
+            && !lock(&OURS).contains(&path)
+            && let Err(error) = remove_if_dead(&path)
+        {
             tracing::debug!(path = %path.display(), %error, "a dead owner's file could not be removed");
         }
     }
 }
 
 fn remove_if_dead(path: &Path) -> io::Result<()> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
+    let removed = match dead(path, Duration::ZERO) {
+        // Removed under the lock: nobody can become its owner meanwhile.
+        Ok(Some(_locked)) => fs::remove_file(path),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
     };
-    if is_locked(&file)? {
-        return Ok(());
-    }
-    // Removed under the lock: nobody can become its owner meanwhile.
-    match fs::remove_file(path) {
+    match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
+        other => other,
     }
 }
 
-/// Locks the file for this process alone; waits while others look at it.
+/// The file, if its owner is dead: while it is open nobody becomes its owner. `None` when the owner lives, or cannot be told
+/// from a living one for as long as `patience`.
+fn dead(path: &Path, patience: Duration) -> io::Result<Option<File>> {
+    let file = File::open(path)?;
+    let until = Instant::now() + patience;
+    loop {
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if is_held(&file)? || Instant::now() >= until => return Ok(None),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+/// Takes both locks; waits while others look.
 #[cfg(unix)]
-fn lock_file(file: &File) -> io::Result<()> {
+fn hold(file: &File) -> io::Result<()> {
     use rustix::fs::{FlockOperation, fcntl_lock};
-    Ok(rustix::io::retry_on_intr(|| fcntl_lock(file, FlockOperation::LockExclusive))?)
+    file.lock()?;
+    Ok(fcntl_lock(file, FlockOperation::NonBlockingLockExclusive)?)
 }
 
 #[cfg(not(unix))]
-fn lock_file(file: &File) -> io::Result<()> {
+fn hold(file: &File) -> io::Result<()> {
     file.lock()
 }
 
-/// Whether another process has it locked; if not, nobody can lock it until it is closed.
+/// Whether another process, and not only an heir of its open files, holds the file.
 #[cfg(unix)]
-fn is_locked(file: &File) -> io::Result<bool> {
-    use rustix::fs::{FlockOperation, fcntl_lock};
-    use rustix::io::Errno;
-    match fcntl_lock(file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(false),
-        Err(Errno::AGAIN | Errno::ACCESS) => Ok(true),
-        Err(error) => Err(error.into()),
-    }
+fn is_held(file: &File) -> io::Result<bool> {
+    use rustix::process::{Flock, FlockType, fcntl_getlk};
+    Ok(fcntl_getlk(file, &Flock::from(FlockType::WriteLock))?.is_some())
 }
 
 #[cfg(not(unix))]
-fn is_locked(file: &File) -> io::Result<bool> {
-    match file.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(true),
-        Err(std::fs::TryLockError::Error(error)) => Err(error),
-    }
+fn is_held(_: &File) -> io::Result<bool> {
+    Ok(true)
 }
 
 fn make_private_dir(dir: &Path) -> io::Result<()> {
@@ -231,22 +245,51 @@ mod tests {
         assert!(other.exists(), "what is not an owner file is left alone");
     }
 
+    /// A process that has the open file itself, as one has that is about to execute its program.
+    #[cfg(unix)]
+    fn heir(file: &File) -> std::process::Child {
+        let stdin = std::process::Stdio::from(file.try_clone().unwrap());
+        std::process::Command::new("sleep").arg("600").stdin(stdin).spawn().unwrap()
+    }
+
     #[cfg(unix)]
     #[test]
-    fn a_lock_does_not_live_on_in_what_its_process_was_starting_when_it_was_killed() {
-        use std::process::{Command, Stdio};
+    fn what_a_killed_process_was_starting_does_not_keep_its_sessions() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("4711-00000000000000aa");
         let file = create_private(&path).unwrap();
-        lock_file(&file).unwrap();
-        // It has the open file itself, as a process has that is about to become another.
-        let heir = Stdio::from(file.try_clone().unwrap());
-        let mut child = Command::new("sleep").arg("600").stdin(heir).spawn().unwrap();
+        hold(&file).unwrap();
+        let mut heir = heir(&file);
         drop(file); // all that a killed process closes
-        let locked = is_locked(&File::open(&path).unwrap()).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!locked);
+        assert!(dead(&path, Duration::ZERO).unwrap().is_none(), "its heir has the lock");
+        assert!(!is_held(&File::open(&path).unwrap()).unwrap(), "and is known as no more than that");
+        let looks = std::thread::spawn({
+            let path = path.clone();
+            move || dead(&path, Duration::from_secs(600)).unwrap().is_some()
+        });
+        heir.kill().unwrap(); // as good as that it executes its program, which closes the file
+        heir.wait().unwrap();
+        assert!(looks.join().unwrap());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_owner_that_closed_its_file_elsewhere_still_owns() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = Owner::claim(dir.path()).unwrap();
+        drop(File::open(&owner.path).unwrap()); // as whoever searches the folder does
+        lock(&OURS).remove(&owner.path); // to look as another process would
+        assert!(dead(&owner.path, Duration::ZERO).unwrap().is_none());
+        sweep(dir.path());
+        assert!(owner.path.exists());
+    }
+
+    #[test]
+    fn a_copy_of_a_journal_does_not_take_its_owner_along() {
+        let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let owner = Owner::claim(dir.path()).unwrap();
+        assert!(is_alive(dir.path(), owner.id()));
+        assert!(!is_alive(copy.path(), owner.id()));
     }
 
     #[cfg(unix)]

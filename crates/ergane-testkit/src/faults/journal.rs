@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ impl Journal for FaultyJournal {
     /// Not where a commit may be told to block, nor where it takes its time.
     fn is_instant(&self) -> bool {
         self.store.is_instant() && !self.plan.may_delay() && !self.plan.is_slow()
+    }
+
+    fn files(&self) -> Arc<[PathBuf]> {
+        self.store.files()
     }
 
     fn pretends(&self) -> Option<Duration> {
