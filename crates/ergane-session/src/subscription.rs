@@ -206,10 +206,15 @@ impl Subscription {
                         Err(error) => Err(error),
                     },
                 },
-                () = behind(&mut self.head, self.told) => {
-                    let head = *self.head.borrow();
-                    self.read_to(head).await
-                }
+                // The head moves on after what it is of was sent. So what came since the channel was looked at comes first, and
+                // what was shown before a fact is told before it; only what is not there was missed.
+                () = behind(&mut self.head, self.told) => match self.items.is_empty() {
+                    true => {
+                        let head = *self.head.borrow();
+                        self.read_to(head).await
+                    }
+                    false => Ok(()),
+                },
             };
             if let Err(error) = step {
                 return Some(Err(error));

@@ -158,3 +158,29 @@ async fn a_locked_journal_is_told_at_once_and_the_session_comes_up_when_it_is_fr
     asked.next().await.answer("done");
     result(send).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_shown_of_an_answer_is_told_before_the_answer() {
+    const TURNS: usize = 2_000;
+    let script = Scripted::from_fn(|_, _| ScriptedReply::text("a piece"));
+    let system = System::builder().provider("scripted", script).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let mut events = alice.subscribe(None).await.unwrap();
+    let read = tokio::spawn(async move {
+        let (mut turns, mut shown) = (0, String::new());
+        while turns < TURNS {
+            match soon("an event", events.next()).await.unwrap().unwrap() {
+                SessionEvent::Content { text } => shown.push_str(&text),
+                SessionEvent::Reply { .. } => {
+                    assert_eq!(std::mem::take(&mut shown), "a piece", "turn {turns}")
+                }
+                SessionEvent::Done { .. } => turns += 1,
+                _ => {}
+            }
+        }
+    });
+    for _ in 0..TURNS {
+        alice.send_message("go").await.unwrap();
+    }
+    read.await.unwrap();
+}
