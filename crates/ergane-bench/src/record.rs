@@ -52,6 +52,10 @@ pub(crate) const METRICS: &[&str] = &[
     "ratio",
     "cpu_ratio",
     "bare_cpu_ratio",
+    "no_history_cpu_us_per_turn",
+    "same_bytes_cpu_us_per_turn",
+    "same_bytes_p50_us",
+    "history_cpu_ratio",
 ];
 
 /// One measurement.

@@ -166,21 +166,18 @@ async fn what_was_shown_of_an_answer_is_told_before_the_answer() {
     let system = System::builder().provider("scripted", script).start().await.unwrap();
     let alice = system.session("alice").start().await.unwrap();
     let mut events = alice.subscribe(None).await.unwrap();
-    let read = tokio::spawn(async move {
-        let (mut turns, mut shown) = (0, String::new());
-        while turns < TURNS {
-            match soon("an event", events.next()).await.unwrap().unwrap() {
+    for turn in 0..TURNS {
+        // Read on another thread than the session's, and turn by turn: so nothing is left out for want of room.
+        let send = tokio::spawn(alice.send_message("go").into_future());
+        let mut shown = String::new();
+        loop {
+            match next(&mut events).await {
                 SessionEvent::Content { text } => shown.push_str(&text),
-                SessionEvent::Reply { .. } => {
-                    assert_eq!(std::mem::take(&mut shown), "a piece", "turn {turns}")
-                }
-                SessionEvent::Done { .. } => turns += 1,
+                SessionEvent::Reply { .. } => assert_eq!(shown, "a piece", "turn {turn}"),
+                SessionEvent::Done { .. } => break,
                 _ => {}
             }
         }
-    });
-    for _ in 0..TURNS {
-        alice.send_message("go").await.unwrap();
+        soon("the result", send).await.unwrap().unwrap();
     }
-    read.await.unwrap();
 }

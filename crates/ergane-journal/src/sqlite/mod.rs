@@ -149,6 +149,9 @@ impl SqliteOptions {
     }
 }
 
+/// What the SQLite journals consist of that are open in this process, each in its own list.
+static OPEN: Mutex<Vec<Arc<[PathBuf]>>> = Mutex::new(Vec::new());
+
 /// Where the file is and how it is opened.
 #[derive(Debug)]
 struct Disk {
@@ -174,8 +177,9 @@ impl Disk {
             PathBuf::from(beside)
         };
         let owners = beside(".owners");
-        let files =
+        let files: Arc<[PathBuf]> =
             ["", "-wal", "-shm", "-journal"].map(beside).into_iter().chain([owners.clone()]).collect();
+        lock(&OPEN).push(Arc::clone(&files));
         Ok(Self { files, owners, path, options })
     }
 
@@ -314,13 +318,23 @@ impl Sqlite {
     }
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        lock(&OPEN).retain(|files| !Arc::ptr_eq(files, &self.files));
+    }
+}
+
 impl Journal for Sqlite {
     fn kind(&self) -> &'static str {
         "sqlite"
     }
 
+    /// Also those of other SQLite journals that this process has open: what holds for its own locks holds for all of them.
     fn files(&self) -> Arc<[PathBuf]> {
-        Arc::clone(&self.disk.files)
+        match lock(&OPEN).as_slice() {
+            [_] => Arc::clone(&self.disk.files),
+            all => all.iter().flat_map(|files| files.iter().cloned()).collect(),
+        }
     }
 
     fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {

@@ -34,6 +34,13 @@ use crate::lock::lock;
 /// to close the file would give it up.
 static OURS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
+/// The files of owners that were waited for in vain: they live, and have lost one of their locks. Nobody waits for them once
+/// more, since that is done where others wait too.
+static LIVING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// How many of those are remembered before all are forgotten.
+const LIVING_REMEMBERED: usize = 1024;
+
 /// So long a process that was being started may take to execute its program, and let go of what it inherited.
 const HEIR: Duration = Duration::from_secs(1);
 
@@ -64,6 +71,9 @@ impl Owner {
                 Ok(Some(file)) => return Ok(Self { id, path, _file: file }),
                 Ok(None) => lock(&OURS).remove(&path),
                 Err(error) => {
+                    if let Err(left) = fs::remove_file(&path) {
+                        tracing::debug!(path = %path.display(), error = %left, "an owner file stays that nobody owns");
+                    }
                     lock(&OURS).remove(&path);
                     return Err(error);
                 }
@@ -101,10 +111,20 @@ pub(super) fn is_alive(dir: &Path, id: &str) -> bool {
     if lock(&OURS).contains(&path) {
         return true;
     }
-    match dead(&path, HEIR) {
+    let patience = if lock(&LIVING).contains(&path) { Duration::ZERO } else { HEIR };
+    let began = Instant::now();
+    let lives = match dead(&path, patience) {
         Ok(dead) => dead.is_none(),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    if lives && began.elapsed() >= HEIR {
+        let mut living = lock(&LIVING);
+        if living.len() >= LIVING_REMEMBERED {
+            living.clear();
+        }
+        living.insert(path);
     }
+    lives
 }
 
 /// Removes the files of dead owners.
@@ -161,8 +181,14 @@ fn dead(path: &Path, patience: Duration) -> io::Result<Option<File>> {
 #[cfg(unix)]
 fn hold(file: &File) -> io::Result<()> {
     use rustix::fs::{FlockOperation, fcntl_lock};
+    use rustix::io::Errno;
     file.lock()?;
-    Ok(fcntl_lock(file, FlockOperation::NonBlockingLockExclusive)?)
+    match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+        // Elsewhere than on Linux the first of them stands in the way of the second, though both are ours: then that one is
+        // all there is. Nobody else's can be in the way: the file is new, and locked.
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(()),
+        taken => Ok(taken?),
+    }
 }
 
 #[cfg(not(unix))]
@@ -280,6 +306,10 @@ mod tests {
         drop(File::open(&owner.path).unwrap()); // as whoever searches the folder does
         lock(&OURS).remove(&owner.path); // to look as another process would
         assert!(dead(&owner.path, Duration::ZERO).unwrap().is_none());
+        // It is waited for once, and then known.
+        assert!(is_alive(dir.path(), owner.id()));
+        assert!(lock(&LIVING).contains(&owner.path));
+        assert!(is_alive(dir.path(), owner.id()));
         sweep(dir.path());
         assert!(owner.path.exists());
     }

@@ -115,16 +115,22 @@ impl Temp {
     }
 
     /// Gives it a name by which it is known to be that group's. What is open of it stays open.
-    async fn belongs_to(&mut self, group: i32, leader_started: u64) {
+    async fn belongs_to(&mut self, group: i32, leader_started: u64) -> Result<(), ToolError> {
         let name = self.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let random = name.rsplit('-').next().unwrap_or_default();
         let name = format!("{}{random}", private_folder_prefix(group, leader_started));
         let to = self.path().with_file_name(name);
         match tokio::fs::rename(self.path(), &to).await {
             Ok(()) => self.0.iter_mut().for_each(|folder| folder.0.clone_from(&to)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ToolError::failed(
+                    "the temporary folder of this call was removed before it began; call it again",
+                ));
+            }
             // It is as good under the name that it has, but for who looks for it after a crash.
             Err(error) => tracing::debug!(%error, "a temporary folder keeps its name"),
         }
+        Ok(())
     }
 }
 
@@ -191,7 +197,7 @@ impl Shell {
             () = ctx.cancelled() => return Err(ToolError::Cancelled),
             recorded = ctx.record_process(pid, started) => recorded?,
         }
-        place.temp.belongs_to(pid, started).await;
+        place.temp.belongs_to(pid, started).await?;
         give_word(word, &group_identity(pid, started), place.temp.path())
             .await
             .map_err(|error| ToolError::failed(format!("the shell did not start the command: {error}")))?;
