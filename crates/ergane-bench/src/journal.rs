@@ -116,7 +116,7 @@ pub(crate) async fn serve(store: Arc<dyn Journal>) -> Outcome<(SupervisorRef, Jo
 fn event(bytes: usize) -> Event {
     let message = Message { role: Role::Assistant, parts: vec![Part::text("x".repeat(bytes))], origin: None };
     let (message, saw) = (Arc::new(message), Seq(0));
-    Event::ModelReplied { iteration: 0, saw, message, usage: None, cost: None, attempts: 1 }
+    Event::ModelReplied { iteration: 0, saw, message, usage: None, cost: None, attempts: 1, unanswered: None }
 }
 
 /// One session that appends.

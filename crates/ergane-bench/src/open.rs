@@ -144,6 +144,7 @@ fn facts_of(turn: u64, first: u64) -> [Event; 4] {
             usage: Some(usage),
             cost: None,
             attempts: 1,
+            unanswered: None,
         },
         Event::TurnEnded {
             turn: TurnId(first + 1),

@@ -117,6 +117,9 @@ pub enum Event {
         cost: Option<MicroUsd>,
         /// How many attempts it took.
         attempts: u32,
+        /// What model calls took before it that came to no answer, when their providers told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unanswered: Option<Box<Spent>>,
     },
     /// A call waits for somebody to decide about it.
     ApprovalRequested {
@@ -220,7 +223,7 @@ pub enum Event {
         /// Of an interrupted answer, what had been shown.
         #[serde(skip_serializing_if = "Option::is_none")]
         partial: Option<Text>,
-        /// What model calls took that came to no answer, when their providers told.
+        /// What model calls took after the last answer that came to none, when their providers told.
         #[serde(skip_serializing_if = "Option::is_none")]
         unanswered: Option<Box<Spent>>,
         /// The totals, with what came to no answer.

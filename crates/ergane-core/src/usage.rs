@@ -105,26 +105,43 @@ impl AddAssign for Cost {
     }
 }
 
-/// What model calls took: of each as much as its provider told.
+/// What model calls took: of each as much as its provider told. Of no call at all it is the default.
+///
+/// ```
+/// use ergane_core::{MicroUsd, Spent};
+///
+/// let both = Spent::of(None, Some(MicroUsd(36))) + Spent::of(None, None); // the other has no price
+/// assert_eq!((both.cost.known, both.cost.total()), (MicroUsd(36), None));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// Tokens, when they were told of any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Cost, when that of each is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost: Option<MicroUsd>,
+    /// Cost: what is known of it, and whether that is all.
+    pub cost: Cost,
+}
+
+impl Spent {
+    /// What one call took, as far as it is known.
+    ///
+    /// ```
+    /// use ergane_core::{MicroUsd, Spent};
+    ///
+    /// assert_eq!(Spent::of(None, Some(MicroUsd(36))).cost.total(), Some(MicroUsd(36)));
+    /// assert_eq!(Spent::of(None, None).cost.total(), None, "unknown, and never zero");
+    /// ```
+    pub fn of(usage: Option<Usage>, cost: Option<MicroUsd>) -> Self {
+        Self { usage, cost: Cost { known: cost.unwrap_or_default(), complete: cost.is_some() } }
+    }
 }
 
 impl Add for Spent {
     type Output = Self;
 
-    fn add(self, other: Self) -> Self {
-        let sum = |(one, other): (MicroUsd, MicroUsd)| MicroUsd(one.0.saturating_add(other.0));
-        Self {
-            usage: self.usage.into_iter().chain(other.usage).reduce(Add::add),
-            cost: self.cost.zip(other.cost).map(sum),
-        }
+    fn add(mut self, other: Self) -> Self {
+        self.cost += other.cost;
+        Self { usage: self.usage.into_iter().chain(other.usage).reduce(Add::add), ..self }
     }
 }
 
@@ -215,12 +232,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spent_adds_up_and_an_unknown_cost_stays_unknown() {
+    fn what_was_spent_adds_up_and_what_is_known_of_it_stays_known() {
         let tokens = |input_tokens| Usage { input_tokens, ..Usage::default() };
-        let spent = |input, cost: Option<u64>| Spent { usage: Some(tokens(input)), cost: cost.map(MicroUsd) };
+        let spent = |input, cost: Option<u64>| Spent::of(Some(tokens(input)), cost.map(MicroUsd));
         assert_eq!(spent(1, Some(2)) + spent(3, Some(4)), spent(4, Some(6)));
-        assert_eq!(spent(1, Some(2)) + spent(3, None), spent(4, None));
-        let untold = Spent { usage: None, cost: Some(MicroUsd(1)) };
+        let known = Cost { known: MicroUsd(2), complete: false };
+        for (one, other) in [(spent(1, Some(2)), spent(3, None)), (spent(3, None), spent(1, Some(2)))] {
+            assert_eq!(one + other, Spent { usage: Some(tokens(4)), cost: known });
+        }
+        assert_eq!(Spent::default() + spent(3, None), spent(3, None));
+        let untold = Spent::of(None, Some(MicroUsd(1)));
         assert_eq!(untold + spent(3, Some(4)), spent(3, Some(5)));
         assert_eq!((untold + untold).usage, None);
     }

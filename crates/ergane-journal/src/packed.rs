@@ -104,10 +104,16 @@ mod tests {
     #[test]
     fn what_came_to_no_answer_comes_back_too() {
         let mut events = events(1);
-        let end = events.iter_mut().find(|event| matches!(event.event, Event::TurnEnded { .. })).unwrap();
-        if let Event::TurnEnded { unanswered, .. } = &mut end.event {
-            *unanswered = Some(Box::new(Spent { usage: None, cost: Some(MicroUsd(3)) }));
+        let mut changed = 0;
+        for event in &mut events {
+            if let Event::ModelReplied { unanswered, .. } | Event::TurnEnded { unanswered, .. } =
+                &mut event.event
+            {
+                *unanswered = Some(Box::new(Spent::of(None, Some(MicroUsd(3)))));
+                changed += 1;
+            }
         }
+        assert_eq!(changed, 2);
         let packed = pack(&events).unwrap();
         assert_eq!(unpack(&packed, Seq(7), events.len()).unwrap(), events);
     }

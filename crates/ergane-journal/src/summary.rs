@@ -3,7 +3,7 @@
 //! It is a fold of the events like any other, but a store keeps its result beside them and changes both in one
 //! transaction: so a page of a list costs a page, however long the histories are, and cannot disagree with them.
 
-use ergane_core::{Cost, Envelope, Epoch, Event, MicroUsd, Seq, SessionName, Text, Timestamp, TurnId, Usage};
+use ergane_core::{Cost, Envelope, Epoch, Event, Seq, SessionName, Spent, Text, Timestamp, TurnId, Usage};
 
 /// A session as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,21 +125,22 @@ impl Tally {
             }
             Event::TurnEnded { unanswered, .. } => {
                 self.open_turn = None;
-                if let Some(spent) = unanswered {
-                    self.count(spent.usage, spent.cost);
-                }
+                self.count(unanswered.as_deref().copied().unwrap_or_default());
             }
-            Event::ModelReplied { usage, cost, .. } => self.count(*usage, *cost),
+            Event::ModelReplied { usage, cost, unanswered, .. } => {
+                let before = unanswered.as_deref().copied().unwrap_or_default();
+                self.count(before + Spent::of(*usage, *cost));
+            }
             _ => {}
         }
     }
 
-    fn count(&mut self, usage: Option<Usage>, cost: Option<MicroUsd>) {
+    fn count(&mut self, Spent { usage, cost }: Spent) {
         // What was written to a provider's cache has no column in the table of sessions; the facts have it.
         let counted =
             Usage { cache_write_tokens: 0, cache_write_long_tokens: 0, ..usage.unwrap_or_default() };
         self.usage += counted;
-        self.cost.add_call(cost);
+        self.cost += cost;
     }
 
     pub(crate) fn summary(

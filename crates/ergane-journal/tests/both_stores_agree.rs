@@ -43,6 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
             usage: Some(Usage { input_tokens: tokens.into(), ..Usage::default() }),
             cost: cost.map(|cost| MicroUsd(cost.into())),
             attempts: 1,
+            unanswered: None,
         }),
         Just(Event::ApprovalRequested {
             call: CALL,
@@ -57,10 +58,10 @@ fn event() -> impl Strategy<Value = Event> {
             finish: FinishReason::Stop,
             error: None,
             partial: None,
-            unanswered: Some(Box::new(Spent {
-                usage: Some(Usage { input_tokens: 7, ..Usage::default() }),
-                cost: Some(MicroUsd(21)),
-            })),
+            unanswered: Some(Box::new(Spent::of(
+                Some(Usage { input_tokens: 7, ..Usage::default() }),
+                Some(MicroUsd(21)),
+            ))),
             totals: TurnTotals::default(),
         }),
     ]

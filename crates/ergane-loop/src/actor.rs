@@ -4,7 +4,6 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::future::ready;
 use std::hash::{Hash, Hasher};
-use std::ops::Add;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -78,27 +77,27 @@ pub enum Report {
     },
     /// A call that waited is made.
     Admitted,
-    /// The attempt failed; another follows after `delay`.
+    /// The attempt failed; another follows after `delay`. What it took, its error says.
     Retrying {
         /// The number of the attempt that failed, from 1.
         attempt: u32,
         /// How long until the next.
         delay: Duration,
-        /// Why it failed.
+        /// Why it failed, and what it took.
         error: ProviderError,
     },
-    /// A provider failed for good; the next one of the chain is asked.
+    /// A provider failed for good; the next one of the chain is asked. What its last attempt took, its error says.
     FellBack {
         /// Who failed.
         from: Text,
         /// Who is asked now.
         to: Text,
-        /// Why.
+        /// Why, and what the last attempt took.
         error: ProviderError,
     },
     /// The model answered. Without tool calls it is the loop's last word.
     Replied {
-        /// The answer. Its usage and cost hold those of the attempts before it, as far as their providers told.
+        /// The answer. What the attempts before it took was reported with each.
         reply: Box<ModelReply>,
         /// How many attempts it took, at all providers.
         attempts: u32,
@@ -106,12 +105,22 @@ pub enum Report {
     /// The last attempt failed, and the loop has nothing more to do. Of a chain of providers the message names each with its
     /// reason.
     Failed {
-        /// Why, and what all attempts took.
+        /// Why, and what the last attempt took.
         error: ProviderError,
     },
 }
 
 impl Report {
+    /// Why an attempt came to nothing, and what it took; `None` of what is no failure.
+    pub fn error(&self) -> Option<&ProviderError> {
+        match self {
+            Self::Retrying { error, .. } | Self::FellBack { error, .. } | Self::Failed { error } => {
+                Some(error)
+            }
+            Self::Waiting { .. } | Self::Admitted | Self::Replied { .. } => None,
+        }
+    }
+
     /// Whether the loop ends with it: nothing is left to ask for. If the turn does go on, it has another loop.
     pub fn is_last(&self) -> bool {
         match self {
@@ -263,8 +272,6 @@ struct Flight {
     failed: Vec<(Text, Text)>,
     /// Whether the one who is asked was asked again because a tool call could not be read.
     resampled: bool,
-    /// What attempts took that came to nothing.
-    thrown_away: Option<Spent>,
     /// Whether something of the answer was shown. Its pieces pass this loop by.
     shown: Arc<AtomicBool>,
     /// Dropping it cancels the request.
@@ -283,7 +290,6 @@ impl Flight {
             attempt: 1,
             failed: Vec::new(),
             resampled: false,
-            thrown_away: None,
             shown: Arc::default(),
             call: None,
             timer: None,
@@ -299,22 +305,8 @@ impl Flight {
         self.target.saturating_add(1) < self.step.chain.len()
     }
 
-    /// An attempt came to nothing, and this is what it took.
-    fn throw_away(&mut self, spent: Option<Spent>) {
-        self.thrown_away = self.thrown_away.into_iter().chain(spent).reduce(Add::add);
-    }
-
-    /// The answer, with what those before it took: they were paid for.
-    fn with_what_was_thrown_away(&self, mut reply: ModelReply) -> ModelReply {
-        let Some(before) = self.thrown_away else { return reply };
-        let Spent { usage, cost } = before + Spent { usage: reply.usage, cost: reply.cost };
-        (reply.usage, reply.cost) = (usage, cost);
-        reply
-    }
-
-    /// The error of the last of a chain, with what all of them said, and took.
-    fn all_failed(&self, mut last: ProviderError) -> ProviderError {
-        last.spent = self.thrown_away.map(Box::new);
+    /// The error of the last of a chain, with what all of them said.
+    fn all_failed(&self, last: ProviderError) -> ProviderError {
         if self.failed.is_empty() {
             return last;
         }
@@ -457,7 +449,6 @@ impl LoopState {
 
     fn replied(&mut self, reply: ModelReply) {
         let Some(flight) = self.flight.take() else { return };
-        let reply = flight.with_what_was_thrown_away(reply);
         self.report(flight.id, Report::Replied { reply: Box::new(reply), attempts: flight.attempt });
     }
 
@@ -466,8 +457,6 @@ impl LoopState {
         let Some(flight) = &mut self.flight else { return };
         flight.call = None;
         let (id, attempt) = (flight.id, flight.attempt);
-        let of_reply = |reply: &ModelReply| Spent { usage: reply.usage, cost: reply.cost };
-        let spent = reply.as_ref().map(of_reply).or_else(|| error.spent.as_deref().copied());
         let failed = Failed {
             error: &error,
             attempt: flight.at_target,
@@ -485,7 +474,6 @@ impl LoopState {
                 if let Some(reply) = reply {
                     return self.replied(reply);
                 }
-                flight.throw_away(spent);
                 let error = flight.all_failed(error);
                 self.flight = None;
                 return self.report(id, Report::Failed { error });
@@ -504,7 +492,6 @@ impl LoopState {
                 (Report::FellBack { from, to, error }, Duration::ZERO)
             }
         };
-        flight.throw_away(spent);
         let timer = myself.send_after(delay, move || LoopMsg::Retry(id, next));
         flight.timer = Some(Timer(timer.abort_handle()));
         flight.attempt = next;
@@ -521,11 +508,14 @@ impl LoopState {
 }
 
 /// Why a reply is of no use and another one is worth asking for: its provider could not read the call that the model wrote.
+/// With what it took: it is paid for.
 /// (Arguments that are no JSON are no such case: the model is told what is wrong with them.)
 fn unreadable(reply: &ModelReply) -> Option<ProviderError> {
     let origin = reply.message.origin.as_ref()?;
     let what = || format!("{} could not read the tool call that its model wrote", origin.provider);
-    (origin.stop == StopReason::MalformedToolCall).then(|| ProviderError::new(ErrorKind::ToolFormat, what()))
+    let spent = || Some(Box::new(Spent::of(reply.usage, reply.cost)));
+    (origin.stop == StopReason::MalformedToolCall)
+        .then(|| ProviderError { spent: spent(), ..ProviderError::new(ErrorKind::ToolFormat, what()) })
 }
 
 /// A number in `0.0..1.0` for the jitter. What is hashed differs between any two that fail together: the nanoseconds that

@@ -1,6 +1,7 @@
 //! Driving the open turn: the kernel says what must happen, this hands it to whoever does it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Add;
 use std::time::Duration;
 
 use ergane_core::{
@@ -44,7 +45,7 @@ pub(crate) struct Drive {
     /// Why the model call under way is not made yet, or once more. Of no interest once it answers.
     delayed: Option<Activity>,
     barrier: Seq,
-    /// What model calls of the turn took that came to no answer.
+    /// What model calls of the turn took that came to no answer, since the last that did.
     unanswered: Option<Spent>,
     /// How far the end of an interrupted turn has come, when tools still ran.
     grace: Option<Grace>,
@@ -159,6 +160,11 @@ impl Drive {
         for (_, (_, task)) in self.consulting.drain() {
             task.abort();
         }
+    }
+
+    /// A model call took this, and came to no answer.
+    fn spent_in_vain(&mut self, spent: Option<Spent>) {
+        self.unanswered = self.unanswered.into_iter().chain(spent).reduce(Add::add);
     }
 
     fn drop_model_call(&mut self) {
@@ -358,11 +364,18 @@ impl State {
         // A loop ends with its last word. What was asked of it meanwhile is asked of another.
         let last = report.report.is_last();
         let gone = last && self.drive.worker.take_if(|worker| worker.since <= report.step.step).is_some();
+        let is_of_turn = self.facts.conversation().turn().is_some_and(|turn| turn.id == report.step.turn);
+        if is_of_turn && let Some(error) = report.report.error() {
+            self.drive.spent_in_vain(error.spent.as_deref().copied());
+        }
         let Some(flight) = self.drive.flight.as_ref().filter(|flight| flight.id == report.step) else {
             if gone {
                 self.drive.flight = None;
             }
-            return Ok(()); // of a step that was given up
+            if is_of_turn && let Report::Replied { reply, .. } = report.report {
+                self.drive.spent_in_vain(Some(Spent::of(reply.usage, reply.cost)));
+            }
+            return Ok(()); // of a step that was given up: it was paid for all the same
         };
         let saw = flight.saw;
         match report.report {
@@ -379,21 +392,25 @@ impl State {
             }
             Report::Replied { reply, attempts } => {
                 self.model_call_over();
-                let spent = Spent { usage: reply.usage, cost: reply.cost };
+                let spent = Some(Spent::of(reply.usage, reply.cost));
                 if reply.message.role != Role::Assistant {
                     let why = "the provider answered with a message that is no assistant's";
                     let error = TurnError::new(ErrorKind::Protocol, why);
-                    self.drive.unanswered = Some(spent);
+                    self.drive.spent_in_vain(spent);
                     self.end_turn(FinishReason::DuringExecution, Some(error))?;
                     return Ok(());
                 }
-                match self.facts.conversation().replied(*reply, saw, attempts) {
-                    Some(event) if fits(&event) => drop(self.facts.record(event)?),
+                let before = self.drive.unanswered;
+                match self.facts.conversation().replied(*reply, saw, attempts, before) {
+                    Some(event) if fits(&event) => {
+                        self.facts.record(event)?;
+                        self.drive.unanswered = None; // the fact has it
+                    }
                     Some(_) => {
                         let why =
                             format!("the answer is larger than the {MAX_EVENT_BYTES} bytes of one event");
                         let error = TurnError::new(ErrorKind::Protocol, why);
-                        self.drive.unanswered = Some(spent);
+                        self.drive.spent_in_vain(spent);
                         self.end_turn(FinishReason::DuringExecution, Some(error))?;
                     }
                     None => {}
@@ -401,7 +418,6 @@ impl State {
             }
             Report::Failed { error } => {
                 self.model_call_over();
-                self.drive.unanswered = error.spent.as_deref().copied();
                 self.end_turn(error.kind.finish_reason(), Some(TurnError::from(&error)))?;
             }
         }

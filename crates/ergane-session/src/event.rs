@@ -155,14 +155,13 @@ pub enum SessionEvent {
         /// A kind, and data.
         ui: serde_json::Value,
     },
-    /// Tokens and cost of one reply, with those of attempts before it; or, before the end of a turn, of model calls that
-    /// came to no answer.
+    /// Tokens and cost of one reply; or, before that or before the end of a turn, of model calls that came to no answer.
     Usage {
         /// The position of the reply, or of the turn's end.
         seq: Seq,
         /// Tokens, when the provider told them.
         usage: Option<Usage>,
-        /// Cost, when known.
+        /// Cost, when all of it is known.
         cost: Option<MicroUsd>,
     },
     /// A model call waits to be made: a limit, a server that asked to wait, one that fails again and again.
@@ -278,12 +277,13 @@ impl SessionEvent {
         match &envelope.event {
             Event::TurnStarted { send } => vec![Self::TurnStarted { seq, send: send.0.clone() }],
             Event::Recovered { cause } => vec![Self::Recovered { seq, cause: cause.clone() }],
-            Event::ModelReplied { message, usage, cost, .. } => {
+            Event::ModelReplied { message, usage, cost, unanswered, .. } => {
                 let (text, origin) = (message.text().into(), message.origin.as_ref());
                 let provider = origin.map(|origin| origin.provider.clone());
                 let model = origin.map(|origin| origin.model.clone());
                 let mut events = vec![Self::Reply { seq, text, provider, model }];
                 events.extend(message.calls().map(|call| Self::of_call(seq, call)));
+                events.extend(Self::in_vain(seq, unanswered.as_deref()));
                 events.push(Self::Usage { seq, usage: *usage, cost: *cost });
                 events
             }
@@ -322,14 +322,17 @@ impl SessionEvent {
             Event::Forked { parent, at } => vec![Self::Forked { seq, parent: parent.clone(), at: *at }],
             Event::SettingsChanged { .. } => vec![Self::SettingsChanged { seq }],
             Event::TurnEnded { turn, finish, error, unanswered, .. } => {
-                let spent = unanswered.as_deref().copied();
-                let mut events: Vec<Self> =
-                    spent.map(|Spent { usage, cost }| Self::Usage { seq, usage, cost }).into_iter().collect();
+                let mut events: Vec<Self> = Self::in_vain(seq, unanswered.as_deref()).collect();
                 events.push(Self::Done { seq, turn: *turn, finish_reason: *finish, error: error.clone() });
                 events
             }
             _ => Vec::new(), // the beginning, what is only queued, and where a process runs
         }
+    }
+
+    /// What model calls took that came to no answer.
+    fn in_vain(seq: Seq, spent: Option<&Spent>) -> impl Iterator<Item = Self> {
+        spent.into_iter().map(move |spent| Self::Usage { seq, usage: spent.usage, cost: spent.cost.total() })
     }
 
     fn of_call(seq: Seq, call: &ToolCall) -> Self {

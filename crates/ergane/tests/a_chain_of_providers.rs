@@ -7,7 +7,7 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{LONG, model, soon};
+use common::{LONG, model, raw_actor, result, sending, soon};
 use ergane::core::{ErrorKind, MicroUsd, SettingsPatch, StopReason, Usage};
 use ergane::prelude::*;
 use ergane::provider::{Price, ScriptedError, ScriptedUsage};
@@ -299,6 +299,81 @@ async fn what_attempts_took_before_they_failed_is_in_the_usage_and_the_cost_of_t
     questions.next().await.fail(ErrorKind::Quota);
     let result = soon("the turn", turn).await.unwrap().unwrap();
     assert_eq!((result.usage.input_tokens, result.cost), (0, Some(MicroUsd(0))));
+    system.shutdown(LONG).await.unwrap();
+}
+
+/// So the budget holds, and the sums of the session and of the list have it, before a restart and after.
+#[tokio::test]
+async fn what_is_known_of_a_cost_stays_known_beside_an_attempt_without_a_price() {
+    let (model, mut questions) = model();
+    let store: Arc<dyn ergane::journal::Journal> = Arc::new(Memory::new());
+    let start = async || {
+        let start = System::builder().shared_journal(store.clone()).tools(Tools::all());
+        let start = start.provider("lab", model.clone()).provider("b", model.clone());
+        start.price("b", "m", Price::per_million(1_000_000, 0)).start().await.unwrap()
+    };
+    let system = start().await;
+    let budget = SettingsPatch { turn_budget: Some(MicroUsd(10)), ..SettingsPatch::default() };
+    let alice = system.session("alice").provider("lab").or("b").tools(["glob"]).settings(budget);
+    let alice = alice.start().await.unwrap();
+    let send = sending(&alice, "hello");
+    let took = Usage { input_tokens: 100, ..Usage::default() };
+    questions.next().await.fail_after(ErrorKind::Auth, took);
+    questions.next().await.call(&[("glob", serde_json::json!({ "pattern": "none" }))]); // for 10
+    let over = result(send).await;
+    assert_eq!((over.finish_reason, over.usage.input_tokens), (FinishReason::MaxBudgetUsd, 110));
+    assert_eq!(over.cost, None, "not all of it is known");
+    let sums = async |system: &System| {
+        let (usage, cost) = system.whereis("alice").await.unwrap().usage().await.unwrap();
+        let listed = system.sessions().await.unwrap().remove(0);
+        assert_eq!((listed.usage.input_tokens, listed.cost), (usage.input_tokens, cost));
+        (usage.input_tokens, cost.known, cost.complete)
+    };
+    assert_eq!(sums(&system).await, (110, MicroUsd(10), false));
+    system.shutdown(LONG).await.unwrap();
+    let system = start().await;
+    system.session("alice").start().await.unwrap();
+    assert_eq!(sums(&system).await, (110, MicroUsd(10), false));
+    system.shutdown(LONG).await.unwrap();
+}
+
+/// The attempt after it is interrupted, cut for a word, or lost with the loop.
+#[tokio::test(start_paused = true)]
+async fn what_an_attempt_took_is_counted_when_the_next_one_comes_to_nothing_for_another_reason() {
+    let (model, mut questions) = model();
+    let price = Price::per_million(1_000_000, 0);
+    let system = System::builder().provider("a", model.clone()).price("a", "m", price).start().await.unwrap();
+    let took = Usage { input_tokens: 100, ..Usage::default() };
+
+    let alice = system.session("alice").start().await.unwrap();
+    let send = sending(&alice, "in the pause");
+    let mut events = alice.subscribe(None).await.unwrap();
+    questions.next().await.fail_after(ErrorKind::StreamCut, took);
+    while !matches!(soon("a pause", events.next()).await, Some(Ok(SessionEvent::Retrying { .. }))) {}
+    alice.interrupt("enough").await.unwrap();
+    let paused = result(send).await;
+    assert_eq!((paused.usage.input_tokens, paused.cost), (100, Some(MicroUsd(100))));
+
+    let send = sending(&alice, "in the next attempt");
+    questions.next().await.fail_after(ErrorKind::StreamCut, took);
+    let mut asked = questions.next().await;
+    alice.steer("shorter").cut().await.unwrap();
+    asked.given_up().await;
+    questions.next().await.answer("short, for 10");
+    let cut = result(send).await;
+    assert_eq!((cut.usage.input_tokens, cut.cost), (110, Some(MicroUsd(110))));
+
+    let turn = alice.send_message("without the loop").accepted().await.unwrap();
+    questions.next().await.fail_after(ErrorKind::StreamCut, took);
+    let mut asked = questions.next().await;
+    raw_actor(&system, &format!("session/alice#turn/{turn}")).await.kill();
+    asked.given_up().await;
+    questions.next().await.fail_after(ErrorKind::StreamCut, took);
+    questions.next().await.answer("done, for 10");
+    let done = soon("the turn", async { alice.turn(turn).await }).await.unwrap();
+    assert_eq!((done.usage.input_tokens, done.cost), (210, Some(MicroUsd(210))));
+    let (usage, cost) = alice.usage().await.unwrap();
+    assert_eq!((usage.input_tokens, cost.total()), (420, Some(MicroUsd(420))), "each once");
     system.shutdown(LONG).await.unwrap();
 }
 

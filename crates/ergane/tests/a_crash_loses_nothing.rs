@@ -159,7 +159,7 @@ fn left_by_a_crash(path: &Path, calls: &[&str], then: impl Fn(&[CallId]) -> Vec<
         record(event, &mut conversation);
     }
     let reply = ModelReply { message, usage: None, cost: None };
-    let replied = conversation.replied(reply, Seq(3), 1).unwrap();
+    let replied = conversation.replied(reply, Seq(3), 1, None).unwrap();
     record(replied, &mut conversation);
     let ids: Vec<CallId> = (1..=calls.len()).map(|index| CallId { turn, index: index as u32 }).collect();
     for event in then(&ids) {

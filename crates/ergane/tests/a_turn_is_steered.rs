@@ -105,7 +105,8 @@ async fn a_cut_that_meets_the_end_of_the_answer_is_asked_about_all_the_same() {
     let second = soon("the model is asked again", asked.next()).await;
     assert_eq!(second.texts(), ["helloshorter"]);
     second.answer("hi");
-    assert_eq!(&*result(send).await.text, "hi");
+    let over = result(send).await;
+    assert_eq!((&*over.text, over.usage.input_tokens), ("hi", 20), "both answers were counted");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ use crate::event::{Envelope, Event, Timestamp};
 use crate::ids::{CallId, Epoch, SendId, Seq, TurnId};
 use crate::message::{Message, Part, Role};
 use crate::settings::Settings;
-use crate::usage::{Cost, Usage};
+use crate::usage::{Cost, Spent, Usage};
 
 /// A fact that cannot follow those before it: the log is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -153,7 +153,7 @@ impl Conversation {
                 self.queue.push_back(QueuedSend { seq, send, input, meta, settings });
             }
             Event::TurnStarted { send } => self.start_turn(seq, at, send)?,
-            Event::ModelReplied { iteration, saw, message, usage, cost, .. } => {
+            Event::ModelReplied { iteration, saw, message, usage, cost, unanswered, .. } => {
                 let seen = open(&mut self.turn, "model_replied")?.take_steers(*saw);
                 self.say_all(seen);
                 let turn = open(&mut self.turn, "model_replied")?;
@@ -171,10 +171,12 @@ impl Conversation {
                 turn.replies = turn.replies.saturating_add(1);
                 turn.origin.clone_from(&message.origin);
                 turn.open_batch(message)?;
-                turn.totals.usage += usage.unwrap_or_default();
-                turn.totals.cost.add_call(*cost);
-                self.usage += usage.unwrap_or_default();
-                self.cost.add_call(*cost);
+                let before = unanswered.as_deref().copied().unwrap_or_default();
+                let spent = before + Spent::of(*usage, *cost);
+                turn.totals.usage += spent.usage.unwrap_or_default();
+                turn.totals.cost += spent.cost;
+                self.usage += spent.usage.unwrap_or_default();
+                self.cost += spent.cost;
                 self.say(Arc::clone(message));
             }
             Event::ApprovalRequested { call, arguments, cause, why } => {
@@ -268,7 +270,7 @@ impl Conversation {
                 self.turn = None;
                 if let Some(spent) = unanswered {
                     self.usage += spent.usage.unwrap_or_default();
-                    self.cost.add_call(spent.cost);
+                    self.cost += spent.cost;
                 }
             }
         }

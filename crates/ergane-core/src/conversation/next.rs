@@ -108,8 +108,15 @@ impl Conversation {
         }
     }
 
-    /// The fact that the model answered: its calls numbered, what it saw said. `None` when no turn is open.
-    pub fn replied(&self, reply: ModelReply, saw: Seq, attempts: u32) -> Option<Event> {
+    /// The fact that the model answered: its calls numbered, what it saw said, and what was spent before in vain. `None`
+    /// when no turn is open.
+    pub fn replied(
+        &self,
+        reply: ModelReply,
+        saw: Seq,
+        attempts: u32,
+        unanswered: Option<Spent>,
+    ) -> Option<Event> {
         let turn = self.turn.as_ref()?;
         let ModelReply { mut message, usage, cost } = reply;
         // As long as the history lives.
@@ -122,6 +129,7 @@ impl Conversation {
             usage,
             cost,
             attempts,
+            unanswered: unanswered.map(Box::new),
         })
     }
 
@@ -146,7 +154,7 @@ impl Conversation {
         totals.duration_ms = at.since(turn.started_at);
         if let Some(spent) = unanswered {
             totals.usage += spent.usage.unwrap_or_default();
-            totals.cost.add_call(spent.cost);
+            totals.cost += spent.cost;
         }
         let unanswered = unanswered.map(Box::new);
         Some(Event::TurnEnded { turn: turn.id, finish, error, partial, unanswered, totals })

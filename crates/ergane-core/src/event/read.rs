@@ -40,6 +40,8 @@ enum Variants {
         #[serde(default)]
         cost: Option<MicroUsd>,
         attempts: u32,
+        #[serde(default)]
+        unanswered: Option<Box<Spent>>,
     },
     ApprovalRequested {
         call: CallId,

@@ -119,10 +119,10 @@ fn an_answer_that_was_not_due_is_refused() {
     assert!(refusal(&mut answered, event).contains("no answer was due"), "the turn has its answer");
 
     let mut waiting = Log::in_a_turn();
-    let Event::ModelReplied { saw, message, usage, cost, attempts, .. } = due(&waiting) else {
+    let Event::ModelReplied { saw, message, usage, cost, attempts, unanswered, .. } = due(&waiting) else {
         panic!("a reply")
     };
-    let event = Event::ModelReplied { iteration: 1, saw, message, usage, cost, attempts };
+    let event = Event::ModelReplied { iteration: 1, saw, message, usage, cost, attempts, unanswered };
     assert!(refusal(&mut waiting, event).contains("no answer was due"), "one is missing");
 }
 
@@ -148,6 +148,7 @@ fn an_answer_must_be_an_assistants_and_number_its_calls_from_where_the_turn_stan
             usage: None,
             cost: None,
             attempts: 1,
+            unanswered: None,
         }
     };
     assert!(log.clone().try_push(with(|_| {})).is_ok());

@@ -113,7 +113,7 @@ impl Log {
         };
         let message = Message { role: Role::Assistant, parts, origin: Some(origin) };
         let reply = ModelReply { message, usage, cost };
-        self.conversation.replied(reply, saw, 1).expect("a turn is open")
+        self.conversation.replied(reply, saw, 1, None).expect("a turn is open")
     }
 
     /// The model answers in words.

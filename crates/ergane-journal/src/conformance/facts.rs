@@ -103,6 +103,7 @@ pub(super) fn replied(input_tokens: u64, cost: Option<u64>) -> Event {
         }),
         cost: cost.map(MicroUsd),
         attempts: 1,
+        unanswered: None,
     }
 }
 
@@ -153,6 +154,7 @@ pub fn one_of_each() -> Vec<Event> {
             }),
             cost: Some(MicroUsd(1_250)),
             attempts: 2,
+            unanswered: None,
         },
         Event::ToolStarted { call, effect: Effect::Write, key: "demo#4.1".into() },
         Event::ToolFinished {

@@ -42,8 +42,12 @@ pub fn every_kind_of_event_comes_back_as_it_was(make: &dyn Fn() -> Arc<dyn Journ
     let journal = make();
     let mut a = Incarnation::open(&journal, "a");
     let usage = Some(Usage { input_tokens: 12, ..Usage::default() });
-    let in_vain = turn_ended_after(4, Some(Spent { usage, cost: Some(MicroUsd(36)) }));
-    let events: Vec<Event> = one_of_each().into_iter().chain([in_vain]).collect();
+    let in_vain = turn_ended_after(4, Some(Spent::of(usage, Some(MicroUsd(36)))));
+    let mut late = replied(1, Some(2));
+    if let Event::ModelReplied { unanswered, .. } = &mut late {
+        *unanswered = Some(Box::new(Spent::of(usage, None)));
+    }
+    let events: Vec<Event> = one_of_each().into_iter().chain([in_vain, late]).collect();
     let append = a.append_of(events.clone());
     a.append(events).unwrap();
     assert_eq!(a.stored(), append.events);
@@ -154,10 +158,17 @@ pub fn a_summary_follows_the_events(make: &dyn Fn() -> Arc<dyn Journal>) {
 
     // What came to no answer was paid for, too.
     let usage = Some(Usage { input_tokens: 100, ..Usage::default() });
-    let unanswered = Some(Spent { usage, cost: Some(MicroUsd(90)) });
+    let unanswered = Some(Spent::of(usage, Some(MicroUsd(90))));
     a.append(vec![turn_started("t"), turn_ended_after(9, unanswered)]).unwrap();
     let last = summary(&a);
     assert_eq!((last.usage.input_tokens, last.cost.known), (116, MicroUsd(100)));
+    let mut in_the_end = replied(1, None);
+    if let Event::ModelReplied { unanswered, .. } = &mut in_the_end {
+        *unanswered = Some(Box::new(Spent::of(usage, Some(MicroUsd(36)))));
+    }
+    a.append(vec![queued("u", "z"), turn_started("u"), in_the_end]).unwrap();
+    let last = summary(&a);
+    assert_eq!((last.usage.input_tokens, last.cost.known), (217, MicroUsd(136)));
 }
 
 /// Recovery is told of sessions with an open turn or an accepted send, and of no other.

@@ -61,6 +61,7 @@ impl<'a> Reader<'a> {
                 usage: self.optional(Self::usage)?,
                 cost: self.optional(|reader| reader.number().map(MicroUsd))?,
                 attempts: self.small()?,
+                unanswered: None,
             },
             form::TOOL_STARTED => Event::ToolStarted {
                 call: self.call_id()?,

@@ -43,7 +43,7 @@ impl Writer {
                 self.bytes.push(form::TURN_STARTED);
                 self.text(&send.0);
             }
-            Event::ModelReplied { iteration, saw, message, usage, cost, attempts } => {
+            Event::ModelReplied { iteration, saw, message, usage, cost, attempts, unanswered: None } => {
                 self.bytes.push(form::MODEL_REPLIED);
                 self.number(u64::from(*iteration));
                 self.number(saw.0);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ergane_core::{
-    ErrorKind, MicroUsd, ModelReply, ModelRequest, Part, ProviderError, Text, ToolSpec, Usage,
+    Cost, ErrorKind, MicroUsd, ModelReply, ModelRequest, Part, ProviderError, Text, ToolSpec, Usage,
 };
 use ergane_otp::Promise;
 use tokio::sync::{Notify, Semaphore};
@@ -197,8 +197,10 @@ impl Lane {
                 reply.cost = reply.cost.or_else(|| self.cost(reply.usage, answered.as_deref(), asked));
             }
             Err(error) => {
-                if let Some(spent) = &mut error.spent {
-                    spent.cost = spent.cost.or_else(|| self.cost(spent.usage, None, asked));
+                if let Some(spent) = error.spent.as_mut().filter(|spent| !spent.cost.complete)
+                    && let Some(known) = self.cost(spent.usage, None, asked)
+                {
+                    spent.cost = Cost { known, complete: true };
                 }
             }
         }

@@ -198,7 +198,7 @@ impl Assembly {
         }
         error.after_output = self.shown;
         if self.usage.is_some() || self.cost.is_some() {
-            error.spent = Some(Box::new(Spent { usage: self.usage, cost: self.cost }));
+            error.spent = Some(Box::new(Spent::of(self.usage, self.cost)));
         }
         let partial = self.message(StopReason::Unknown("error".into()), false);
         self.over = true;

@@ -167,7 +167,7 @@ impl Asked {
 
     /// Fails after all of the answer was counted.
     pub fn fail_after(self, kind: ErrorKind, usage: Usage) {
-        let spent = Some(Box::new(Spent { usage: Some(usage), cost: None }));
+        let spent = Some(Box::new(Spent::of(Some(usage), None)));
         self.fail_with(ProviderError { spent, ..ProviderError::new(kind, format!("the test says {kind}")) });
     }
 
