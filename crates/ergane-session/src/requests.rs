@@ -17,7 +17,8 @@ use crate::waiters::answer;
 /// So many sends may wait for their turn.
 pub const QUEUE_LIMIT: usize = 32;
 
-/// How many bytes an input may have as it stands in an event: the cap of one event, less room for what is around it.
+/// How many bytes an input may have as it stands in an event, together with the settings that its send brings: the cap of
+/// one event, less room for what else is in it.
 pub const INPUT_LIMIT: usize = MAX_EVENT_BYTES - 128 * 1024;
 
 /// How many bytes of JSON a send may give to the tools of its turn.
@@ -206,6 +207,9 @@ impl State {
             Some(SessionError::InputTooLarge { bytes: meta, limit: META_LIMIT })
         } else if settings > SETTINGS_LIMIT {
             Some(SessionError::InputTooLarge { bytes: settings, limit: SETTINGS_LIMIT })
+        } else if bytes + settings > INPUT_LIMIT {
+            // One fact holds both, and one that no store takes would park the session for good.
+            Some(SessionError::InputTooLarge { bytes: bytes + settings, limit: INPUT_LIMIT })
         } else {
             let bytes = send.id.0.len();
             (bytes > KEY_LIMIT).then_some(SessionError::InputTooLarge { bytes, limit: KEY_LIMIT })

@@ -129,8 +129,8 @@ impl SendMessage {
     }
 
     /// What holds in this turn and in no other, over the session's settings: another model, a longer answer, fewer tools.
-    /// It is kept in the journal with the send, so it holds after a crash too. At most 1 MiB. Of sends with one key the
-    /// first one's holds. Default: nothing.
+    /// It is kept in the journal with the send, so it holds after a crash too. At most 1 MiB, and with the input at most
+    /// what one event holds. Of sends with one key the first one's holds. Default: nothing.
     ///
     /// ```
     /// # use ergane::prelude::*;

@@ -10,7 +10,8 @@ use std::task::{Context, Waker};
 
 use common::*;
 use ergane::SystemBuilder;
-use ergane::journal::Journal;
+use ergane::core::SettingsPatch;
+use ergane::journal::{Journal, MAX_EVENT_BYTES};
 use ergane::prelude::*;
 use ergane_testkit::{FaultPlan, FaultyJournal, Gate, JournalFault};
 use serde_json::json;
@@ -82,6 +83,25 @@ async fn a_send_is_not_accepted_and_no_model_is_asked_before_it_is_durable() {
     questions.next().await.answer("done");
     assert_eq!(&*soon("the result", alice.turn(turn).into_future()).await.unwrap().text, "done");
     assert!(questions.is_empty(), "it is asked once");
+}
+
+/// A fact that no store takes would park its session for good.
+#[tokio::test]
+async fn an_input_that_fits_no_event_together_with_its_settings_is_refused() {
+    let (model, mut questions) = model();
+    let (alice, _system, _folder) =
+        alice(&FaultPlan::none(), System::builder().provider("test", model)).await;
+    let system_prompt = Some("p".repeat(1_000_000).into());
+    let settings = SettingsPatch { system_prompt, ..SettingsPatch::default() };
+    let send = |bytes: usize| alice.send_message("x".repeat(bytes)).settings(settings.clone());
+    let large = MAX_EVENT_BYTES - 200_000;
+    let refused = soon("an answer", send(large).accepted()).await;
+    let Err(SessionError::InputTooLarge { bytes, limit }) = refused else { panic!("{refused:?}") };
+    assert!(bytes > large + 1_000_000 && limit < MAX_EVENT_BYTES);
+    // Up to the last byte of that limit it is taken, and written.
+    let turn = soon("an answer", send(large - (bytes - limit)).accepted()).await.unwrap();
+    questions.next().await.answer("done");
+    assert_eq!(&*soon("the result", alice.turn(turn).into_future()).await.unwrap().text, "done");
 }
 
 #[tokio::test]
