@@ -241,6 +241,7 @@ impl SendMessage {
             until,
             stage,
             held: VecDeque::new(),
+            parked: None,
             turn: None,
             over: false,
             sending,
@@ -288,6 +289,8 @@ pub struct TurnStream {
     until: Instant,
     stage: Stage,
     held: VecDeque<(Option<TurnId>, SessionEvent)>,
+    /// Said outside of our turn, and nothing after it yet.
+    parked: Option<SessionEvent>,
     turn: Option<TurnId>,
     over: bool,
     sending: AbortHandle,
@@ -311,7 +314,7 @@ impl TurnStream {
     }
 
     /// The next event of this turn; `None` after its `Done`, or when there is none to come: the
-    /// [`result`](Self::result) tells.
+    /// [`result`](Self::result) tells. [`SessionEvent::Parked`] is told also before this turn begins, while it holds.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -340,7 +343,13 @@ impl TurnStream {
             tokio::select! {
                 biased;
                 event = self.subscription.next_of_turn() => match event {
-                    Some(Ok(event)) => self.hold(event),
+                    // It concerns the session, and matters now: no turn may begin before there is room.
+                    Some(Ok((turn, parked @ SessionEvent::Parked { .. })))
+                        if turn.is_none() || turn != self.turn => self.parked = Some(parked),
+                    Some(Ok(event)) => {
+                        self.parked = None;
+                        self.hold(event);
+                    }
                     // The result is known, and what cannot be read now will hardly be read soon.
                     Some(Err(_)) if matches!(self.stage, Stage::Ended(_)) => self.over = true,
                     Some(Err(error)) => {
@@ -349,6 +358,8 @@ impl TurnStream {
                     }
                     None => self.over = true,
                 },
+                // Nothing has happened since, so it holds still.
+                () = std::future::ready(()), if self.parked.is_some() => return self.parked.take(),
                 () = self.stage.step(self.until) => self.after_step(),
             }
         }

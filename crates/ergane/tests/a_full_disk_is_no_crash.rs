@@ -85,6 +85,36 @@ async fn a_send_is_not_accepted_and_no_model_is_asked_before_it_is_durable() {
     assert!(questions.is_empty(), "it is asked once");
 }
 
+#[tokio::test]
+async fn who_reads_his_turn_is_told_that_it_is_parked_while_it_is_and_not_afterwards() {
+    let plan = FaultPlan::none();
+    let (model, mut questions) = model();
+    let (alice, _system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
+    plan.break_journal(JournalFault::NotWritten);
+    let mut turn = alice.send_message("go").stream().await.unwrap();
+    // Which turn is his, nobody can tell him before the disk has room.
+    let told = soon("it is told", turn.next()).await;
+    assert!(matches!(told, Some(SessionEvent::Parked { .. })), "{told:?}");
+    plan.heal();
+    questions.next().await.answer("done");
+    let told = soon("its start", turn.next()).await;
+    assert!(matches!(told, Some(SessionEvent::TurnStarted { .. })), "{told:?}");
+    while let Some(event) = soon("its end", turn.next()).await {
+        assert!(!matches!(event, SessionEvent::Parked { .. }), "it goes on");
+    }
+    assert_eq!(&*turn.result().await.unwrap().text, "done");
+    // Who has not looked meanwhile is not told of it.
+    plan.break_journal(JournalFault::NotWritten);
+    let before = plan.told().len();
+    let mut turn = alice.send_message("again").stream().await.unwrap();
+    until("it tried again", || async { plan.told().len() >= before + 2 }).await;
+    plan.heal();
+    questions.next().await.answer("done again");
+    until("it has ended", || async { alice.messages().await.unwrap().len() == 4 }).await;
+    let told = soon("its start", turn.next()).await;
+    assert!(matches!(told, Some(SessionEvent::TurnStarted { .. })), "{told:?}");
+}
+
 /// A fact that no store takes would park its session for good.
 #[tokio::test]
 async fn an_input_that_fits_no_event_together_with_its_settings_is_refused() {
