@@ -186,8 +186,13 @@ impl State {
         let (id, input, meta) = (send.id.clone(), send.input.clone(), send.meta.clone());
         let settings = send.settings.as_deref().map(|patch| {
             let mut patch = patch.clone();
-            let provider = self.facts.conversation().settings().map(|settings| settings.provider.clone());
-            self.fill_model(&mut patch, provider.as_deref().unwrap_or_default());
+            if let Some(present) = self.facts.conversation().settings() {
+                self.fill_model(&mut patch, &present.provider);
+                // The session may be told another provider before the turn begins, and its model would be that one's.
+                if patch.provider.is_some() && patch.model.is_none() {
+                    patch.model = Some(present.model.clone());
+                }
+            }
             Arc::new(patch)
         });
         self.facts.record(Event::Queued { send: id, input, hash, meta, settings })?;

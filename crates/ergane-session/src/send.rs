@@ -130,7 +130,8 @@ impl SendMessage {
 
     /// What holds in this turn and in no other, over the session's settings: another model, a longer answer, fewer tools.
     /// It is kept in the journal with the send, so it holds after a crash too. At most 1 MiB, and with the input at most
-    /// what one event holds. Of sends with one key the first one's holds. Default: nothing.
+    /// what one event holds. A provider without a model is asked for the session's, and another one for its usual one, as
+    /// they are when the send is accepted. Of sends with one key the first one's holds. Default: nothing.
     ///
     /// ```
     /// # use ergane::prelude::*;

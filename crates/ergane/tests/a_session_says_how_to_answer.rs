@@ -193,3 +193,33 @@ async fn a_send_says_it_for_its_turn_alone() {
     assert!(matches!(refused, Err(SessionError::Unresolved { .. })), "{refused:?}");
     system.shutdown(LONG).await.unwrap();
 }
+
+/// A provider that a send names is asked for the model that it stood for when the send was accepted.
+#[tokio::test]
+async fn a_send_that_waits_keeps_the_model_of_the_provider_that_it_names() {
+    let (model, mut questions) = model();
+    let builder = System::builder().provider("p", model.clone()).provider("other", model);
+    let system = builder.start().await.unwrap();
+    let alice = system.session("alice").provider("p").model("small").start().await.unwrap();
+    alice.send_message("one").accepted().await.unwrap();
+    let asked = questions.next().await;
+    let queue = |text: &str, provider: &str| {
+        let settings = SettingsPatch { provider: Some(provider.into()), ..SettingsPatch::default() };
+        tokio::spawn(alice.send_message(text).settings(settings).into_future())
+    };
+    let present = queue("two", "p");
+    until("it waits", || async { alice.status().await.unwrap().queued == 1 }).await;
+    let moved = queue("three", "other");
+    until("both wait", || async { alice.status().await.unwrap().queued == 2 }).await;
+    // Neither means anything by what the session is told now.
+    system.session("alice").provider("other").model("large").start().await.unwrap();
+    asked.answer("1");
+    for (send, provider, model) in [(present, "p", "small"), (moved, "other", "m")] {
+        let asked = questions.next().await;
+        assert_eq!(&*asked.request.model, model);
+        asked.answer("2");
+        let result = soon("its end", send).await.unwrap().unwrap();
+        assert_eq!((&*result.provider, &*result.model), (provider, model));
+    }
+    system.shutdown(LONG).await.unwrap();
+}
