@@ -76,10 +76,13 @@ pub enum Event {
         /// Its settings.
         settings: Arc<Settings>,
     },
-    /// Settings changed, in force from the next turn.
+    /// Settings changed, in force from the next turn; what was granted, in the open one too.
     SettingsChanged {
         /// What changed.
         patch: Box<SettingsPatch>,
+        /// The one tool that somebody granted, when that was it: the open turn gets it, whatever else the session grants.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tool: Option<Text>,
     },
     /// A send was accepted.
     Queued {

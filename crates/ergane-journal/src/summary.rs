@@ -115,7 +115,7 @@ impl Tally {
                 self.provider = Some(settings.provider.clone());
                 self.model = Some(settings.model.clone());
             }
-            Event::SettingsChanged { patch } => {
+            Event::SettingsChanged { patch, .. } => {
                 self.provider = patch.provider.clone().or(self.provider.take());
                 self.model = patch.model.clone().or(self.model.take());
             }

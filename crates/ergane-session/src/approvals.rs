@@ -240,7 +240,8 @@ impl State {
             return Ok(());
         };
         let mut granted = settings.permissions.granted.clone();
-        if !granted.contains(&tool) {
+        let is_new = !granted.contains(&tool);
+        if is_new {
             let bytes = tool.len();
             if bytes > TOOL_LIMIT {
                 answer(reply, Err(SessionError::InputTooLarge { bytes, limit: TOOL_LIMIT }));
@@ -254,8 +255,12 @@ impl State {
                 return Ok(());
             }
             granted.push(tool.clone());
+        }
+        // The send of the open turn may have taken back what the session grants.
+        let open = self.facts.conversation().turn();
+        if is_new || open.is_some_and(|turn| !turn.settings.permissions.granted.contains(&tool)) {
             let patch = SettingsPatch { granted: Some(granted), ..SettingsPatch::default() };
-            self.facts.record(Event::SettingsChanged { patch: patch.into() })?;
+            self.facts.record(Event::SettingsChanged { patch: patch.into(), tool: Some(tool.clone()) })?;
         }
         let turn = self.facts.conversation().turn().filter(|turn| turn.interrupted.is_none());
         let pending = turn.map(|turn| turn.approvals()).unwrap_or_default();

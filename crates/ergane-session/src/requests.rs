@@ -113,7 +113,7 @@ impl State {
                 let changed =
                     self.facts.conversation().settings().and_then(|settings| patch.against(settings));
                 if let Some(patch) = changed {
-                    self.facts.record(Event::SettingsChanged { patch: patch.into() })?;
+                    self.facts.record(Event::SettingsChanged { patch: patch.into(), tool: None })?;
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
-use ergane::core::{ApprovalCause, Digest};
+use ergane::core::{ApprovalCause, Digest, SettingsPatch};
 use ergane::prelude::*;
 use serde_json::json;
 
@@ -240,6 +240,33 @@ async fn a_granted_tool_runs_at_once_from_then_on_and_no_other_is_denied_by_that
     assert_eq!(session.settings().await.unwrap().permissions.granted, ["bash".into()]);
     session.interrupt("enough").await.unwrap();
     result(next).await;
+}
+
+/// A send may have taken back for its turn what the session grants: who grants another tool meanwhile, or one that the
+/// session grants already, means that tool.
+#[tokio::test]
+async fn a_grant_in_a_turn_with_grants_of_its_own_adds_the_granted_tool_and_no_other() {
+    let ((model, mut asked), (tools, mut calls)) = (model(), bash());
+    let system = system_with(&model, tools).await;
+    let session = system.session("a").ungranted(Ungranted::Ask).grant(["bash"]).start().await.unwrap();
+    let none = SettingsPatch { granted: Some(Vec::new()), ..SettingsPatch::default() };
+    let send = tokio::spawn(session.send_message("go").settings(none).into_future());
+    let question = asked.next().await;
+    session.grant("todo").await.unwrap();
+    question.call(&[("todo", json!({})), ("bash", json!({"n": 1}))]);
+    let granted = calls.next().await;
+    assert_eq!(granted.name, "todo");
+    granted.give("noted");
+    assert_eq!(&*pending(&session).await.tool, "bash");
+    assert!(calls.is_empty());
+    // Now that one too, in this turn as well: the call that waits, and the next one.
+    session.grant("bash").await.unwrap();
+    calls.next().await.give("one");
+    asked.next().await.call(&[("bash", json!({"n": 2}))]);
+    calls.next().await.give("two");
+    asked.next().await.answer("done");
+    result(send).await;
+    assert_eq!(session.settings().await.unwrap().permissions.granted, ["bash".into(), "todo".into()]);
 }
 
 #[tokio::test]

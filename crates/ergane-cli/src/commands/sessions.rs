@@ -321,7 +321,7 @@ fn short(event: &Event) -> (String, String) {
     let kind = json.get("type").and_then(serde_json::Value::as_str).unwrap_or("unknown").to_owned();
     let about = match event {
         Event::SessionStarted { settings } => format!("provider {}, cwd {}", settings.provider, settings.cwd),
-        Event::SettingsChanged { patch } => serde_json::to_string(patch).unwrap_or_default(),
+        Event::SettingsChanged { patch, .. } => serde_json::to_string(patch).unwrap_or_default(),
         Event::Queued { input, .. } => Message::user(input.clone()).text(),
         Event::TurnStarted { send } => format!("send {}", send.0),
         Event::ModelReplied { message, .. } => {

@@ -131,13 +131,18 @@ impl Conversation {
                 }
                 self.settings = Some(Arc::clone(settings));
             }
-            Event::SettingsChanged { patch } => {
-                let settings = self.begun("settings_changed")?;
-                self.settings = Some(Arc::new(settings.patched(patch)));
+            Event::SettingsChanged { patch, tool } => {
+                let old = Arc::clone(self.begun("settings_changed")?);
+                let new = Arc::new(old.patched(patch));
                 // Who grants a tool means the call before his eyes too; all else waits for the next turn.
-                if let (Some(granted), Some(turn)) = (&patch.granted, &mut self.turn) {
-                    Arc::make_mut(&mut turn.settings).permissions.granted.clone_from(granted);
+                if let Some(turn) = &mut self.turn {
+                    match (tool, &patch.granted) {
+                        (Some(tool), _) => turn.grant(std::iter::once(tool)),
+                        (None, Some(granted)) => turn.regrant(&old.permissions.granted, granted),
+                        (None, None) => {}
+                    }
                 }
+                self.settings = Some(new);
             }
             Event::Queued { send, input, hash, meta, settings } => {
                 self.begun("queued")?;

@@ -1,5 +1,6 @@
 //! The open turn: what is known of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -91,6 +92,26 @@ impl OpenTurn {
             signature: None,
             recoveries: Recoveries::default(),
         }
+    }
+
+    /// Grants these tools in this turn, beside what its settings grant.
+    pub(super) fn grant<'a>(&mut self, tools: impl IntoIterator<Item = &'a Text>) {
+        for tool in tools {
+            if !self.settings.permissions.granted.contains(tool) {
+                Arc::make_mut(&mut self.settings).permissions.granted.push(tool.clone());
+            }
+        }
+    }
+
+    /// The session grants other tools than before: what is new is granted here too, and what was taken back is not any
+    /// more. All else stays as it is: the send may have said otherwise of it.
+    pub(super) fn regrant(&mut self, before: &[Text], now: &[Text]) {
+        let (had, has): (HashSet<_>, HashSet<_>) = (before.iter().collect(), now.iter().collect());
+        if had.difference(&has).next().is_some() {
+            let granted = &mut Arc::make_mut(&mut self.settings).permissions.granted;
+            granted.retain(|tool| has.contains(tool) || !had.contains(tool));
+        }
+        self.grant(now.iter().filter(|tool| !had.contains(tool)));
     }
 
     /// The calls without a result, in call order.

@@ -18,6 +18,8 @@ enum Variants {
     },
     SettingsChanged {
         patch: Box<SettingsPatch>,
+        #[serde(default)]
+        tool: Option<Text>,
     },
     Queued {
         send: SendId,

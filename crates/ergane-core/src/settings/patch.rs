@@ -63,7 +63,7 @@ pub struct SettingsPatch {
     /// See [`Permissions::allow`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<Text>>,
-    /// See [`Permissions::granted`]: the whole list. What is granted in mid-turn holds for that turn too.
+    /// See [`Permissions::granted`]: the whole list. What it adds or takes back in mid-turn holds for that turn too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub granted: Option<Vec<Text>>,
     /// See [`Permissions::deny`].

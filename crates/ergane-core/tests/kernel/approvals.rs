@@ -154,10 +154,44 @@ fn what_is_granted_in_a_turn_holds_in_that_turn_and_other_settings_wait_for_the_
         max_iterations: Some(1),
         ..SettingsPatch::default()
     };
-    log.push(Event::SettingsChanged { patch: patch.into() });
+    log.push(Event::SettingsChanged { patch: patch.into(), tool: None });
     let turn = log.conversation.turn().unwrap();
     assert_eq!(turn.settings.permissions.granted, ["bash".into()]);
     assert_eq!(turn.settings.limits.max_iterations, 25);
+}
+
+#[test]
+fn a_turn_with_grants_of_its_own_gets_what_is_new_and_loses_what_was_taken_back() {
+    let list = |names: &[&str]| Some(names.iter().map(|name| Text::from(*name)).collect::<Vec<_>>());
+    let grants = |names: &[&str]| SettingsPatch { granted: list(names), ..SettingsPatch::default() };
+    let before = settings().patched(&grants(&["bash", "edit"]));
+    let mut log = Log::new(before);
+    let (send, settings) = (SendId::from("s"), Some(grants(&["edit", "own"]).into()));
+    let (input, hash) = (vec!["hello".into()], Digest::of(b""));
+    log.push(Event::Queued { send: send.clone(), input, hash, meta: None, settings });
+    log.push(Event::TurnStarted { send });
+    let mut change = |names: &[&str], tool: Option<&str>| {
+        let (patch, tool) = (grants(names).into(), tool.map(Text::from));
+        log.push(Event::SettingsChanged { patch, tool });
+        let granted = |settings: &Settings| settings.permissions.granted.clone();
+        assert_eq!(log.conversation.settings().map(|settings| granted(settings)), list(names));
+        log.conversation.turn().map(|turn| granted(&turn.settings))
+    };
+    // Somebody grants one tool; the session's list changes; somebody grants what the session grants already.
+    assert_eq!(change(&["bash", "edit", "write"], Some("write")), list(&["edit", "own", "write"]));
+    assert_eq!(change(&["bash", "write", "todo"], None), list(&["own", "write", "todo"]));
+    assert_eq!(change(&["bash", "write", "todo"], Some("bash")), list(&["own", "write", "todo", "bash"]));
+}
+
+#[test]
+fn a_grant_is_written_with_its_tool_and_one_of_before_is_read_without() {
+    let patch: Box<SettingsPatch> = Box::default();
+    let old = Event::SettingsChanged { patch: patch.clone(), tool: None };
+    assert_eq!(serde_json::to_string(&old).unwrap(), r#"{"type":"settings_changed","patch":{}}"#);
+    for event in [old, Event::SettingsChanged { patch, tool: Some("bash".into()) }] {
+        let written = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&written).unwrap(), event);
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn the_first_damaged_fact_ends_the_fold_of_a_whole_log() {
 fn nothing_can_be_before_the_session_began_and_it_begins_once() {
     let none = Log::after(Conversation::default(), Epoch(1));
     for event in [
-        Event::SettingsChanged { patch: Box::default() },
+        Event::SettingsChanged { patch: Box::default(), tool: None },
         queued("a"),
         Event::TurnStarted { send: "a".into() },
     ] {

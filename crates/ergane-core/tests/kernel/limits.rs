@@ -255,7 +255,7 @@ fn an_answer_that_spends_the_budget_is_an_answer_and_an_unknown_cost_spends_noth
 fn changed_settings_are_in_force_from_the_next_turn() {
     let mut log = Log::in_a_turn();
     let patch = SettingsPatch { max_iterations: Some(0), model: Some("other".into()), ..Default::default() };
-    log.push(Event::SettingsChanged { patch: patch.into() });
+    log.push(Event::SettingsChanged { patch: patch.into(), tool: None });
     assert!(go_on(&log));
     assert_eq!(&*log.conversation.request([].into()).unwrap().model, "m");
     assert_eq!(&*log.conversation.settings().unwrap().model, "other");

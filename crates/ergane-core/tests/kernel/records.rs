@@ -172,7 +172,7 @@ fn calls_with_one_wire_id_are_two_calls() {
 #[test]
 fn the_number_and_the_name_of_every_kind_of_fact_are_stable() {
     let mut log = Log::in_a_turn();
-    log.push(Event::SettingsChanged { patch: Box::default() });
+    log.push(Event::SettingsChanged { patch: Box::default(), tool: None });
     log.ask(&["todo"]);
     log.start(1, Effect::Idempotent);
     let call = log.id(1);

@@ -150,7 +150,7 @@ impl World {
                 let max_iterations = dice.pick(&[None, Some(2)])?;
                 let system_prompt = dice.pick(&[None, Some("be brief".into())])?;
                 let patch = SettingsPatch { max_iterations, system_prompt, ..SettingsPatch::default() };
-                self.log.push(Event::SettingsChanged { patch: patch.into() });
+                self.log.push(Event::SettingsChanged { patch: patch.into(), tool: None });
             }
             _ => self.act(dice)?,
         }

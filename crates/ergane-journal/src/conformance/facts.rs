@@ -132,7 +132,7 @@ pub fn one_of_each() -> Vec<Event> {
     let input = vec![Part::text("What is in \"the\" picture?\n\u{1f989} Ἐργάνη"), image];
     vec![
         started(),
-        Event::SettingsChanged { patch: patch.into() },
+        Event::SettingsChanged { patch: patch.into(), tool: None },
         Event::Queued {
             send: SendId("key-1".into()),
             hash: Digest::of(b"picture"),

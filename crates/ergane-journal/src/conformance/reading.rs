@@ -135,8 +135,12 @@ pub fn a_summary_follows_the_events(make: &dyn Fn() -> Arc<dyn Journal>) {
     let open = summary(&a);
     assert_eq!((open.turns, open.open_turn, open.status), (1, Some(TurnId(3)), StoredStatus::OpenTurn));
     let patch = SettingsPatch { model: Some("model-2".into()), ..SettingsPatch::default() };
-    a.append(vec![replied(5, Some(3)), turn_ended(3), Event::SettingsChanged { patch: patch.into() }])
-        .unwrap();
+    a.append(vec![
+        replied(5, Some(3)),
+        turn_ended(3),
+        Event::SettingsChanged { patch: patch.into(), tool: None },
+    ])
+    .unwrap();
     let done = summary(&a);
     assert_eq!((done.turns, done.open_turn, done.status), (1, None, StoredStatus::Idle));
     assert_eq!((done.created_at, done.last_activity), (Timestamp(1_000), Timestamp(7_000)));
