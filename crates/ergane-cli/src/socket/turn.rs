@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use ergane::System;
-use ergane::session::{Activity, Session, SessionError, TurnStream};
+use ergane::session::{Activity, Session, SessionError, SessionEvent, TurnStream};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -116,6 +116,11 @@ async fn follow(
             event = turn.next() => {
                 let Some(event) = event else { break };
                 waiting = None;
+                // That has a line of its own, which also tells when it is over.
+                if let SessionEvent::Parked { reason } = &event {
+                    parking.tell(stream, Some(reason.to_string())).await?;
+                    continue;
+                }
                 let event = serde_json::to_value(&event).map_err(io::Error::other)?;
                 say(stream, &Ok(Answer::Event { event })).await?;
             }
