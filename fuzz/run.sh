@@ -12,7 +12,7 @@ targets=("${@:2}")
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 # The versions that Ergane is tested with; cargo adds what only this folder needs.
-[ -f Cargo.lock ] || cp ../Cargo.lock Cargo.lock
+cp ../Cargo.lock Cargo.lock
 
 # With --target the flags are for the targets only, and not for build scripts and macros.
 flags=(--cfg fuzzing -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1 -Cpasses=sancov-module)

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ergane_tests::{root, rust_files};
+
 /// What a program meets beside the names of the prelude: what their methods take and return.
 const BESIDE: &[(&str, &[&str])] = &[
     ("ergane", &["SystemBuilder", "OneShot", "OneShotStream", "ListModels", "Embed", "SessionInfo"]),
@@ -97,7 +99,7 @@ const BESIDE: &[(&str, &[&str])] = &[
 ];
 
 fn crates() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("crates")
+    root().join("crates")
 }
 
 /// The names of the facade's prelude, each with the crate that it comes from.
@@ -132,17 +134,6 @@ impl Item {
     /// What it belongs to: itself, or the type whose method it is.
     fn owner(&self) -> &str {
         self.name.split("::").next().unwrap_or_default()
-    }
-}
-
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|kind| kind == "rs") {
-            found.push(path);
-        }
     }
 }
 

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use ergane_tests::root;
 
 /// What a hunk of a patch expects to find, and in which file.
 fn hunks(patch: &str) -> Vec<(&str, Vec<&str>)> {
@@ -26,7 +28,7 @@ fn hunks(patch: &str) -> Vec<(&str, Vec<&str>)> {
 
 #[test]
 fn every_mutation_still_finds_its_place() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = root();
     let folder = fs::read_dir(root.join("tests/mutations")).unwrap();
     let patches = folder.map(|entry| entry.unwrap().path());
     let patches: Vec<PathBuf> =

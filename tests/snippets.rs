@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Line {
     /// Where it stands.
     pub(crate) place: String,
-    /// The how many-th `sh` block of its page that is, from 1.
-    pub(crate) block: usize,
     /// Its words, quotes taken off.
     pub(crate) words: Vec<String>,
 }
@@ -56,13 +54,13 @@ pub(crate) fn pages(root: &Path) -> Vec<(String, String)> {
     paths.into_iter().map(read).collect()
 }
 
-/// The lines of the `sh` blocks of a page, without those that are comments alone.
-pub(crate) fn lines(page: &str, text: &str) -> Vec<Line> {
-    let (mut found, mut within, mut begun, mut block) = (Vec::new(), false, String::new(), 0);
+/// The lines of each `sh` block of a page, without those that are comments alone.
+pub(crate) fn blocks(page: &str, text: &str) -> Vec<Vec<Line>> {
+    let (mut blocks, mut within, mut begun) = (Vec::<Vec<Line>>::new(), false, String::new());
     for (number, line) in text.lines().enumerate() {
         if line.starts_with("```") {
             within = line == "```sh";
-            block += usize::from(within);
+            blocks.extend(within.then(Vec::new));
             continue;
         }
         if !within {
@@ -74,11 +72,11 @@ pub(crate) fn lines(page: &str, text: &str) -> Vec<Line> {
         }
         begun.push_str(line);
         let words = words(&std::mem::take(&mut begun));
-        if !words.is_empty() {
-            found.push(Line { place: format!("{page}:{}", number + 1), block, words });
+        if let Some(block) = blocks.last_mut().filter(|_| !words.is_empty()) {
+            block.push(Line { place: format!("{page}:{}", number + 1), words });
         }
     }
-    found
+    blocks
 }
 
 /// The words of a line.

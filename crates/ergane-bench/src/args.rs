@@ -310,7 +310,6 @@ fn of_http(text: &str) -> Result<TurnKind, String> {
 
 #[cfg(test)]
 #[path = "../../../tests/snippets.rs"]
-#[allow(dead_code, reason = "other tests use the rest of it")]
 mod snippets;
 
 #[cfg(test)]
@@ -323,7 +322,7 @@ mod tests {
     fn every_shell_line_of_the_pages_that_measures_is_understood() {
         let mut calls = 0;
         for (page, text) in snippets::pages(&snippets::root(env!("CARGO_MANIFEST_DIR"))) {
-            for line in snippets::lines(&page, &text) {
+            for line in snippets::blocks(&page, &text).into_iter().flatten() {
                 let Some(arguments) = line.arguments_of("ergane-bench", Some("ergane-bench")) else {
                     continue;
                 };

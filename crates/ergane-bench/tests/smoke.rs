@@ -185,6 +185,7 @@ fn http_tells_what_a_turn_takes_beside_reqwest_alone_and_bare_actors() {
                 &record,
                 &["floor_cpu_us_per_turn", "bare_cpu_us_per_turn", "cpu_ratio", "bare_cpu_ratio"],
             );
+            measures(&record, &["no_history_cpu_us_per_turn", "same_bytes_cpu_us_per_turn"]);
             assert_eq!((&record["turn"], &record["stream"]), (&turn.into(), &stream.is_empty().into()));
         }
     }

@@ -10,7 +10,6 @@ use crate::args::Cli;
 use crate::outcome::{FAILED, INTERRUPTED, JOURNAL, OK, PROVIDER, USAGE, WAITING};
 
 #[path = "../../../tests/snippets.rs"]
-#[allow(dead_code, reason = "other tests use the rest of it")]
 mod snippets;
 
 const PAGE: &str = include_str!("../../../docs/command.md");
@@ -27,7 +26,7 @@ fn parsed(arguments: &[String]) -> Result<Cli, clap::Error> {
 fn every_shell_line_of_the_pages_that_calls_the_command_is_understood() {
     let mut calls = 0;
     for (page, text) in pages() {
-        for line in snippets::lines(&page, &text) {
+        for line in snippets::blocks(&page, &text).into_iter().flatten() {
             if let Some(arguments) = line.arguments_of("ergane", None) {
                 calls += 1;
                 let parsed = parsed(arguments);
@@ -115,6 +114,22 @@ fn the_tables_of_flags_are_those_of_the_parser() {
     assert_eq!(named, real);
 }
 
+/// The words of all variants, which serde tells to whoever says another one.
+fn words_of<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
+    let told = serde_json::from_value::<T>("".into()).err().expect("no such word").to_string();
+    told.split('`').skip(3).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_object_on_the_page_has_the_fields_of_a_report() {
+    let block = PAGE.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let shown: serde_json::Value = serde_json::from_str(block).unwrap();
+    let real = serde_json::to_value(crate::report::Report::nothing(None)).unwrap();
+    let fields =
+        |object: &serde_json::Value| object.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(fields(&shown), fields(&real));
+}
+
 #[test]
 fn the_page_tells_every_status_every_end_of_a_turn_and_every_kind_of_error() {
     let statuses = first_cells("| status | what it means |");
@@ -126,35 +141,10 @@ fn the_page_tells_every_status_every_end_of_a_turn_and_every_kind_of_error() {
         list.unwrap_or_default().split('`').skip(3).step_by(2).map(str::to_owned).collect()
     };
     let ends = listed("`finish_reason`");
-    for word in &ends {
-        let reason: Result<FinishReason, _> = serde_json::from_value(word.as_str().into());
-        assert!(reason.is_ok(), "{word}");
-    }
-    assert_eq!(ends.iter().collect::<BTreeSet<_>>().len(), 16);
+    assert_eq!(ends.into_iter().collect::<BTreeSet<_>>(), words_of::<FinishReason>());
     let kinds = listed("`error.kind`");
-    use ErrorKind::*;
-    let of_turns = [
-        Auth,
-        Permission,
-        Quota,
-        RateLimited,
-        Overloaded,
-        Server,
-        Timeout,
-        Network,
-        StreamCut,
-        ContextOverflow,
-        TooLarge,
-        ModelNotFound,
-        Unsupported,
-        ReplayRejected,
-        ToolFormat,
-        ContentBlocked,
-        InvalidRequest,
-        Protocol,
-        Journal,
-        Internal,
-    ];
-    let real = of_turns.iter().map(|kind| kind.code()).chain(["journal_locked", "config", "busy"]);
-    assert_eq!(kinds.iter().map(String::as_str).collect::<BTreeSet<_>>(), real.collect());
+    let code = |word: String| serde_json::from_value::<ErrorKind>(word.into()).unwrap().code().to_owned();
+    let of_turns = words_of::<ErrorKind>().into_iter().map(code);
+    let real = of_turns.chain(["journal_locked", "config", "busy"].map(str::to_owned));
+    assert_eq!(kinds.into_iter().collect::<BTreeSet<_>>(), real.collect());
 }

@@ -6,6 +6,7 @@
 
 mod read;
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -258,7 +259,33 @@ pub enum EventKind {
     Forked = 17,
 }
 
+impl AddAssign<Spent> for TurnTotals {
+    fn add_assign(&mut self, spent: Spent) {
+        self.usage += spent.usage.unwrap_or_default();
+        self.cost += spent.cost;
+    }
+}
+
 impl Event {
+    /// What the model calls took that it tells of, those that came to an answer and those that did not.
+    ///
+    /// ```
+    /// use ergane_core::{Event, SendId, Spent};
+    ///
+    /// let begun = Event::TurnStarted { send: SendId::from("a") };
+    /// assert_eq!(begun.spent(), Spent::default(), "no call at all");
+    /// ```
+    pub fn spent(&self) -> Spent {
+        let unanswered = |spent: &Option<Box<Spent>>| spent.as_deref().copied().unwrap_or_default();
+        match self {
+            Self::ModelReplied { usage, cost, unanswered: before, .. } => {
+                unanswered(before) + Spent::of(*usage, *cost)
+            }
+            Self::TurnEnded { unanswered: after, .. } => unanswered(after),
+            _ => Spent::default(),
+        }
+    }
+
     /// About how many bytes it has as JSON, without encoding it: what is long in it, each character as one byte at
     /// least.
     pub fn rough_size(&self) -> usize {

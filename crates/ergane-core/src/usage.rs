@@ -91,10 +91,7 @@ impl Cost {
     /// assert_eq!(cost.total(), Some(MicroUsd(1_200)));
     /// ```
     pub fn add_call(&mut self, cost: Option<MicroUsd>) {
-        match cost {
-            Some(MicroUsd(micro)) => self.known.0 = self.known.0.saturating_add(micro),
-            None => self.complete = false,
-        }
+        *self += Spent::of(None, cost).cost;
     }
 }
 

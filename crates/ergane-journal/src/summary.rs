@@ -123,16 +123,10 @@ impl Tally {
                 self.open_turn = Some(TurnId(envelope.seq.0));
                 self.turns = self.turns.saturating_add(1);
             }
-            Event::TurnEnded { unanswered, .. } => {
-                self.open_turn = None;
-                self.count(unanswered.as_deref().copied().unwrap_or_default());
-            }
-            Event::ModelReplied { usage, cost, unanswered, .. } => {
-                let before = unanswered.as_deref().copied().unwrap_or_default();
-                self.count(before + Spent::of(*usage, *cost));
-            }
+            Event::TurnEnded { .. } => self.open_turn = None,
             _ => {}
         }
+        self.count(envelope.event.spent());
     }
 
     fn count(&mut self, Spent { usage, cost }: Spent) {

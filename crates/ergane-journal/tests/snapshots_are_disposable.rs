@@ -57,6 +57,14 @@ impl Place {
     }
 
     /// Whether the events are read from a snapshot: then damage of the log below it is not met.
+    /// One that has a snapshot, and the log that it is of.
+    fn with_snapshot() -> (Self, Vec<Arc<Envelope>>) {
+        let place = Self::new();
+        let log = place.load().unwrap();
+        assert_eq!(place.snapshot(), Seq(1_024));
+        (place, log)
+    }
+
     fn is_used(&self) -> bool {
         let row = "sid = (SELECT sid FROM session WHERE name = 'a') AND seq = 700";
         self.sql(&format!("UPDATE event SET crc = crc + 1 WHERE {row}"));
@@ -109,9 +117,7 @@ fn a_snapshot_that_is_wrong_in_any_way_is_dropped_and_made_anew() {
         // A part of it is missing.
         "DELETE FROM snapshot WHERE first = 1",
     ] {
-        let place = Place::new();
-        let log = place.load().unwrap();
-        assert_eq!(place.snapshot(), Seq(1_024));
+        let (place, log) = Place::with_snapshot();
         place.sql(damage);
         assert_eq!(place.load().unwrap(), log, "{damage}");
         assert!(!place.is_used(), "{damage}");
@@ -123,9 +129,7 @@ fn a_snapshot_that_is_wrong_in_any_way_is_dropped_and_made_anew() {
 
 #[test]
 fn a_snapshot_that_is_wrong_is_still_known_as_that_when_it_could_not_be_made_anew() {
-    let place = Place::new();
-    let log = place.load().unwrap();
-    assert_eq!(place.snapshot(), Seq(1_024));
+    let (place, log) = Place::with_snapshot();
     place.sql("UPDATE snapshot SET crc = crc + 1 WHERE first = 513");
     assert_eq!(place.load().unwrap(), log);
     let other = Connection::open(&place.path).unwrap();
@@ -141,9 +145,7 @@ fn a_snapshot_that_is_wrong_is_still_known_as_that_when_it_could_not_be_made_ane
 
 #[test]
 fn a_snapshot_that_is_missing_is_nothing_and_may_be_made_again() {
-    let place = Place::new();
-    let log = place.load().unwrap();
-    assert_eq!(place.snapshot(), Seq(1_024));
+    let (place, log) = Place::with_snapshot();
     place.sql("DELETE FROM snapshot");
     assert_eq!(place.load().unwrap(), log);
     assert!(!place.is_used());

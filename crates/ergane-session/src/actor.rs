@@ -8,10 +8,10 @@
 //! (`subscribers.rs`). Every handler ends with [`State::settle`], which asks the kernel what
 //! must happen now and submits what was accepted; that is the whole of the control flow, live and after a crash.
 
-use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{Conversation, Durability, Envelope, Epoch, Event, FoldError, Seq, SessionName, Text};
@@ -411,7 +411,7 @@ impl State {
         self.facts.park(reason)
     }
 
-    /// Tells whoever listens why nothing goes on, once for each reason.
+    /// Tells whoever listens why nothing goes on, when that is another reason than the one told last.
     pub(crate) fn tell_parked(&mut self, reason: &str) {
         if self.told_parked.as_deref() != Some(reason) {
             let turn = self.facts.conversation().turn().map(|turn| turn.id);
@@ -511,17 +511,19 @@ async fn load(
     // Never closed, so the only error cannot happen; without a permit the load is only less polite.
     let _permit = if port.store().is_instant() { None } else { context.loading().acquire().await.ok() };
     let (all, none) = (opened.next_seq, Seq(0));
-    let folded = if all.0 <= LONG {
-        Ok(fold(&mut std::iter::once(port.load(name, none, all).await?)))
-    } else if port.store().is_instant() {
-        // The store shares its facts with everybody, so there is nothing to be read meanwhile.
-        let log = port.load(name, none, all).await?;
-        let folding = tokio::task::spawn_blocking(move || fold(&mut std::iter::once(log)));
-        folding.await.map_err(|error| error.to_string())
-    } else {
+    let folded = if all.0 > LONG && !port.store().is_instant() {
         // A panic is damage of this log, and no failure of the store.
         let folding = |pieces: Pieces<'_>| catch_unwind(AssertUnwindSafe(|| fold(pieces)));
         port.work_on(name, none, all, folding).await?.map_err(|_| "it panicked".to_owned())
+    } else {
+        // What an instant store has it shares with everybody, so there is nothing to be read meanwhile.
+        let log = port.load(name, none, all).await?;
+        let folding = move || Conversation::fold(log.iter().map(Arc::as_ref));
+        if all.0 <= LONG {
+            Ok(folding())
+        } else {
+            tokio::task::spawn_blocking(folding).await.map_err(|error| error.to_string())
+        }
     };
     Ok(match folded {
         Ok(folded) => folded.map(|folded| (folded, opened.epoch)).map_err(|damage| damage.to_string()),
@@ -531,12 +533,10 @@ async fn load(
 
 type Pieces<'a> = &'a mut (dyn Iterator<Item = Vec<Envelope>> + 'a);
 
-fn fold<E: Borrow<Envelope>>(
-    pieces: &mut (impl Iterator<Item = Vec<E>> + ?Sized),
-) -> Result<Conversation, FoldError> {
+fn fold(pieces: Pieces<'_>) -> Result<Conversation, FoldError> {
     let mut conversation = Conversation::default();
     for piece in pieces {
-        piece.iter().try_for_each(|envelope| conversation.apply(envelope.borrow()))?;
+        piece.iter().try_for_each(|envelope| conversation.apply(envelope))?;
     }
     Ok(conversation)
 }

@@ -375,7 +375,8 @@ impl ToolContext {
 
     /// Whether a path, absolute and without links, is or lies in what nothing within this process may open: the files of the
     /// journal. The system drops a process's locks on a file as soon as that process closes the file anywhere, were it only
-    /// to search a folder; the journal would lose its own. A process started for the call has locks of its own and may.
+    /// to search a folder; the journal would lose its own. A process started for the call has locks of its own and may. A hard
+    /// link is another path, and not known.
     ///
     /// ```
     /// # use ergane_tool::{ContextParts, ToolContext};

@@ -283,6 +283,41 @@ async fn when_the_process_is_killed_before_the_word_the_command_never_runs() {
     child.wait().unwrap();
     until("the waiting shell ends by itself", || !is_alive(group)).await;
     assert!(!folder.path.join("began").exists());
+
+    // Its temporary folder is nobody's now, and goes when it is old, with the first command of a later process.
+    let left = || -> Vec<_> {
+        let entries = fs::read_dir(folder.outside()).unwrap().map(|entry| entry.unwrap().path());
+        let is_one = |path: &std::path::PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ergane-p"))
+        };
+        entries.filter(is_one).collect()
+    };
+    let later = || {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_runs_one_command", "--nocapture"])
+            .env("ERGANE_TEST_LATER_CHILD", &folder.path)
+            .env("TMPDIR", folder.outside())
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap()
+    };
+    let orphan = left();
+    assert_eq!(orphan.len(), 1, "{orphan:?}");
+    assert!(later().success());
+    assert_eq!(left(), orphan, "it is too young to be surely nobody's");
+    let old = std::time::SystemTime::now() - Duration::from_secs(120);
+    fs::File::open(&orphan[0]).unwrap().set_modified(old).unwrap();
+    assert!(later().success());
+    assert_eq!(left(), Vec::<std::path::PathBuf>::new());
+}
+
+/// Another child of the test before: what comes after the one that was killed.
+#[test]
+fn child_that_runs_one_command() {
+    let Ok(path) = std::env::var("ERGANE_TEST_LATER_CHILD") else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let output = runtime.block_on(bash.call(ToolContext::for_test(&path), arguments("echo done")));
+    assert!(text(&output.unwrap()).contains("done"));
 }
 
 #[tokio::test]

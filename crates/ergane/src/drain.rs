@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
-use ergane_session::{Activity, SessionContext, SessionMsg, session_of_process};
-use ractor::{ActorCell, ActorRef};
+use ergane_session::{Activity, SessionContext, session_of_process};
+use ractor::ActorCell;
 use tokio::time::Instant;
 
 use crate::beside;
+use crate::sessions::status_of;
 
 /// So often it is looked whether sessions have taken their answers. They do within microseconds, but for the disk.
 const LOOK: Duration = Duration::from_millis(1);
@@ -37,9 +38,7 @@ async fn are_settled(context: &SessionContext, until: Instant) -> bool {
 
 /// One that is gone has nothing to take.
 async fn is_settled(cell: ActorCell, until: Instant) -> bool {
-    let left = until.saturating_duration_since(Instant::now());
-    let status = ergane_otp::call(&ActorRef::from(cell), SessionMsg::Status, left).await;
-    status.map_or(true, |status| match status.activity {
+    status_of(cell, until).await.is_none_or(|status| match status.activity {
         Activity::CallingModel => false,
         Activity::Parked { .. } => true, // its store may be full for days
         _ => status.durable >= status.accepted,

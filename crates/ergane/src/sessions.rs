@@ -6,7 +6,7 @@ use std::time::Duration;
 use ergane_core::{Cost, SessionName, Timestamp, Usage};
 use ergane_journal::SessionSummary;
 use ergane_otp::{EntryStatus, call};
-use ergane_session::{Activity, SessionContext, SessionMsg, process_name};
+use ergane_session::{Activity, SessionContext, SessionMsg, Status, process_name};
 use ractor::{ActorCell, ActorRef};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -106,15 +106,15 @@ pub(crate) async fn mark_quarantined(context: &SessionContext, sessions: &mut [S
 
 /// Why a live session does nothing, when that is so. A session answers this at once, also while it loads.
 async fn damage(cell: ActorCell, until: Instant) -> Option<String> {
-    let left = until.saturating_duration_since(Instant::now());
-    match call(&ActorRef::from(cell), SessionMsg::Status, left).await {
-        Ok(status) => match status.activity {
-            Activity::Quarantined { reason } => Some(reason),
-            _ => None,
-        },
-        Err(error) => {
-            tracing::debug!(%error, "a live session does not tell its status");
-            None
-        }
+    match status_of(cell, until).await?.activity {
+        Activity::Quarantined { reason } => Some(reason),
+        _ => None,
     }
+}
+
+/// What a live session says of itself until then.
+pub(crate) async fn status_of(cell: ActorCell, until: Instant) -> Option<Status> {
+    let left = until.saturating_duration_since(Instant::now());
+    let status = call(&ActorRef::from(cell), SessionMsg::Status, left).await;
+    status.inspect_err(|error| tracing::debug!(%error, "a live session does not tell its status")).ok()
 }

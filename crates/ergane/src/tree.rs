@@ -7,13 +7,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use ergane_otp::{CallError, ChildKind, EntryStatus, TreeNode, call};
+use ergane_otp::{CallError, ChildKind, EntryStatus, TreeNode};
 use ergane_provider::ProviderStatus;
-use ergane_session::{SessionContext, SessionMsg, Status, session_of_process};
-use ractor::{ActorCell, ActorId, ActorRef, ActorStatus};
+use ergane_session::{SessionContext, Status, session_of_process};
+use ractor::{ActorCell, ActorId, ActorStatus};
 use tokio::time::Instant;
 
 use crate::beside;
+use crate::sessions::status_of;
 
 /// How long the supervisors and the sessions have, all together.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -71,6 +72,7 @@ impl Node {
 }
 
 /// What is known of a session beside what its supervisor says.
+#[derive(Default)]
 struct Seen {
     status: Option<Status>,
     started: Vec<Node>,
@@ -84,8 +86,8 @@ pub(crate) async fn take(context: &SessionContext, root: &ActorCell) -> Result<N
         let cell = names.whereis(id)?;
         Some((id.to_owned(), names.full_name(id), cell))
     });
-    // All are asked beside each other, so that one that is slow is the only one missing.
     let live: Vec<_> = live.collect();
+    // Many are asked beside each other, so that one that is slow holds up few; all of them until the same moment.
     let ask =
         |(id, above, cell): (String, String, ActorCell)| async move { (id, see(cell, &above, until).await) };
     let mut seen: HashMap<String, Seen> = beside::each(live, ask).await.into_iter().collect();
@@ -103,14 +105,7 @@ fn sessions(tree: &TreeNode) -> impl Iterator<Item = &str> {
 }
 
 async fn see(cell: ActorCell, above: &str, until: Instant) -> Seen {
-    let left = until.saturating_duration_since(Instant::now());
-    let status = match call(&ActorRef::from(cell.clone()), SessionMsg::Status, left).await {
-        Ok(status) => Some(status),
-        Err(error) => {
-            tracing::debug!(%error, process = above, "a live session does not tell its status");
-            None
-        }
-    };
+    let status = status_of(cell.clone(), until).await;
     let mut started: Vec<Node> = cell.get_children().iter().filter_map(|cell| leaf(cell, above)).collect();
     started.sort_by(|a, b| a.id.cmp(&b.id));
     Seen { status, started }
@@ -145,8 +140,7 @@ fn node(
     standing: &mut HashMap<String, ProviderStatus>,
 ) -> Node {
     let TreeNode { id, pid, kind, restarts, status, started_at, children } = tree;
-    let Seen { status: session, started } =
-        seen.remove(&id).unwrap_or(Seen { status: None, started: Vec::new() });
+    let Seen { status: session, started } = seen.remove(&id).unwrap_or_default();
     let provider = standing.remove(&id);
     let below = children.into_iter().map(|child| node(child, seen, standing));
     let children = below.chain(started).collect();

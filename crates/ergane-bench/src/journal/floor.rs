@@ -1,6 +1,6 @@
 //! The same appends on bare SQLite: one thread writes, and takes all that came meanwhile into one commit.
 //!
-//! The rows are the same, and so are the settings of the file; and that an append fits is looked at, too. There is no port, no
+//! The rows of events are the same, and so is what decides about pages, caches and syncs; and that an append fits is looked at, too. There is no port, no
 //! actor and no checksum, and what fails ends the measurement.
 
 use std::path::Path;

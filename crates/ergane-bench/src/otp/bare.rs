@@ -62,13 +62,19 @@ impl Bare {
         Ok(())
     }
 
+    /// The kept child is killed, and has a successor.
+    async fn respawn(&mut self) -> Outcome<()> {
+        self.kept.0.kill();
+        (&mut self.kept.1).await?;
+        self.kept = spawn(KEPT.to_owned(), &self.parent).await?;
+        Ok(())
+    }
+
     pub(crate) async fn restart(&mut self, count: usize, laps: &mut Laps) -> Outcome<()> {
         let watch = Stopwatch::start();
         for _ in 0..count {
             let start = Instant::now();
-            self.kept.0.kill();
-            (&mut self.kept.1).await?;
-            self.kept = spawn(KEPT.to_owned(), &self.parent).await?;
+            self.respawn().await?;
             laps.lap(start.elapsed());
         }
         laps.add_cpu(watch.cpu());
@@ -80,9 +86,7 @@ impl Bare {
         let watch = Stopwatch::start();
         for _ in 0..count {
             let start = Instant::now();
-            self.kept.0.kill();
-            (&mut self.kept.1).await?;
-            self.kept = spawn(KEPT.to_owned(), &self.parent).await?;
+            self.respawn().await?;
             call_t!(self.kept.0, EchoMsg::Ask, 60_000)?;
             laps.lap(start.elapsed());
         }

@@ -3,7 +3,6 @@
 use crate::harness::{Home, Output, finish};
 
 #[path = "../../../../tests/snippets.rs"]
-#[allow(dead_code, reason = "other tests use the rest of it")]
 mod snippets;
 
 /// A small project to ask about, in a home of its own.
@@ -19,8 +18,8 @@ fn project() -> Home {
 /// Runs the lines of a page that call the command, those of its first blocks, one after the other in a home.
 fn run(home: &Home, page: &str, blocks: usize) -> Vec<Output> {
     let root = snippets::root(env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(root.join(page)).unwrap();
-    let lines = snippets::lines(page, &text).into_iter().filter(|line| line.block <= blocks);
+    let (_, text) = snippets::pages(&root).into_iter().find(|(name, _)| name == page).unwrap();
+    let lines = snippets::blocks(page, &text).into_iter().take(blocks).flatten();
     let mut outputs = Vec::new();
     for line in lines {
         let Some(arguments) = line.arguments_of("ergane", None) else { continue };

@@ -32,7 +32,7 @@ use crate::event::{Envelope, Event, Timestamp};
 use crate::ids::{CallId, Epoch, SendId, Seq, TurnId};
 use crate::message::{Message, Part, Role};
 use crate::settings::Settings;
-use crate::usage::{Cost, Spent, Usage};
+use crate::usage::{Cost, Usage};
 
 /// A fact that cannot follow those before it: the log is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,7 +158,7 @@ impl Conversation {
                 self.queue.push_back(QueuedSend { seq, send, input, meta, settings });
             }
             Event::TurnStarted { send } => self.start_turn(seq, at, send)?,
-            Event::ModelReplied { iteration, saw, message, usage, cost, unanswered, .. } => {
+            Event::ModelReplied { iteration, saw, message, .. } => {
                 let seen = open(&mut self.turn, "model_replied")?.take_steers(*saw);
                 self.say_all(seen);
                 let turn = open(&mut self.turn, "model_replied")?;
@@ -176,10 +176,8 @@ impl Conversation {
                 turn.replies = turn.replies.saturating_add(1);
                 turn.origin.clone_from(&message.origin);
                 turn.open_batch(message)?;
-                let before = unanswered.as_deref().copied().unwrap_or_default();
-                let spent = before + Spent::of(*usage, *cost);
-                turn.totals.usage += spent.usage.unwrap_or_default();
-                turn.totals.cost += spent.cost;
+                let spent = event.spent();
+                turn.totals += spent;
                 self.usage += spent.usage.unwrap_or_default();
                 self.cost += spent.cost;
                 self.say(Arc::clone(message));
@@ -242,7 +240,7 @@ impl Conversation {
                 self.queue.clear();
                 self.sends.clear();
             }
-            Event::TurnEnded { turn, finish, error, partial, unanswered, totals } => {
+            Event::TurnEnded { turn, finish, error, partial, totals, .. } => {
                 // What no reply has seen is part of the history all the same.
                 let rest = open(&mut self.turn, "turn_ended")?.take_steers(seq);
                 self.say_all(rest);
@@ -273,10 +271,9 @@ impl Conversation {
                 }
                 self.turns.push(record);
                 self.turn = None;
-                if let Some(spent) = unanswered {
-                    self.usage += spent.usage.unwrap_or_default();
-                    self.cost += spent.cost;
-                }
+                let spent = event.spent();
+                self.usage += spent.usage.unwrap_or_default();
+                self.cost += spent.cost;
             }
         }
         Ok(())

@@ -152,10 +152,7 @@ impl Conversation {
         let turn = self.turn.as_ref()?;
         let mut totals = turn.totals;
         totals.duration_ms = at.since(turn.started_at);
-        if let Some(spent) = unanswered {
-            totals.usage += spent.usage.unwrap_or_default();
-            totals.cost += spent.cost;
-        }
+        totals += unanswered.unwrap_or_default();
         let unanswered = unanswered.map(Box::new);
         Some(Event::TurnEnded { turn: turn.id, finish, error, partial, unanswered, totals })
     }

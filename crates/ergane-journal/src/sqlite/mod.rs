@@ -54,12 +54,13 @@ use crate::summary::SessionSummary;
 /// ```
 #[derive(Debug)]
 pub struct Sqlite {
-    disk: Disk,
     writer: Mutex<Writer>,
     readers: Mutex<Readers>,
     commits: AtomicU64,
     /// Sessions of which a snapshot was found that is not what it ought to be: they are made anew.
     unsound: Mutex<HashSet<SessionName>>,
+    /// Last, and so dropped last: until then its files are known as those of an open journal.
+    disk: Disk,
 }
 
 /// How a journal's file is opened.

@@ -53,6 +53,8 @@ pub(super) struct Written {
     pub(super) commits: bool,
     /// Whether the connection was thrown away.
     pub(super) failed: bool,
+    /// Whether there was no room.
+    full: bool,
 }
 
 /// An error, and whether the commit may have happened all the same.
@@ -117,9 +119,9 @@ impl Writer {
 
     /// Writes a batch. Snapshots only spare work: when there is no room for facts, they go.
     pub(super) fn append(&mut self, disk: &Disk, batch: &[Prepared]) -> Written {
-        let (written, full) = self.append_once(disk, batch);
-        if full && !written.failed && self.drop_snapshots(disk) {
-            return self.append_once(disk, batch).0;
+        let written = self.append_once(disk, batch);
+        if written.full && !written.failed && self.drop_snapshots(disk) {
+            return self.append_once(disk, batch);
         }
         written
     }
@@ -138,8 +140,7 @@ impl Writer {
         }
     }
 
-    /// Also says whether there was no room.
-    fn append_once(&mut self, disk: &Disk, batch: &[Prepared]) -> (Written, bool) {
+    fn append_once(&mut self, disk: &Disk, batch: &[Prepared]) -> Written {
         let mut outcomes = Vec::with_capacity(batch.len());
         #[cfg(test)]
         let fault = self.take_commit_fault();
@@ -147,7 +148,7 @@ impl Writer {
             Ok(connection) => connection,
             Err(error) => {
                 fill(&mut outcomes, batch.len(), &error.to_string());
-                return (Written { outcomes, commits: false, failed: false }, false);
+                return Written { outcomes, commits: false, failed: false, full: false };
             }
         };
         let written = write_all(connection, disk.options.busy_timeout, batch, &mut outcomes, || {
@@ -158,7 +159,7 @@ impl Writer {
             connection.execute_batch("COMMIT")
         });
         match written {
-            Ok(commits) => (Written { outcomes, commits, failed: false }, false),
+            Ok(commits) => Written { outcomes, commits, failed: false, full: false },
             Err(Failure { error, at_commit: false }) => {
                 let reason = disk.explain(&error).to_string();
                 let failed = !self.roll_back(&error);
@@ -166,12 +167,12 @@ impl Writer {
                     *outcome = Err(AppendError::not_written(reason.clone()));
                 }
                 fill(&mut outcomes, batch.len(), &reason);
-                (Written { outcomes, commits: false, failed }, is_full(&error))
+                Written { outcomes, commits: false, failed, full: is_full(&error) }
             }
             Err(Failure { error, at_commit: true }) => {
                 self.connection = None;
                 let commits = self.read_back(disk, batch, &mut outcomes, &error);
-                (Written { outcomes, commits, failed: true }, false)
+                Written { outcomes, commits, failed: true, full: false }
             }
         }
     }

@@ -128,7 +128,7 @@ impl Breaker {
 }
 
 /// What an error says of its server. One that refuses, for whatever reason, works; but it must have `answered`, or the
-/// error must have the status of its answer: one that was made before anything was sent, for want of a key or an address,
+/// error must have the status of its answer, below 500: one that was made before anything was sent, for want of a key or an address,
 /// says nothing of it.
 pub(super) fn outcome_of(error: &ProviderError, answered: bool) -> Outcome {
     let answered = answered || error.status.is_some_and(|status| status < 500);

@@ -185,13 +185,20 @@ impl Gate {
 
     /// How much longer the circuit lets no call through; `None` when it would let one through now.
     pub(super) fn circuit_for(&self, now: Instant) -> Option<Duration> {
-        let until = self.limits.breaker.and_then(|_| self.breaker.shut_until(now))?;
-        Some(until.saturating_duration_since(now))
+        self.shut_until(now).map(|until| until.saturating_duration_since(now))
+    }
+
+    fn shut_until(&self, now: Instant) -> Option<Instant> {
+        self.limits.breaker.and_then(|_| self.breaker.shut_until(now))
     }
 
     /// How much longer the server asked to be left alone.
     pub(super) fn asked_for(&self, now: Instant) -> Option<Duration> {
-        self.asked.filter(|until| *until > now).map(|until| until.saturating_duration_since(now))
+        self.asked_until(now).map(|until| until.saturating_duration_since(now))
+    }
+
+    fn asked_until(&self, now: Instant) -> Option<Instant> {
+        self.asked.filter(|until| *until > now)
     }
 
     /// What the server told of its limits, reckoned to this moment.
@@ -224,10 +231,10 @@ impl Gate {
         if self.draining {
             return block(WaitReason::Draining, None);
         }
-        if let Some(until) = self.limits.breaker.and_then(|_| self.breaker.shut_until(now)) {
+        if let Some(until) = self.shut_until(now) {
             return block(WaitReason::CircuitOpen { last: self.last_failure.clone() }, Some(until));
         }
-        if let Some(until) = self.asked.filter(|until| *until > now) {
+        if let Some(until) = self.asked_until(now) {
             return block(WaitReason::Asked, Some(until));
         }
         if self.room() == 0 {

@@ -18,7 +18,8 @@
 //! # What it costs
 //!
 //! Memory: the bytes of the history once more for each format, model and provider that it is sent to, three of them at
-//! most. They live as long as the history.
+//! most. For a model that is told of tools in words the history as it was told is kept too, with as many again. They live as
+//! long as the history.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -234,7 +235,7 @@ impl State {
     }
 
     /// Keeps of what was written what is settled, and gives the list.
-    fn keep(&mut self, messages: &History, mut out: Out, under: Seen, ids: HashMap<String, usize>) -> List {
+    fn keep(&mut self, messages: &History, mut out: Out, under: Seen, ids: HashMap<Box<str>, usize>) -> List {
         let settled = messages.settled();
         // The message at the cut, too: were it another, what is before it might not be complete.
         let may_be = |cut: &&Cut| cut.at < settled && cut.messages.saturating_add(LAST) <= out.messages;
@@ -264,7 +265,7 @@ impl State {
                 self.close(piece);
             }
             let upto = self.upto();
-            self.ids.extend(ids.into_iter().filter(|(_, at)| *at < upto).map(|(id, at)| (id.into(), at)));
+            self.ids.extend(ids.into_iter().filter(|(_, at)| *at < upto));
         }
         if from > 0 {
             out.bytes = out.bytes.get(from..).unwrap_or_default().to_vec();

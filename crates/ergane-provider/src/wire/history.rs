@@ -7,7 +7,6 @@
 //! were used, and on nothing else.
 
 use std::borrow::Cow;
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use ergane_core::{CallId, Digest, History, Message, Part, Reasoning, Role, ToolCall, ToolResult};
@@ -85,7 +84,7 @@ pub(crate) struct Reader<'a> {
 pub(crate) struct Ids<'a> {
     before: &'a HashMap<Box<str>, usize>,
     /// Those that came now, each with the position of its message.
-    pub(crate) new: HashMap<String, usize>,
+    pub(crate) new: HashMap<Box<str>, usize>,
 }
 
 impl<'a> Ids<'a> {
@@ -96,16 +95,11 @@ impl<'a> Ids<'a> {
 
     /// Whether the id was free; it is used now.
     fn take(&mut self, id: &str, at: usize) -> bool {
-        if self.before.contains_key(id) {
-            return false;
+        let free = !self.before.contains_key(id) && !self.new.contains_key(id);
+        if free {
+            self.new.insert(id.into(), at);
         }
-        match self.new.entry(id.to_owned()) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(free) => {
-                free.insert(at);
-                true
-            }
-        }
+        free
     }
 }
 

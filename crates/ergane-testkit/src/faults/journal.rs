@@ -50,7 +50,7 @@ impl Journal for FaultyJournal {
 
     /// Not where a commit may be told to block, nor where it takes its time.
     fn is_instant(&self) -> bool {
-        self.store.is_instant() && !self.plan.may_delay() && !self.plan.is_slow()
+        self.store.is_instant() && !self.plan.may_delay()
     }
 
     fn files(&self) -> Arc<[PathBuf]> {

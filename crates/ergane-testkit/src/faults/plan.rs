@@ -373,10 +373,6 @@ impl FaultPlan {
         made
     }
 
-    pub(super) fn is_slow(&self) -> bool {
-        self.lock().slowness > 0
-    }
-
     /// How long the next commit or read takes, where they take their time.
     pub(super) fn next_delay(&self) -> Option<Duration> {
         let mut state = self.lock();
@@ -384,11 +380,12 @@ impl FaultPlan {
         (most > 0).then(|| Duration::from_millis(1 + state.random.below(most)))
     }
 
-    /// Whether a commit may be told to block.
+    /// Whether a commit or a read takes its time, or a commit may be told to block.
     pub(super) fn may_delay(&self) -> bool {
         let state = self.lock();
         let delays = |fault: &JournalFault| matches!(fault, JournalFault::Delay(_));
-        state.append.at.iter().any(|(_, fault)| delays(fault))
+        state.slowness > 0
+            || state.append.at.iter().any(|(_, fault)| delays(fault))
             || state.append.from_now.as_ref().is_some_and(delays)
     }
 }

@@ -32,17 +32,17 @@ pub fn request(request: &ModelRequest, provider: &str) -> Result<HttpRequest, Pr
     };
     let mark = cache_mark(request.cache);
     let abilities = abilities(&request.model);
-    let mut limits = None;
+    let mut may_think = true;
     let list = frozen::list(&request.messages, &wire, |tail, out| {
         let mut messages = messages(tail)?;
         if let (Some(mark), Some(last)) = (&mark, messages.last_mut()) {
             last.mark(mark);
         }
-        limits = Some(thinking(request, &abilities, &messages));
+        may_think = may_begin_to_think(&messages);
         messages.iter().for_each(|message| out.push(message.cut, message));
         Ok::<(), ProviderError>(())
     })?;
-    let limits = limits.unwrap_or_else(|| thinking(request, &abilities, &[]));
+    let limits = thinking(request, &abilities, may_think);
     let output = OutputConfig { format: request.output.as_ref().map(format), effort: limits.effort };
     let fields = Fields {
         model: &request.model,
@@ -237,7 +237,7 @@ struct Limits {
     sampling: bool,
 }
 
-fn thinking(request: &ModelRequest, abilities: &Abilities, messages: &[WireMessage<'_>]) -> Limits {
+fn thinking(request: &ModelRequest, abilities: &Abilities, may_think: bool) -> Limits {
     let max_tokens = request.max_tokens.unwrap_or(abilities.max_tokens);
     let without = Limits { max_tokens, thinking: None, effort: None, sampling: abilities.sampling };
     let Some(asked) = request.reasoning else { return without };
@@ -254,7 +254,7 @@ fn thinking(request: &ModelRequest, abilities: &Abilities, messages: &[WireMessa
             ..without
         },
         // In the middle of a round of tools that began without thinking it cannot begin.
-        Thinking::Budget if !may_begin_to_think(messages) => without,
+        Thinking::Budget if !may_think => without,
         Thinking::Budget => {
             let budget = budget(asked);
             // Without a limit of the caller's the answer gets its room beside the thoughts.

@@ -86,11 +86,6 @@ fn example(tool: &ToolSpec) -> Value {
 /// that what was written of those is kept too.
 #[derive(Default)]
 struct Told {
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
     upto: usize,
     mark: Option<Mark>,
     told: History,
@@ -98,10 +93,10 @@ struct Known {
 
 fn messages(history: &History) -> History {
     let Some(kept) = history.kept() else { return told_on(History::default(), history, 0, history.len()) };
-    let told = kept.value(|_: &Told| true, Told::default);
-    let mut known = told.known.lock().unwrap_or_else(PoisonError::into_inner);
+    let told = kept.value(|_: &Mutex<Told>| true, Mutex::default);
+    let mut known = told.lock().unwrap_or_else(PoisonError::into_inner);
     if !known.mark.as_ref().is_some_and(|mark| history.begins_with(mark)) {
-        *known = Known::default();
+        *known = Told::default();
     }
     // Nothing becomes a part of what the model said, so what is before that is told once and for all: where it is said.
     let upto = known.upto;
@@ -109,7 +104,7 @@ fn messages(history: &History) -> History {
     let last = answers.filter(|(_, message)| message.role == Role::Assistant).last();
     if let Some((at, _)) = last.filter(|(at, _)| *at > upto) {
         let told = told_on(std::mem::take(&mut known.told), history, upto, at);
-        *known = Known { upto: at, mark: history.mark(at.saturating_add(1)), told };
+        *known = Told { upto: at, mark: history.mark(at.saturating_add(1)), told };
     }
     told_on(known.told.clone(), history, known.upto, history.len())
 }
