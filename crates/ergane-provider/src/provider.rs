@@ -190,9 +190,10 @@ impl DeltaSink {
     }
 
     /// The head of an answer is there, whatever it is. A provider over HTTP calls this as soon as it has it: from there on
-    /// the server is known to be alive (a success closes an open circuit, any other answer below 500 counts as no failure),
-    /// and what its headers tell of limits of requests and tokens is kept to. What is never told so is learned later or not
-    /// at all: that a server works, from its answers, and from errors that carry its `status`, below 500.
+    /// the server is known to be alive (an answer below 500 by which it refuses counts as no failure), and what its headers tell
+    /// of limits of requests and tokens is kept to. Whether it works, its circuit learns when the answer is over: one that
+    /// begins with a success and is cut off, falls silent or is no answer at all is a failure. What is never told so is
+    /// learned later or not at all: that a server works, from its answers, and from errors that carry its `status`, below 500.
     pub fn heard(&self, head: &Head) {
         if let Some(heard) = &self.heard {
             heard(head);

@@ -247,6 +247,37 @@ async fn a_server_that_refuses_a_call_is_one_that_works() {
     tree.shutdown().await;
 }
 
+/// One after another, so that each has begun well before the next is counted.
+#[tokio::test]
+async fn answers_that_begin_well_and_come_to_nothing_open_the_circuit() {
+    let begun = || send(head("200 OK", &[SSE]));
+    let ways = [
+        ("cut", ErrorKind::StreamCut, vec![begun(), send(text_event("Well, "))]),
+        ("silent", ErrorKind::Timeout, vec![begun(), send(text_event("Well, ")), Act::Stall]),
+        ("a page", ErrorKind::Protocol, vec![answer("200 OK", &["content-type: text/html"], "<html>")]),
+        ("no answer", ErrorKind::Protocol, vec![begun(), send("data: certainly\n\n")]),
+    ];
+    for (way, kind, acts) in ways {
+        let server = TestServer::always(acts).await;
+        let policy = BreakerPolicy { failures: 3, open_for: MINUTE, at_most: MINUTE };
+        let tree =
+            Tree::start(Providers::builder().register("o", OpenAi::new(&server.url).breaker(policy))).await;
+        for _ in 0..3 {
+            assert_eq!(
+                tree.providers.status().first().and_then(|status| status.reason.clone()),
+                None,
+                "{way}"
+            );
+            let call = Call { idle_timeout: Duration::from_millis(200), ..Call::new("o", request("x")) };
+            let error = tree.make(call).done().await.unwrap_err();
+            assert_eq!(error.kind, kind, "{way}: {error}");
+        }
+        let reason = tree.providers.status()[0].reason.clone();
+        assert!(matches!(reason, Some(WaitReason::CircuitOpen { .. })), "{way}: {reason:?}");
+        tree.shutdown().await;
+    }
+}
+
 #[tokio::test]
 async fn a_killed_provider_actor_comes_back_with_its_circuit_as_it_was() {
     let (tree, mut calls) = tree_of(Limits::default()).await;

@@ -261,11 +261,9 @@ impl Gate {
         Ok(Permit { tokens })
     }
 
-    /// A server has begun to answer, and said so of its limits.
-    pub(super) fn heard(&mut self, works: bool, quota: Quota, now: Instant) {
-        if works {
-            self.happened(Outcome::Answered, now);
-        }
+    /// What a server that has begun to answer says of its limits. Whether it works shows at the end of its answer only: one
+    /// that begins well and is cut off each time does not.
+    pub(super) fn heard(&mut self, quota: Quota, now: Instant) {
         if let Some(said) = quota.requests {
             self.requests.heard(said, now);
         }
@@ -380,14 +378,14 @@ mod tests {
             tokens: None,
         };
         assert_eq!(gate.told(now), Quota::default(), "it has told nothing yet");
-        gate.heard(true, said(1), now);
+        gate.heard(said(1), now);
         assert_eq!(gate.told(now), said(1));
         gate.admit(1, now).unwrap();
         assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
         let told = |gate: &Gate, now| gate.told(now).requests.unwrap();
         assert_eq!((told(&gate, now).remaining, told(&gate, now).limit), (0, Some(10)), "reckoned on");
         // An answer that was on its way tells of a time before that call.
-        gate.heard(true, said(1), now);
+        gate.heard(said(1), now);
         assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
         assert_eq!(reason(&gate, now + secs(10)), None);
         let full = Allowance { limit: Some(10), remaining: 10, reset: Duration::ZERO };
@@ -408,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circuit_that_is_open_names_the_failure_and_closes_with_the_first_byte_of_a_good_answer() {
+    fn a_circuit_that_is_open_names_the_failure_and_closes_with_the_end_of_a_good_answer() {
         let now = Instant::now();
         let mut gate = Gate::new(Limits::default(), now);
         for _ in 0..5 {
@@ -419,11 +417,11 @@ mod tests {
         assert_eq!(reason(&gate, now), Some(open.clone()));
         let later = now + secs(1);
         let probe = gate.admit(1, later).unwrap();
-        assert_eq!(reason(&gate, later), Some(open), "one probe at a time");
-        gate.heard(true, Quota::default(), later);
-        assert_eq!(reason(&gate, later), None);
+        assert_eq!(reason(&gate, later), Some(open.clone()), "one probe at a time");
+        gate.heard(Quota::default(), later);
+        assert_eq!(reason(&gate, later), Some(open), "what begins well may end badly");
         gate.ended(probe, Some(&answered(1)), true, later);
-        assert_eq!(gate.running(), 0);
+        assert_eq!((reason(&gate, later), gate.running()), (None, 0));
     }
 
     #[test]

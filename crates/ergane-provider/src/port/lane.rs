@@ -132,7 +132,7 @@ impl Lane {
 
     /// A server has begun to answer a call.
     pub(super) fn heard(&self, head: &Head) {
-        self.gate().heard(head.is_success(), Quota::of(head), Instant::now());
+        self.gate().heard(Quota::of(head), Instant::now());
         self.tell_of_room();
     }
 
