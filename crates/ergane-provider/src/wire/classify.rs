@@ -5,12 +5,14 @@
 //! never work, a 200 anything).
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use ergane_core::{ErrorKind, ProviderError, Text};
-use regex::Regex;
 use serde_json::Value;
+
+mod kind;
+
+pub use kind::classify;
 
 use super::hints::ABSURD;
 use super::{CallInfo, Head, retry_hint};
@@ -88,13 +90,6 @@ impl WireError {
         };
         Self { message, ..Self::default() }
     }
-
-    /// All its words, in lower case, to look for signs.
-    fn haystack(&self) -> String {
-        let code = self.code.as_deref().unwrap_or_default();
-        let kind = self.kind.as_deref().unwrap_or_default();
-        format!("{}\n{code}\n{kind}\n{}", self.message, self.detail).to_lowercase()
-    }
 }
 
 /// The delay among Google's details of an error, such as `37s` or `0.5s`.
@@ -110,165 +105,6 @@ fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
     }
     let end = (0..=bytes).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
-}
-
-static OVERFLOW: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(concat!(
-        r"prompt is too long|prompt too long|input is too long for requested model|exceeds the context window",
-        r"|exceeds (the )?(model's )?maximum context length|maximum context length is [\d,]+ tokens",
-        r"|input token count.*exceeds the maximum|maximum prompt length is \d+|reduce the length of the messages",
-        r"|exceeds (the )?maximum allowed input length|longer than the model's context length",
-        r"|exceeds the limit of \d+|exceeds the available context size|exceed_context_size_error",
-        r"|greater than the context length|context size has been exceeded|context the overflows",
-        r"|context window exceeds limit|exceeded model token limit",
-        r"|too large for model with [\d,]+ maximum context length|context[_ ]length[_ ]exceeded|too many tokens",
-        r"|token limit exceeded|exceed context limit|`inputs` tokens \+ `max_new_tokens` must be",
-        r"|input length exceeds the context length|longer than the context length currently available",
-        r"|current length is \d+ while limit is \d+",
-    ))
-    .ok()
-});
-
-fn has(haystack: &str, signs: &[&str]) -> bool {
-    signs.iter().any(|sign| haystack.contains(sign))
-}
-
-/// Whether the words say that the prompt does not fit. A rate limit or an outage may use the same words, and wins.
-fn is_overflow(status: Option<u16>, haystack: &str) -> bool {
-    let vetoed = matches!(status, Some(429 | 503 | 529))
-        || has(
-            haystack,
-            &["rate limit", "too many requests", "throttl", "quota", "per minute", "service unavailable"],
-        );
-    let matches = OVERFLOW.as_ref().is_some_and(|overflow| overflow.is_match(haystack))
-        || (status != Some(413) && haystack.contains("request_too_large"));
-    matches && !vetoed
-}
-
-/// The kind of an error. `status` is that of the answer, or `None` when the error came inside a success; then its own
-/// code and type stand in for it.
-pub fn classify(status: Option<u16>, error: &WireError) -> ErrorKind {
-    let text = error.haystack();
-    let own =
-        error.code.as_deref().and_then(|code| code.parse().ok()).filter(|code| (400..600).contains(code));
-    let status = status.or(own);
-    if is_overflow(status, &text) {
-        return ErrorKind::ContextOverflow;
-    }
-    match status {
-        Some(401) => ErrorKind::Auth,
-        Some(402) => ErrorKind::Quota,
-        Some(403) if has(&text, &["moderation", "flagged"]) => ErrorKind::ContentBlocked,
-        Some(403) => ErrorKind::Permission,
-        Some(404) => by_words(&text)
-            .filter(|kind| *kind == ErrorKind::ModelNotFound)
-            .unwrap_or(ErrorKind::InvalidRequest),
-        Some(408 | 499) => ErrorKind::Timeout,
-        Some(413) => ErrorKind::TooLarge,
-        Some(429) if is_quota(&text) => ErrorKind::Quota,
-        Some(429) => ErrorKind::RateLimited,
-        Some(498 | 503 | 529) => ErrorKind::Overloaded,
-        Some(501) => ErrorKind::Unsupported,
-        // Template and capability faults of llama.cpp: they can never work, whatever the status says.
-        Some(500) if has(&text, &["jinja", "template", "not supported", "image input"]) => {
-            ErrorKind::Unsupported
-        }
-        Some(500..) => match by_words(&text) {
-            Some(kind @ (ErrorKind::Overloaded | ErrorKind::RateLimited)) => kind,
-            _ => ErrorKind::Server,
-        },
-        Some(_) => {
-            by_words(&text).filter(|kind| *kind != ErrorKind::Server).unwrap_or(ErrorKind::InvalidRequest)
-        }
-        None => by_words(&text).unwrap_or(ErrorKind::Server),
-    }
-}
-
-fn is_quota(text: &str) -> bool {
-    // Google speaks of plan and billing whichever limit is met.
-    if text.contains("resource_exhausted") {
-        return text.contains("perday");
-    }
-    has(text, &["insufficient_quota", "credit", "billing"])
-}
-
-/// What the words alone say, the surest first.
-fn by_words(text: &str) -> Option<ErrorKind> {
-    let is_model_missing = || {
-        has(text, &["model_not_found", "not found, try pulling", "invalid model name"])
-            || (text.contains("model") && has(text, &["not found", "does not exist", "not_found"]))
-    };
-    let table: [(ErrorKind, &[&str]); 9] = [
-        (
-            ErrorKind::Auth,
-            &[
-                "invalid_api_key",
-                "api_key_invalid",
-                "api key not valid",
-                "incorrect api key",
-                "authentication",
-            ],
-        ),
-        (
-            ErrorKind::RateLimited,
-            &["rate_limit", "rate limit", "slow_down", "resource_exhausted", "too many requests"],
-        ),
-        (
-            ErrorKind::Overloaded,
-            &[
-                "overloaded",
-                "server busy",
-                "loading model",
-                "insufficient_system_resource",
-                "capacity_exceeded",
-            ],
-        ),
-        (ErrorKind::ToolFormat, &["tool_use_failed"]),
-        (ErrorKind::ContentBlocked, &["content_filter", "content_policy", "moderation"]),
-        (
-            ErrorKind::ReplayRejected,
-            &[
-                "did not have response messages",
-                "must be followed by tool messages",
-                "must be a response to a preceding message with 'tool_calls'",
-                "must be passed back to the api",
-                "not the same number of function calls and responses",
-                "blocks in the latest assistant message cannot be modified",
-                "expected `thinking`",
-                "expected thinking or redacted_thinking",
-                "without `tool_result` blocks",
-                "without tool_result blocks",
-                "unexpected `tool_use_id`",
-                "unexpected role",
-                "thought_signature",
-                "number of function response parts",
-                "function call turn",
-                "without its required",
-                "no tool output found for function call",
-                "invalid_encrypted_content",
-            ],
-        ),
-        (
-            ErrorKind::Unsupported,
-            &[
-                "does not support",
-                "is not supported",
-                "unsupported",
-                "unknown parameter",
-                "unknown_parameter",
-            ],
-        ),
-        (ErrorKind::InvalidRequest, &["invalid_request", "badrequest", "bad_request", "validation"]),
-        (ErrorKind::Server, &["server_error", "api_error", "internal"]),
-    ];
-    if is_quota(text) && has(text, &["insufficient", "exhausted", "exceeded", "billing"]) {
-        return Some(ErrorKind::Quota);
-    }
-    let (sure, rest) = table.split_at(3);
-    let find = |rows: &[(ErrorKind, &[&str])]| {
-        rows.iter().find(|(_, signs)| has(text, signs)).map(|(kind, _)| *kind)
-    };
-    find(sure).or_else(|| is_model_missing().then_some(ErrorKind::ModelNotFound)).or_else(|| find(rest))
 }
 
 /// The error of an answer whose status says that it failed.

@@ -106,6 +106,98 @@ fn statuses_codes_and_texts_decide_the_kind_together() {
     }
 }
 
+/// As Groq and OpenAI word them: they say where to buy more.
+const LIMITS: [&str; 3] = [
+    "Rate limit reached for model `m` in organization `org_1` service tier `on_demand` on tokens per minute (TPM): Limit 6000, Used 5000, Requested 1800. Please try again in 4.77s. Need more tokens? Upgrade to Dev Tier today at https://console.groq.com/settings/billing",
+    "Rate limit reached for m in organization org-1 on requests per min (RPM): Limit 3, Used 3, Requested 1. Please try again in 20s. You can increase your rate limit by adding a payment method to your account at https://platform.openai.com/account/billing.",
+    "You have used your credits for this minute; buy more under billing",
+];
+
+#[test]
+fn a_rate_limit_that_says_where_to_buy_more_is_a_rate_limit_by_its_code() {
+    for message in LIMITS {
+        let body = json!({"error": {"message": message, "type": "tokens", "code": "rate_limit_exceeded"}});
+        let hint = [("retry-after", "5")];
+        let error = http_error(&call(), &head(429, &hint), body.to_string().as_bytes());
+        assert_eq!((error.kind, error.retryable), (RateLimited, true), "{message}");
+        assert_eq!(error.retry_after, Some(Duration::from_secs(5)));
+        let wire = WireError::in_json(&body).unwrap();
+        assert_eq!(classify(None, &wire), RateLimited, "in a stream: {message}");
+        for code in ["insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted"] {
+            let body = json!({"error": {"message": message, "code": code}});
+            assert_eq!(kind(429, &body.to_string()), Quota, "{code}: {message}");
+            assert_eq!(classify(None, &WireError::in_json(&body).unwrap()), Quota, "{code}: {message}");
+        }
+    }
+    for message in &LIMITS[..2] {
+        assert_eq!(kind(429, &json!({"error": message}).to_string()), RateLimited, "by its words: {message}");
+    }
+    let typed =
+        json!({"type": "error", "error": {"type": "rate_limit_error", "message": "see your billing page"}});
+    assert_eq!(kind(429, &typed.to_string()), RateLimited);
+    for spent in [
+        "You exceeded your current quota, please check your plan and billing details.",
+        "You are out of credits",
+    ] {
+        assert_eq!(kind(429, &json!({"error": spent}).to_string()), Quota, "{spent}");
+    }
+    let spent = "Your credit balance is too low to access the API. Please go to Plans & Billing.";
+    let spent = json!({"type": "error", "error": {"type": "invalid_request_error", "message": spent}});
+    assert_eq!(kind(400, &spent.to_string()), Quota);
+    let daily = |id: &str| {
+        let message = "You exceeded your current quota, please check your plan and billing details.";
+        let details = json!([{"violations": [{"quotaId": id}]}]);
+        kind(429, &json!({"error": {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED", "details": details}}).to_string())
+    };
+    assert_eq!(daily("GenerateRequestsPerMinutePerProject"), RateLimited);
+    assert_eq!(daily("GenerateRequestsPerDayPerProject"), Quota);
+}
+
+#[test]
+fn the_names_that_a_user_chose_decide_nothing() {
+    let names = [
+        "authentication_check",
+        "authentication",
+        "rate_limit_status",
+        "slow_down",
+        "overloaded",
+        "server_error",
+        "model_not_found",
+        "get_model",
+        "tool_use_failed",
+        "content_filter",
+        "moderation",
+        "insufficient_quota",
+        "billing",
+        "credit",
+        "unsupported",
+        "resource_exhausted",
+        "api_key_invalid",
+    ];
+    for name in names {
+        for message in [
+            format!("Invalid schema for function '{name}': schema must be of type object"),
+            format!("The tool `{name}` has no properties, which was not found valid"),
+            format!("tools.{name}_2: Field required"),
+        ] {
+            let typed = json!({"error": {"message": message, "type": "invalid_request_error", "code": "invalid_function_parameters"}});
+            let routed = json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": typed.to_string()}}});
+            for body in [typed, json!({"error": message}), routed] {
+                assert_eq!(kind(400, &body.to_string()), InvalidRequest, "{body}");
+            }
+        }
+    }
+    let routed = |code: &str| {
+        let raw = json!({"error": {"message": "m", "code": code}}).to_string();
+        json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw}}})
+            .to_string()
+    };
+    assert_eq!(kind(400, &routed("invalid_encrypted_content")), ReplayRejected, "what it hands on is heard");
+    assert_eq!(kind(400, &routed("tool_use_failed")), ToolFormat);
+    let google = json!({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}});
+    assert_eq!(kind(400, &google.to_string()), Auth);
+}
+
 #[test]
 fn edge_45_a_prompt_that_does_not_fit_is_told_from_a_rate_limit_that_speaks_of_tokens() {
     let overflows = [
