@@ -253,6 +253,9 @@ impl fmt::Debug for LoopActor {
 pub struct LoopState {
     args: LoopArgs,
     flight: Option<Flight>,
+    /// Who refused the history, and how long it was: so much of it is told plainly there. It is known for this turn only: in
+    /// the next one all of it is tried again, for the key that it needs may be back.
+    plain: Vec<(Target, usize)>,
     /// Whether it has said its last word.
     over: bool,
 }
@@ -272,6 +275,8 @@ struct Flight {
     failed: Vec<(Text, Text)>,
     /// Whether the one who is asked was asked again because a tool call could not be read.
     resampled: bool,
+    /// Whether the one who is asked was asked again because it refused the history.
+    repaired: bool,
     /// Whether something of the answer was shown. Its pieces pass this loop by.
     shown: Arc<AtomicBool>,
     /// Dropping it cancels the request.
@@ -290,6 +295,7 @@ impl Flight {
             attempt: 1,
             failed: Vec::new(),
             resampled: false,
+            repaired: false,
             shown: Arc::default(),
             call: None,
             timer: None,
@@ -340,7 +346,7 @@ impl Actor for LoopActor {
         args: LoopArgs,
     ) -> Result<LoopState, ActorProcessingErr> {
         self.hold.get_or_init(|| args.scope.hold(me.get_cell()));
-        Ok(LoopState { args, flight: None, over: false })
+        Ok(LoopState { args, flight: None, plain: Vec::new(), over: false })
     }
 
     fn handle(
@@ -390,12 +396,16 @@ impl LoopState {
         let Some(flight) = &mut self.flight else { return };
         flight.timer = None;
         let (id, attempt, loop_ref) = (flight.id, flight.attempt, myself.clone());
-        let Some(Target { provider, endpoint, model }) = flight.asked().cloned() else {
+        let Some(target) = flight.asked().cloned() else {
             self.flight = None;
             let error = ProviderError::new(ErrorKind::Internal, "no provider was named to be asked");
             return self.report(id, Report::Failed { error });
         };
         let mut request = flight.step.request.clone();
+        if let Some((_, upto)) = self.plain.iter().find(|(refused, _)| *refused == target) {
+            request.messages = retry::plain(&request.messages, *upto);
+        }
+        let Target { provider, endpoint, model } = target;
         request.model = model;
         request.cache_key = Some(Digest::of(self.args.asker.as_bytes()).to_string().into());
         let max_wait = retry::max_wait(flight.begun.elapsed(), flight.has_next(), &flight.step.retry);
@@ -463,6 +473,7 @@ impl LoopState {
             elapsed: flight.begun.elapsed(),
             has_next: flight.has_next(),
             resampled: flight.resampled,
+            repaired: flight.repaired,
         };
         let unit = jitter(myself, id, attempt, flight.begun.elapsed());
         let decision = retry::after(failed, unit, &flight.step.retry);
@@ -483,11 +494,21 @@ impl LoopState {
                 flight.resampled |= error.kind == ErrorKind::ToolFormat;
                 (Report::Retrying { attempt, delay, error }, delay)
             }
+            Decision::Repaired => {
+                flight.at_target = flight.at_target.saturating_add(1);
+                flight.repaired = true;
+                if let Some(target) = flight.asked().cloned() {
+                    self.plain.retain(|(refused, _)| *refused != target);
+                    self.plain.push((target, flight.step.request.messages.len()));
+                }
+                let delay = Duration::ZERO;
+                (Report::Retrying { attempt, delay, error }, delay)
+            }
             Decision::Fallback => {
                 let from = flight.asked().map_or_else(|| "".into(), |target| target.provider.clone());
                 flight.failed.push((from.clone(), error.message.clone()));
                 (flight.target, flight.at_target) = (flight.target.saturating_add(1), 1);
-                flight.resampled = false;
+                (flight.resampled, flight.repaired) = (false, false);
                 let to = flight.asked().map_or_else(|| "".into(), |target| target.provider.clone());
                 (Report::FellBack { from, to, error }, Duration::ZERO)
             }

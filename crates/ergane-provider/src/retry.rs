@@ -3,9 +3,10 @@
 //! The loop owns the attempts. It asks here after each failure, sets a timer as a message to itself, and tells its
 //! subscribers. Nothing in this crate sleeps between attempts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, ProviderError};
+use ergane_core::{ErrorKind, History, Message, ProviderError};
 
 /// How often and how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +44,9 @@ impl Default for RetryPolicy {
 pub enum Decision {
     /// The same provider is asked again after this wait.
     Again(Duration),
+    /// The same provider is asked again at once, with a history in which nothing is left that only a model can read
+    /// ([`plain`]).
+    Repaired,
     /// The next provider of the chain is asked, at once.
     Fallback,
     /// The call has failed.
@@ -62,15 +66,24 @@ pub struct Failed<'a> {
     pub has_next: bool,
     /// Whether this provider was asked again before because a tool call could not be read.
     pub resampled: bool,
+    /// Whether this provider was asked again before with a repaired history.
+    pub repaired: bool,
 }
 
 /// What follows a failed attempt: the same provider again while that may help ([`delay`]), there is time, and the wait is
 /// worth it; else the next provider, unless no other could do better; else nothing. `random` is as for [`delay`].
 ///
 /// A tool call that cannot be read is the model's bad luck: it is asked for another once. What fails twice so is no luck.
+///
+/// A history that a provider refuses to read is repaired once: what models keep in it for themselves may be out of date, as
+/// encrypted reasoning is that another account was given, and no model needs it to go on.
 pub fn after(failed: Failed<'_>, random: f64, policy: &RetryPolicy) -> Decision {
-    let Failed { error, attempt, elapsed, has_next, resampled } = failed;
+    let Failed { error, attempt, elapsed, has_next, resampled, repaired } = failed;
     let in_time = |wait: Duration| elapsed.saturating_add(wait) <= policy.max_time;
+    let may_repair = !repaired && attempt.max(1) <= policy.max_retries && in_time(Duration::ZERO);
+    if error.kind == ErrorKind::ReplayRejected && may_repair {
+        return Decision::Repaired;
+    }
     let is_no_luck = resampled && error.kind == ErrorKind::ToolFormat;
     let is_worth_it = |wait: Duration| !is_no_luck && (!has_next || wait <= policy.fallback_after);
     match delay(attempt, error, random, policy) {
@@ -78,6 +91,31 @@ pub fn after(failed: Failed<'_>, random: f64, policy: &RetryPolicy) -> Decision 
         _ if has_next && in_time(Duration::ZERO) && another_may_do_better(error.kind) => Decision::Fallback,
         _ => Decision::GiveUp,
     }
+}
+
+/// A history whose first `upto` messages are told as if another model had said them: to every provider they are texts, calls
+/// and results, without the reasoning, the signatures and the ids that only their own model understands. Texts and calls
+/// are shared with `history`.
+///
+/// ```
+/// use ergane_core::{History, Message, Origin, Part, Role, StopReason};
+/// use ergane_provider::retry::plain;
+///
+/// let (provider, api, model) = ("o".into(), "openai".into(), "m".into());
+/// let origin = Origin { provider, api, model, response_id: None, stop: StopReason::Stop };
+/// let said = Message { role: Role::Assistant, parts: vec![Part::text("hi")], origin: Some(origin) };
+/// let history: History = [Message::user_text("hello").into(), said.into()].into_iter().collect();
+/// let repaired = plain(&history, history.len());
+/// assert_eq!(repaired.last().map(|said| (said.text(), said.origin.is_none())), Some(("hi".to_owned(), true)));
+/// ```
+pub fn plain(history: &History, upto: usize) -> History {
+    let tell = |(at, message): (usize, &Arc<Message>)| {
+        if at >= upto || message.origin.is_none() {
+            return message.clone();
+        }
+        Arc::new(Message { origin: None, ..Message::clone(message) })
+    };
+    history.iter().enumerate().map(tell).collect()
 }
 
 /// How long an attempt may wait to be let in by its provider.
@@ -189,7 +227,8 @@ mod tests {
         ];
         for (kind, hint, attempt, elapsed, has_next, expected) in table {
             let error = failed(kind, hint);
-            let failed = Failed { error: &error, attempt, elapsed, has_next, resampled: false };
+            let failed =
+                Failed { error: &error, attempt, elapsed, has_next, resampled: false, repaired: false };
             let got = after(failed, 1.0, &policy);
             assert_eq!(got, expected, "{kind:?} {hint:?} attempt {attempt} after {elapsed:?}, {has_next}");
         }
@@ -211,11 +250,36 @@ mod tests {
         ];
         for (kind, attempt, resampled, has_next, expected) in table {
             let error = failed(kind, None);
-            let failed = Failed { error: &error, attempt, elapsed: ms(0), has_next, resampled };
+            let failed =
+                Failed { error: &error, attempt, elapsed: ms(0), has_next, resampled, repaired: false };
             assert_eq!(after(failed, 1.0, &RetryPolicy::default()), expected, "{failed:?}");
             if !has_next {
                 assert_eq!(after(failed, 1.0, &no_retries), GiveUp, "{failed:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_history_that_is_refused_is_repaired_once_and_then_it_has_failed() {
+        use Decision::{Again, Fallback, GiveUp, Repaired};
+        use ErrorKind::{ReplayRejected, Server};
+        let policy = RetryPolicy::default();
+        let (none, late) = (RetryPolicy { max_retries: 0, ..policy }, policy.max_time + ms(1));
+        let table = [
+            (ReplayRejected, 1, ms(0), false, false, policy, Repaired),
+            // Another provider is not tried before, although it could do better.
+            (ReplayRejected, 1, ms(0), false, true, policy, Repaired),
+            (ReplayRejected, 2, ms(0), true, false, policy, GiveUp),
+            (ReplayRejected, 2, ms(0), true, true, policy, Fallback),
+            (ReplayRejected, 5, ms(0), false, false, policy, GiveUp),
+            (ReplayRejected, 1, late, false, false, policy, GiveUp),
+            (ReplayRejected, 1, ms(0), false, false, none, GiveUp),
+            (Server, 2, ms(0), true, false, policy, Again(ms(1000))),
+        ];
+        for (kind, attempt, elapsed, repaired, has_next, policy, expected) in table {
+            let error = failed(kind, None);
+            let failed = Failed { error: &error, attempt, elapsed, has_next, resampled: false, repaired };
+            assert_eq!(after(failed, 1.0, &policy), expected, "{failed:?}");
         }
     }
 
