@@ -73,9 +73,12 @@ impl BaseUrl {
         Ok(Self { url, shown })
     }
 
-    /// What stands in the query: some gateways take their key there.
+    /// What stands in the query, as it is meant and as it is sent: some gateways take their key there.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = SecretString> {
-        self.url.query_pairs().map(|(_, value)| SecretString::from(value.into_owned()))
+        let meant = self.url.query_pairs().map(|(_, value)| value.into_owned());
+        let pairs = self.url.query().unwrap_or_default().split('&');
+        let sent = pairs.filter_map(|pair| pair.split_once('=')).map(|(_, value)| value.to_owned());
+        meant.chain(sent).map(SecretString::from)
     }
 
     /// For people: without a query, which may hold a secret.

@@ -242,7 +242,7 @@ impl Server {
             let message = format!("{provider} at {at} did not accept a connection within {limit:?}");
             return ProviderError::new(ErrorKind::Timeout, message);
         }
-        let cause = info.redactor.redact(&root_cause(error));
+        let cause = crate::wire::said(info, &root_cause(error));
         let message = if error.is_connect() {
             format!(
                 "{provider} at {at} cannot be reached: {cause}; is the server running, and is this its base URL?"
@@ -448,7 +448,7 @@ fn redirected(response: &Response, info: &CallInfo) -> ProviderError {
         "{} at {} redirects{target}; a request with a key is not sent on, so give the base URL that is meant",
         info.provider, info.endpoint
     );
-    ProviderError { status: Some(response.status().as_u16()), ..invalid(info.redactor.redact(&message)) }
+    ProviderError { status: Some(response.status().as_u16()), ..invalid(crate::wire::said(info, &message)) }
 }
 
 #[cfg(test)]

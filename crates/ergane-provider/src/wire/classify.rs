@@ -15,13 +15,16 @@ mod kind;
 pub use kind::classify;
 
 use super::hints::ABSURD;
-use super::{CallInfo, Head, retry_hint};
+use super::{CallInfo, Head, Redactor, retry_hint};
 
 /// How much of a body that is no known error is quoted, in bytes.
 const QUOTED_BODY: usize = 500;
 
 /// How much of a server's own message is quoted, in bytes.
 const QUOTED_MESSAGE: usize = 2000;
+
+/// How much of its code, or of its name for a request, in bytes.
+const QUOTED_CODE: usize = 200;
 
 /// An error as a server worded it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,19 +77,20 @@ impl WireError {
         })
     }
 
-    /// The error in the body of an answer that failed.
-    pub fn in_body(body: &[u8]) -> Self {
+    /// The error in the body of an answer that failed. What is quoted of a body that is no known error has none of the keys
+    /// in it that `redactor` knows, nor, where the body was cut off, the beginning of one.
+    pub fn in_body(body: &[u8], redactor: &Redactor) -> Self {
         if let Ok(value) = serde_json::from_slice::<Value>(body.trim_ascii())
             && let Some(error) = Self::in_json(&value)
         {
             return error;
         }
-        let text = String::from_utf8_lossy(body);
-        let text = text.trim();
+        // Before it is shortened: of a key that is cut in two the first half would stay.
+        let text = redactor.redact_cut(String::from_utf8_lossy(body).trim());
         let message = match text.chars().next() {
             None => "the answer had no body".to_owned(),
             Some('<') => "the answer was a web page, not JSON".to_owned(),
-            Some(_) => cut(text, QUOTED_BODY).into_owned(),
+            Some(_) => cut(&text, QUOTED_BODY).into_owned(),
         };
         Self { message, ..Self::default() }
     }
@@ -109,11 +113,13 @@ fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
 
 /// The error of an answer whose status says that it failed.
 pub(crate) fn http_error(call: &CallInfo, head: &Head, body: &[u8]) -> ProviderError {
-    let wire = WireError::in_body(body);
+    let wire = WireError::in_body(body, &call.redactor);
     let mut error = provider_error(call, Some(head.status), &wire);
     error.retry_after = retry_hint(head).or(error.retry_after);
-    error.request_id =
-        head.header("x-request-id").or(head.header("request-id")).map(|id| call.redactor.redact(id).into());
+    error.request_id = head
+        .header("x-request-id")
+        .or(head.header("request-id"))
+        .map(|id| quoted(call, id, QUOTED_CODE).into());
     if head.status == 402 && error.retry_after.is_some() {
         error.retryable = true;
     }
@@ -137,8 +143,7 @@ pub(crate) fn stream_error_as(call: &CallInfo, wire: &WireError, status: Option<
 
 fn provider_error(call: &CallInfo, status: Option<u16>, wire: &WireError) -> ProviderError {
     let kind = classify(status, wire);
-    let said = call.redactor.redact(&wire.message);
-    let said = cut(said.trim(), QUOTED_MESSAGE);
+    let said = said(call, &wire.message);
     let shown_status = status.map(|status| format!(" ({status})")).unwrap_or_default();
     let message = format!(
         "{} at {} {}{shown_status}: {said}{}",
@@ -153,10 +158,20 @@ fn provider_error(call: &CallInfo, status: Option<u16>, wire: &WireError) -> Pro
             .code
             .as_deref()
             .or(wire.kind.as_deref())
-            .map(|code| Text::from(call.redactor.redact(code))),
+            .map(|code| Text::from(quoted(call, code, QUOTED_CODE))),
         retry_after: wire.retry_after,
         ..ProviderError::new(kind, message)
     }
+}
+
+/// What a server said, or what quotes it: without keys, and no more of it than `bytes`.
+fn quoted(call: &CallInfo, text: &str, bytes: usize) -> String {
+    cut(call.redactor.redact(text).trim(), bytes).into_owned()
+}
+
+/// The same as part of a message.
+pub(crate) fn said(call: &CallInfo, text: &str) -> String {
+    quoted(call, text, QUOTED_MESSAGE)
 }
 
 fn verb(kind: ErrorKind) -> &'static str {
@@ -183,8 +198,9 @@ fn advice(kind: ErrorKind, status: Option<u16>, call: &CallInfo) -> String {
     }
 }
 
-/// An error of ours about an answer that makes no sense.
+/// An error of ours about an answer that makes no sense. `what` may quote it.
 pub(crate) fn protocol(call: &CallInfo, what: &str) -> ProviderError {
+    let what = said(call, what);
     let message = format!("the answer of {} at {} cannot be read: {what}", call.provider, call.endpoint);
     ProviderError::new(ErrorKind::Protocol, message)
 }
@@ -200,6 +216,7 @@ pub(crate) fn web_page(call: &CallInfo) -> ProviderError {
 
 /// An answer that ended before it was complete.
 pub(crate) fn stream_cut(call: &CallInfo, how: &str) -> ProviderError {
+    let how = said(call, how);
     let message = format!("the answer of {} at {} was cut off: {how}", call.provider, call.endpoint);
     ProviderError::new(ErrorKind::StreamCut, message)
 }

@@ -43,7 +43,7 @@ pub use payload::Payload;
 pub use quota::{Allowance, Quota};
 pub use redact::Redactor;
 
-pub(crate) use classify::{protocol as protocol_error, stream_cut as cut_error};
+pub(crate) use classify::{protocol as protocol_error, said, stream_cut as cut_error};
 
 /// The largest event, line or whole answer that is decoded: 16 MiB. Beyond it is a
 /// [`Protocol`](ergane_core::ErrorKind::Protocol) error, never more memory.

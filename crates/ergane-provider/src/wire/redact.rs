@@ -8,24 +8,126 @@ use secrecy::{ExposeSecret, SecretString};
 /// Shorter "keys" are placeholders such as `x`, and would make every text unreadable.
 const SHORTEST: usize = 4;
 
-/// Replaces the keys it knows by `[redacted]`. Shows none of them.
+const REDACTED: &str = "[redacted]";
+
+/// Replaces the keys it knows by `[redacted]`, also where they are written as in a URL, in JSON or in another quotation.
+/// Shows none of them.
 #[derive(Clone, Default)]
-pub struct Redactor(Arc<[SecretString]>);
+pub struct Redactor {
+    /// The keys as they may be written, the longest first: the shorter one may be a part of it.
+    written: Arc<[SecretString]>,
+    keys: usize,
+}
 
 impl Redactor {
     /// Knows these keys.
     pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
-        Self(secrets.into_iter().filter(|secret| secret.expose_secret().len() >= SHORTEST).collect())
+        let is_key = |secret: &SecretString| secret.expose_secret().len() >= SHORTEST;
+        let secrets: Vec<SecretString> = secrets.into_iter().filter(is_key).collect();
+        let mut written: Vec<SecretString> = secrets.iter().flat_map(ways_to_write).collect();
+        written.sort_by(|a, b| {
+            let (a, b) = (a.expose_secret(), b.expose_secret());
+            b.len().cmp(&a.len()).then_with(|| a.cmp(b))
+        });
+        written.dedup_by(|a, b| a.expose_secret() == b.expose_secret());
+        Self { written: written.into(), keys: secrets.len() }
     }
 
     /// `text` without the keys.
     pub fn redact(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), "[redacted]"))
+        let take_out = |text: String, key: &SecretString| match text.contains(key.expose_secret()) {
+            true => text.replace(key.expose_secret(), REDACTED),
+            false => text,
+        };
+        self.written.iter().fold(text.to_owned(), take_out)
     }
+
+    /// The same for a text that may have been cut off, within a key perhaps.
+    pub(crate) fn redact_cut(&self, text: &str) -> String {
+        let mut text = self.redact(text);
+        let begun = |key: &SecretString| {
+            let key = key.expose_secret();
+            let shorter = (SHORTEST..key.len()).rev().filter_map(|end| key.get(..end));
+            shorter.into_iter().find(|begin| text.ends_with(begin)).map(str::len)
+        };
+        if let Some(length) = self.written.iter().filter_map(begun).max() {
+            text.truncate(text.len() - length);
+            text.push_str(REDACTED);
+        }
+        text
+    }
+}
+
+/// A key as it is, and as what quotes it may write it.
+fn ways_to_write(key: &SecretString) -> Vec<SecretString> {
+    let key = key.expose_secret();
+    let in_url = super::query(key);
+    let in_json = serde_json::to_string(key).unwrap_or_default();
+    let in_json = in_json.trim_matches('"');
+    let quoted = format!("{key:?}");
+    let ways = [
+        key.to_owned(),
+        with_small_digits(&in_url),
+        in_url,
+        in_json.replace('/', "\\/"),
+        in_json.to_owned(),
+        // As errors of a JSON parser quote it.
+        quoted.trim_matches('"').to_owned(),
+    ];
+    ways.into_iter().map(SecretString::from).collect()
+}
+
+/// `%2B` as `%2b`.
+fn with_small_digits(encoded: &str) -> String {
+    let mut pieces = encoded.split('%');
+    let mut small = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
+        small.push_str(&format!("%{}{rest}", digits.to_ascii_lowercase()));
+    }
+    small
 }
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} keys)", self.0.len())
+        write!(f, "Redactor({} keys)", self.keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redactor(keys: &[&str]) -> Redactor {
+        Redactor::new(keys.iter().map(|key| SecretString::from(*key)))
+    }
+
+    #[test]
+    fn a_key_is_taken_out_however_what_quotes_it_writes_it() {
+        let redactor = redactor(&["a+b/=\"é", "a+b/", "x"]);
+        for written in [
+            "a+b/=\"é",
+            "a%2Bb%2F%3D%22%C3%A9",
+            "a%2bb%2f%3d%22%c3%a9",
+            "a+b/=\\\"é",
+            "a+b\\/=\\\"é",
+            "a+b/",
+            "a%2Bb%2F",
+        ] {
+            assert_eq!(redactor.redact(&format!("<{written}>")), "<[redacted]>", "{written}");
+        }
+        assert_eq!(redactor.redact("an x is no key"), "an x is no key");
+        assert_eq!(format!("{redactor:?}"), "Redactor(2 keys)");
+    }
+
+    #[test]
+    fn of_a_key_that_was_cut_off_nothing_is_left() {
+        let key = "sk-planted-key";
+        let redactor = redactor(&[key, "sk-other"]);
+        for end in SHORTEST..=key.len() {
+            assert_eq!(redactor.redact_cut(&format!("Bearer {}", &key[..end])), "Bearer [redacted]", "{end}");
+        }
+        assert_eq!(redactor.redact_cut("nothing of one"), "nothing of one");
+        assert_eq!(redactor.redact_cut("sk-planted-key and sk-"), "[redacted] and sk-");
     }
 }

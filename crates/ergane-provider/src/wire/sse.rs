@@ -112,7 +112,7 @@ impl<F: Format> SseReply<F> {
         let Err(error) = self.format.event(name, data, events) else { return };
         let call = &self.format.reply().call;
         let error = match name {
-            "error" => stream_error(call, &WireError::in_body(data.as_bytes())),
+            "error" => stream_error(call, &WireError::in_body(data.as_bytes(), &call.redactor)),
             _ => protocol(call, &format!("an event is not what it should be ({error})")),
         };
         self.fail(error, events);
@@ -171,10 +171,10 @@ pub(crate) use forward_decoder;
 
 #[cfg(test)]
 mod tests {
-    use ergane_core::ErrorKind;
+    use ergane_core::{ErrorKind, ProviderError};
 
-    use crate::wire::testing::{failure, run_every_way};
-    use crate::wire::{Head, anthropic, gemini, openai, responses};
+    use crate::wire::testing::{failure, run, run_every_way};
+    use crate::wire::{CallInfo, Decoder, Head, Redactor, anthropic, gemini, ollama, openai, responses};
 
     /// What each format makes of the same stream.
     fn failures(body: &str) -> [(ErrorKind, String); 4] {
@@ -209,6 +209,47 @@ mod tests {
         }
         for (kind, message) in failures("data: [DONE]\n\n") {
             assert_eq!(kind, ErrorKind::StreamCut, "{message}");
+        }
+    }
+
+    /// How a call fails whose answer is `body`, with the key that it was made with.
+    fn failure_of<D: Decoder>(new: fn(CallInfo, Head) -> D, body: &str) -> ProviderError {
+        let head = Head::new(200, "text/event-stream");
+        let redactor = Redactor::new([secrecy::SecretString::from(KEY)]);
+        let new = |call: CallInfo, head| new(CallInfo { redactor: redactor.clone(), ..call }, head);
+        failure(&run(new, &head, &[body.as_bytes()])).0.clone()
+    }
+
+    const KEY: &str = "sk-planted-key";
+
+    #[test]
+    fn neither_an_error_nor_what_cannot_be_read_tells_a_key_or_is_quoted_at_length() {
+        let (x, long) = ("x", "x".repeat(30_000));
+        let of_wrong_type = ["choices", "candidates", "delta", "message", "error"]
+            .map(|field| format!("\"{field}\":\"{KEY}{long}\""));
+        for body in [
+            format!("data: \"Authorization: Bearer {KEY}\"\n\n"),
+            format!("data: {{\"type\":\"error\",{}}}\n\n", of_wrong_type.join(",")),
+            format!("event: error\ndata: {}{KEY} and more\n\n", x.repeat(490)),
+            format!(
+                "event: error\ndata: {{\"error\":{{\"message\":\"{}{KEY}{long}\"}}}}\n\n",
+                x.repeat(1990)
+            ),
+            format!("{{\"error\":{{\"message\":\"{KEY}\",\"code\":\"{}{KEY}{long}\"}}}}\n\n", x.repeat(190)),
+        ] {
+            for error in [
+                failure_of(anthropic::Decoder::new, &body),
+                failure_of(gemini::Decoder::new, &body),
+                failure_of(openai::Decoder::new, &body),
+                failure_of(responses::Decoder::new, &body),
+                failure_of(
+                    ollama::Decoder::new,
+                    body.trim_start_matches("event: error\n").trim_start_matches("data: "),
+                ),
+            ] {
+                let told = format!("{error} {error:?}");
+                assert!(!told.contains("sk-pl") && told.len() < 8000, "{} {told:.300}", told.len());
+            }
         }
     }
 }

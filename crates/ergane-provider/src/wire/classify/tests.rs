@@ -4,7 +4,7 @@ use ErrorKind::*;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::super::Redactor;
+use super::super::MAX_ERROR_BODY;
 use super::*;
 
 fn call() -> CallInfo {
@@ -26,6 +26,10 @@ fn kind(status: u16, body: &str) -> ErrorKind {
     http_error(&call(), &head(status, &[]), body.as_bytes()).kind
 }
 
+fn in_body(body: &[u8]) -> WireError {
+    WireError::in_body(body, &Redactor::default())
+}
+
 #[test]
 fn the_text_of_an_error_is_found_wherever_servers_put_it() {
     let cases = [
@@ -45,12 +49,12 @@ fn the_text_of_an_error_is_found_wherever_servers_put_it() {
     for none in [json!({"error": null}), json!({"error": ""}), json!({"choices": []}), json!(3)] {
         assert_eq!(WireError::in_json(&none), None, "{none}");
     }
-    assert_eq!(WireError::in_body(b"plain text").message, "plain text");
-    assert_eq!(WireError::in_body("Überlastet".as_bytes()).message, "Überlastet");
-    assert_eq!(WireError::in_body(b"").message, "the answer had no body");
-    assert!(WireError::in_body(b" <html>").message.contains("web page"));
+    assert_eq!(in_body(b"plain text").message, "plain text");
+    assert_eq!(in_body("Überlastet".as_bytes()).message, "Überlastet");
+    assert_eq!(in_body(b"").message, "the answer had no body");
+    assert!(in_body(b" <html>").message.contains("web page"));
     let long = "é".repeat(1000);
-    assert!(WireError::in_body(long.as_bytes()).message.len() <= QUOTED_BODY + 3);
+    assert!(in_body(long.as_bytes()).message.len() <= QUOTED_BODY + 3);
 }
 
 #[test]
@@ -214,11 +218,7 @@ fn edge_45_a_prompt_that_does_not_fit_is_told_from_a_rate_limit_that_speaks_of_t
     for text in overflows {
         let body = json!({"error": {"message": text}}).to_string();
         assert_eq!(kind(400, &body), ContextOverflow, "{text}");
-        assert_eq!(
-            classify(None, &WireError::in_body(body.as_bytes())),
-            ContextOverflow,
-            "in a stream: {text}"
-        );
+        assert_eq!(classify(None, &in_body(body.as_bytes())), ContextOverflow, "in a stream: {text}");
     }
     assert_eq!(
         kind(400, &json!({"error": {"code": "context_length_exceeded", "message": "m"}}).to_string()),
@@ -272,6 +272,39 @@ fn edge_46_a_key_echoed_by_the_server_is_in_no_part_of_the_error() {
         let error = http_error(&call(), &head(401, &[("x-request-id", "sk-planted-key")]), body.as_bytes());
         assert!(!format!("{error} {error:?}").contains("sk-planted"), "{error:?}");
         assert!(error.message.contains("[redacted]"), "{error}");
+    }
+}
+
+#[test]
+fn edge_46_no_part_of_a_key_is_left_where_a_body_is_cut() {
+    let key = "sk-planted-key";
+    let told = |status: u16, body: &str| {
+        let error = http_error(&call(), &head(status, &[]), body.as_bytes());
+        let told = format!("{error} {error:?}");
+        assert!(!told.contains("sk-pl"), "{status}: {told}");
+    };
+    for before in QUOTED_BODY - 30..QUOTED_BODY + 5 {
+        let body = format!("{}{key} and more: {}", "x".repeat(before), "y".repeat(600));
+        told(502, &body);
+        told(502, &body[..before + key.len() - 3]);
+    }
+    let cut_json = json!({"error": {"message": format!("{}{key}", "x".repeat(QUOTED_BODY - 40)), "y": "y".repeat(MAX_ERROR_BODY)}});
+    told(400, &cut_json.to_string()[..MAX_ERROR_BODY]);
+    let long_code =
+        json!({"error": {"message": "m", "code": format!("{}{key}", "x".repeat(QUOTED_CODE - 5))}});
+    let error = http_error(&call(), &head(400, &[]), long_code.to_string().as_bytes());
+    assert!(
+        error.code.as_ref().unwrap().len() < QUOTED_CODE + 10 && !format!("{error:?}").contains("sk-p"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn what_is_said_of_an_answer_that_makes_no_sense_is_short_and_has_no_key() {
+    for make in [protocol, stream_cut] {
+        let error = make(&call(), &format!("it has \"Bearer sk-planted-key\" {}", "x".repeat(1 << 20)));
+        assert!(error.message.contains("[redacted]") && !format!("{error:?}").contains("sk-pl"), "{error}");
+        assert!(error.message.len() < QUOTED_MESSAGE + 200, "{}", error.message.len());
     }
 }
 

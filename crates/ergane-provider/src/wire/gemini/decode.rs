@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::chunk::{Candidate, Chunk, FunctionCall, WirePart};
 use super::{API, PART, SIGNATURE, opaque};
 use crate::wire::assembly::Assembly;
-use crate::wire::classify::{WireError, protocol, stream_error};
+use crate::wire::classify::{WireError, protocol, said, stream_error};
 use crate::wire::loose;
 use crate::wire::sse::{Format, Read, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
@@ -82,6 +82,7 @@ impl Format for State {
             (Some(word), _) => self.finish(word, events),
             (None, Some(reason)) if self.reply.is_empty() => {
                 let CallInfo { provider, endpoint, .. } = &self.reply.call;
+                let reason = said(&self.reply.call, &reason);
                 let message = format!("{provider} at {endpoint} blocked the prompt ({reason}); reword it");
                 self.reply.fail(ProviderError::new(ErrorKind::ContentBlocked, message), events);
             }
