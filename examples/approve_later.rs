@@ -64,14 +64,15 @@ async fn run(folder: &Path) -> Result<(), Box<dyn Error>> {
     let waits = alice.approvals().await?;
     let [question] = waits.as_slice() else { return Err(format!("one question, not {waits:?}").into()) };
     println!("days later: may {} run with {}?", question.tool, question.arguments);
-    alice.approve(question.call, Decision::Allow).by("ann").arguments(question.digest).await?;
+    let decide = |decision| alice.approve(question.call, decision).question(question.question);
+    decide(Decision::Allow).by("ann").await?;
 
     let result = alice.turn(turn).await?;
     println!("alice: {}", result.text);
     assert_eq!(&*result.text, "Done: paid 120 euros to the plumber.");
     // The same answer again changes nothing; another one comes too late, and is told whose came first.
-    alice.approve(question.call, Decision::Allow).by("bob").await?;
-    match alice.approve(question.call, Decision::deny("too dear")).by("bob").await {
+    decide(Decision::Allow).by("bob").await?;
+    match decide(Decision::deny("too dear")).by("bob").await {
         Err(error @ SessionError::AlreadyDecided { .. }) => println!("bob, too late: {error}"),
         other => return Err(format!("a second, other decision was {other:?}").into()),
     }

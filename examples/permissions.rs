@@ -57,12 +57,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // In between somebody is asked. Here the one who reads the stream decides; `approvals()` lists what waits for others.
     let mut turn = desk.send_message("200").stream().await?;
     while let Some(event) = turn.next().await {
-        if let SessionEvent::ApprovalRequested { call, arguments, why, .. } = event {
+        if let SessionEvent::ApprovalRequested { call, seq, arguments, why, .. } = event {
             let waits = desk.approvals().await?;
             println!("200: waits, for {why}: {}", waits.first().ok_or("it waits")?.arguments);
             assert!(matches!(desk.status().await?.activity, Activity::AwaitingApproval { .. }));
             // Names what was looked at: with other arguments it would be refused.
-            desk.approve(call, Decision::Allow).by("the boss").arguments(arguments).await?;
+            desk.approve(call, Decision::Allow).by("the boss").question(seq).arguments(arguments).await?;
         }
     }
     let answer = turn.result().await?;

@@ -119,6 +119,9 @@ pub(crate) struct ApproveArgs {
     pub(crate) session: String,
     /// The call, as the list of those that wait names it; may be left out when there is one only
     pub(crate) call: Option<String>,
+    /// The question that is answered, as the list names it; needed of a call that was decided about before
+    #[arg(long, value_name = "N")]
+    pub(crate) question: Option<u64>,
     /// It runs
     #[arg(long, conflicts_with = "deny")]
     pub(crate) allow: bool,

@@ -141,7 +141,7 @@ impl Undecided {
 /// Does what a key says about the question that is asked.
 async fn answer(key: u8, screen: &mut Screen, session: &Session) -> Result<(), Failure> {
     let Some(question) = screen.question().cloned() else { return Ok(()) };
-    let Question { call, arguments, cut_off, .. } = question;
+    let Question { call, seq, arguments, cut_off, .. } = question;
     let decision = match key {
         b'y' | b'Y' => Decision::Allow,
         b'n' | b'N' => Decision::deny(""),
@@ -159,7 +159,7 @@ async fn answer(key: u8, screen: &mut Screen, session: &Session) -> Result<(), F
         },
         _ => return Ok(()),
     };
-    match session.approve(call, decision).arguments(arguments).await {
+    match session.approve(call, decision).question(seq).arguments(arguments).await {
         Ok(()) | Err(SessionError::Parked { .. }) => {}
         // Somebody else was faster.
         Err(SessionError::AlreadyDecided { .. } | SessionError::NotPending { .. }) => {}

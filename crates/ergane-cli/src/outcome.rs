@@ -1,7 +1,9 @@
 //! How a command ends: its exit status, and what was wrong when something was. Pure.
 
 use ergane::SystemError;
-use ergane::core::{ErrorKind, FinishReason, PendingApproval, ProviderError, SessionName, TurnError};
+use ergane::core::{
+    ApprovalCause, ErrorKind, FinishReason, PendingApproval, ProviderError, SessionName, TurnError,
+};
 use ergane::journal::JournalError;
 use ergane::session::SessionError;
 
@@ -27,6 +29,14 @@ pub(crate) struct Failure {
     pub(crate) kind: Option<&'static str>,
     pub(crate) message: String,
     pub(crate) exit: u8,
+}
+
+/// A call as `ergane approve` is told it: with its question, where there may have been another one before.
+fn named(pending: &PendingApproval) -> String {
+    match pending.cause {
+        ApprovalCause::Permission => pending.call.to_string(),
+        _ => format!("{} --question {}", pending.call, pending.question),
+    }
 }
 
 impl Failure {
@@ -97,7 +107,7 @@ impl Failure {
     pub(crate) fn waiting(session: &SessionName, pending: &[PendingApproval]) -> Self {
         let calls: Vec<String> =
             pending.iter().map(|pending| format!("{} ({})", pending.call, pending.tool)).collect();
-        let call = pending.first().map(|pending| pending.call.to_string()).unwrap_or_default();
+        let call = pending.first().map(named).unwrap_or_default();
         let message = format!(
             "waiting for an approval of {}; look at it with `ergane approve {session}`, decide with `ergane approve {session} \
              {call} --allow` or `--deny`, then go on with `ergane resume {session}`",

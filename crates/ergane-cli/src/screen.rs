@@ -150,6 +150,7 @@ impl Screen {
             display.call(pending.call, &pending.tool, &pending.arguments);
             display.ask(Question {
                 call: pending.call,
+                seq: pending.question,
                 arguments: pending.digest,
                 why: pending.why.clone(),
                 cut_off: pending.cause == ApprovalCause::CutOff,
@@ -252,8 +253,9 @@ impl Screen {
                 display.result((*call, name), text, (*is_error, *denied));
             }
             SessionEvent::ToolUi { ui, .. } => display.ui(ui),
-            SessionEvent::ApprovalRequested { call, arguments, cause, why, .. } => display.ask(Question {
+            SessionEvent::ApprovalRequested { seq, call, arguments, cause, why } => display.ask(Question {
                 call: *call,
+                seq: *seq,
                 arguments: *arguments,
                 why: why.clone(),
                 cut_off: *cause == ApprovalCause::CutOff,

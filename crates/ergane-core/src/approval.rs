@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::event::Timestamp;
-use crate::ids::CallId;
+use crate::ids::{CallId, Seq};
 use crate::message::Text;
 
 /// What is to be decided about a call.
@@ -129,6 +129,9 @@ impl Decision {
 pub struct PendingApproval {
     /// The call.
     pub call: CallId,
+    /// The position of the question, which a decision may name: the same call may be asked about again.
+    #[serde(default)]
+    pub question: Seq,
     /// The tool.
     pub tool: Text,
     /// Its arguments, as the model wrote them.
@@ -157,4 +160,33 @@ pub struct Decided {
     pub decision: Decision,
     /// By whom.
     pub by: Text,
+}
+
+/// What comes of a decision: see [`Conversation::verdict`](crate::Conversation::verdict).
+///
+/// ```
+/// use ergane_core::{Conversation, Decision, Verdict};
+///
+/// let nothing_was_asked = Conversation::default();
+/// assert_eq!(nothing_was_asked.verdict("812.1".parse()?, None, &Decision::Allow), Verdict::NotAsked);
+/// # Ok::<(), ergane_core::CoreError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The question waits for it.
+    Waits {
+        /// The position of the question.
+        question: Seq,
+        /// The fingerprint of the arguments that are to be looked at.
+        arguments: Digest,
+    },
+    /// That question was decided about, and the same was said.
+    Same,
+    /// That question was decided about, and something else was said.
+    Other(Decided),
+    /// The call was decided about and is asked about again, and the decision does not say which question it answers.
+    AskedAgain(Seq),
+    /// There is no such question, or none that can be answered any more.
+    NotAsked,
 }

@@ -28,7 +28,7 @@ mod settings;
 mod tagged;
 mod usage;
 
-pub use approval::{ApprovalCause, Decided, Decision, PendingApproval};
+pub use approval::{ApprovalCause, Decided, Decision, PendingApproval, Verdict};
 pub use conversation::{
     CALL_RECOVERY_LIMIT, CallPhase, CallState, Conversation, FoldError, History, Kept, Mark, Next, OpenCall,
     OpenTurn, Point, QueuedSend, RECOVERY_LIMIT, RECOVERY_WINDOW_MS, SendRecord, TurnRecord, schedule,

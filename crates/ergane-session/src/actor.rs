@@ -552,7 +552,7 @@ pub(crate) fn tell(me: &ActorRef<SessionMsg>, internal: Internal) {
 fn refuse(message: SessionMsg, error: SessionError) {
     match message {
         SessionMsg::Configure { reply, .. }
-        | SessionMsg::Approve { reply, .. }
+        | SessionMsg::Approve(_, reply)
         | SessionMsg::Grant { reply, .. }
         | SessionMsg::Stop(reply) => answer(reply, Err(error)),
         SessionMsg::Approvals(reply) => answer(reply, Err(error)),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{
-    ApprovalCause, CallId, CallPhase, Decision, Digest, Event, OpenCall, Part, SettingsPatch, Text, ToolCall,
-    ToolResult,
+    ApprovalCause, CallId, CallPhase, Decision, Digest, Event, OpenCall, Part, Seq, SettingsPatch, Text,
+    ToolCall, ToolResult, Verdict,
 };
 use ergane_otp::Promise;
 use ergane_tool::{Gate, Permission, PermissionRequest, Registered, gate};
@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::actor::{State, tell};
 use crate::error::SessionError;
-use crate::message::{Internal, Reply};
+use crate::message::{Decide, Internal, Reply};
 use crate::requests::shortened;
 use crate::tools::{error_result, is_to_run};
 use crate::waiters::answer;
@@ -169,32 +169,31 @@ impl State {
 
     pub(crate) fn on_approve(
         &mut self,
-        call: CallId,
-        arguments: Option<Digest>,
-        decision: Decision,
-        by: Text,
+        Decide { call, question, arguments, decision, by }: Decide,
         reply: Reply<()>,
     ) -> Result<(), ActorProcessingErr> {
-        if let Err(error) = self.may_decide(call, arguments, &decision) {
-            answer(reply, Err(error));
-            return Ok(());
-        }
-        // Decided before, and the same: that it is kept is all there is to wait for.
-        if self.pending(call).is_some() {
-            self.decide(call, decision, shortened(by))?;
+        match self.may_decide(call, question, arguments, &decision) {
+            Err(error) => {
+                answer(reply, Err(error));
+                return Ok(());
+            }
+            Ok(true) => self.decide(call, decision, shortened(by))?,
+            // Decided before, and the same: that it is kept is all there is to wait for.
+            Ok(false) => {}
         }
         self.acknowledge(reply, ());
         Ok(())
     }
 
-    /// Whether that decision can be taken, or was taken before.
+    /// Whether that decision is to be taken; `false` when it was taken before.
     fn may_decide(
         &self,
         call: CallId,
+        question: Option<Seq>,
         arguments: Option<Digest>,
         decision: &Decision,
-    ) -> Result<(), SessionError> {
-        let session = || self.name.clone();
+    ) -> Result<bool, SessionError> {
+        let session = self.name.clone();
         let bytes = match decision {
             Decision::Deny { reason: text } | Decision::Done { result: text } => text.len(),
             _ => 0,
@@ -202,30 +201,16 @@ impl State {
         if bytes > DECISION_LIMIT {
             return Err(SessionError::InputTooLarge { bytes, limit: DECISION_LIMIT });
         }
-        let Some(pending) = self.pending(call) else {
-            return match self.facts.conversation().decided(call) {
-                Some(first) if first.decision.is_same(decision) => Ok(()),
-                Some(first) => {
-                    Err(SessionError::AlreadyDecided { session: session(), call, first: first.clone() })
-                }
-                None => Err(SessionError::NotPending { session: session(), call }),
-            };
-        };
-        // A turn that is ending takes no decision any more: its calls are closed.
-        let ending = self.facts.conversation().turn().is_some_and(|turn| turn.interrupted.is_some());
-        if ending {
-            return Err(SessionError::NotPending { session: session(), call });
+        match self.facts.conversation().verdict(call, question, decision) {
+            Verdict::Waits { arguments: asked, .. } if arguments.is_some_and(|seen| seen != asked) => {
+                Err(SessionError::OtherArguments { session, call })
+            }
+            Verdict::Waits { .. } => Ok(true),
+            Verdict::Same => Ok(false),
+            Verdict::Other(first) => Err(SessionError::AlreadyDecided { session, call, first }),
+            Verdict::AskedAgain(question) => Err(SessionError::AskedAgain { session, call, question }),
+            _ => Err(SessionError::NotPending { session, call }),
         }
-        match arguments {
-            Some(seen) if seen != pending => Err(SessionError::OtherArguments { session: session(), call }),
-            _ => Ok(()),
-        }
-    }
-
-    /// The fingerprint of the arguments of a call that waits for a decision.
-    fn pending(&self, call: CallId) -> Option<Digest> {
-        let turn = self.facts.conversation().turn()?;
-        turn.approvals().iter().find(|pending| pending.call == call).map(|pending| pending.digest)
     }
 
     fn decide(&mut self, call: CallId, decision: Decision, by: Text) -> Result<(), ActorProcessingErr> {

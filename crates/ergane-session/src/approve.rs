@@ -3,11 +3,11 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
-use ergane_core::{CallId, Decision, Digest, Text};
+use ergane_core::{CallId, Decision, Digest, Seq, Text};
 
 use crate::error::SessionError;
 use crate::handle::{QUICK, Session};
-use crate::message::SessionMsg;
+use crate::message::{Decide, SessionMsg};
 
 /// A decision. See [`Session::approve`].
 ///
@@ -24,7 +24,7 @@ use crate::message::SessionMsg;
 /// # let mut turn = alice.send_message("Send the report.").stream().await?;
 /// # while !matches!(turn.next().await, Some(SessionEvent::ApprovalRequested { .. }) | None) {}
 /// let waiting = alice.approvals().await?;
-/// alice.approve(waiting[0].call, Decision::Allow).by("ann").arguments(waiting[0].digest).await?;
+/// alice.approve(waiting[0].call, Decision::Allow).by("ann").question(waiting[0].question).await?;
 /// assert_eq!(&*turn.result().await?.text, "Done.");
 /// # Ok(())
 /// # }
@@ -33,15 +33,13 @@ use crate::message::SessionMsg;
 #[must_use = "nothing is decided until it is awaited"]
 pub struct Approve {
     session: Session,
-    call: CallId,
-    decision: Decision,
-    by: Text,
-    arguments: Option<Digest>,
+    decide: Decide,
 }
 
 impl Approve {
     pub(crate) fn new(session: Session, call: CallId, decision: Decision) -> Self {
-        Self { session, call, decision, by: "user".into(), arguments: None }
+        let by = "user".into();
+        Self { session, decide: Decide { call, question: None, arguments: None, decision, by } }
     }
 
     /// Who decides, for the log. Default: `user`.
@@ -68,7 +66,36 @@ impl Approve {
     /// # }
     /// ```
     pub fn by(mut self, by: impl Into<Text>) -> Self {
-        self.by = by.into();
+        self.decide.by = by.into();
+        self
+    }
+
+    /// The question that is answered, by its position ([`PendingApproval::question`](ergane_core::PendingApproval), or the `seq`
+    /// of [`SessionEvent::ApprovalRequested`](crate::SessionEvent::ApprovalRequested)). A call that a crash cut off may be
+    /// asked about again, and "it may run" is no answer to "run it once more?": without a question named, a decision about a
+    /// call that was decided about before is refused with [`SessionError::AskedAgain`].
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # /// Sends the report.
+    /// # #[tool(effect = "write")]
+    /// # async fn send_report() -> &'static str { "sent" }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply::call("send_report", json!({})), ScriptedReply::text("Done.")]);
+    /// # let system = System::builder().provider("scripted", script).tool(send_report).start().await?;
+    /// # let alice = system.session("alice").ungranted(Ungranted::Ask).start().await?;
+    /// # let mut turn = alice.send_message("Send the report.").stream().await?;
+    /// # while !matches!(turn.next().await, Some(SessionEvent::ApprovalRequested { .. }) | None) {}
+    /// let waiting = alice.approvals().await?.remove(0);
+    /// let decide = || alice.approve(waiting.call, Decision::Allow).question(waiting.question);
+    /// decide().await?;
+    /// decide().await?; // once more, and were it days later: the same answer to the same question changes nothing
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn question(mut self, question: Seq) -> Self {
+        self.decide.question = Some(question);
         self
     }
 
@@ -96,7 +123,7 @@ impl Approve {
     /// # }
     /// ```
     pub fn arguments(mut self, digest: Digest) -> Self {
-        self.arguments = Some(digest);
+        self.decide.arguments = Some(digest);
         self
     }
 }
@@ -107,15 +134,8 @@ impl IntoFuture for Approve {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { session, call, decision, by, arguments } = self;
-            let approve = |reply| SessionMsg::Approve {
-                call,
-                arguments,
-                decision: decision.clone(),
-                by: by.clone(),
-                reply,
-            };
-            session.request(QUICK, approve).await
+            let Self { session, decide } = self;
+            session.request(QUICK, |reply| SessionMsg::Approve(decide.clone(), reply)).await
         })
     }
 }

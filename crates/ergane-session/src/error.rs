@@ -1,6 +1,6 @@
 //! Why a turn could not be run or awaited. (A turn that ran is `Ok`, whatever its finish reason.)
 
-use ergane_core::{CallId, Decided, Durability, Point, SendId, SessionName};
+use ergane_core::{CallId, Decided, Durability, Point, SendId, Seq, SessionName};
 use ergane_journal::JournalError;
 
 /// Why something asked of a session could not be done.
@@ -177,6 +177,19 @@ pub enum SessionError {
         /// The first decision, which holds.
         first: Decided,
     },
+    /// The call was decided about before and waits for another decision now, and the decision did not say which it is.
+    #[error(
+        "call {call} of session {session} was decided about before, and is asked about once more: look at it again, and \
+         name the question that you answer, {question}"
+    )]
+    AskedAgain {
+        /// Which session.
+        session: SessionName,
+        /// Which call.
+        call: CallId,
+        /// The position of the question that waits.
+        question: Seq,
+    },
     /// The call does not wait for a decision.
     #[error("call {call} of session {session} does not wait for a decision: look at the pending approvals")]
     NotPending {
@@ -231,6 +244,7 @@ impl SessionError {
             | Self::TooManyGrants { .. }
             | Self::KeyReused(_)
             | Self::AlreadyDecided { .. }
+            | Self::AskedAgain { .. }
             | Self::OtherArguments { .. } => "bad_request",
             Self::Busy { .. } | Self::OwnedElsewhere { .. } => "busy",
             Self::Deadline => "timeout",

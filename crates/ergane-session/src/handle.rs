@@ -528,7 +528,8 @@ impl Session {
     }
 
     /// Decides about a call that waits: awaited, the decision is durable. Deciding the same twice changes nothing; to
-    /// decide otherwise afterwards is [`SessionError::AlreadyDecided`], which tells the first decision.
+    /// decide otherwise afterwards is [`SessionError::AlreadyDecided`], which tells the first decision. Who may be late says
+    /// which question he answers ([`Approve::question`]).
     /// [`SessionError::Parked`] when it cannot be made durable now, and is as soon as it can.
     ///
     /// ```

@@ -49,7 +49,9 @@ pub use context::{SessionContext, SessionOptions, process_name, session_of_proce
 pub use error::SessionError;
 pub use event::SessionEvent;
 pub use handle::{Input, Session};
-pub use message::{Attached, Internal, Item, Live, Reply, Send, SessionMsg, Snapshot, Steered, WhenBusy};
+pub use message::{
+    Attached, Decide, Internal, Item, Live, Reply, Send, SessionMsg, Snapshot, Steered, WhenBusy,
+};
 pub use requests::{INPUT_LIMIT, QUEUE_LIMIT};
 pub use result::TurnResult;
 pub use send::{SendMessage, TurnStream};

@@ -141,6 +141,21 @@ impl Send {
     }
 }
 
+/// A decision about a call that waits.
+#[derive(Debug, Clone)]
+pub struct Decide {
+    /// Which call.
+    pub call: CallId,
+    /// The position of the question that it answers; the only one there was when left out.
+    pub question: Option<Seq>,
+    /// The fingerprint of the arguments that were decided about, when the caller saw them.
+    pub arguments: Option<Digest>,
+    /// What was decided.
+    pub decision: Decision,
+    /// By whom.
+    pub by: Text,
+}
+
 /// A message of a session actor. Those that a program sends have a reply port; use them with ractor's `call_t!`, or
 /// better through the [`Session`](crate::Session) handle, which survives restarts.
 ///
@@ -221,18 +236,7 @@ pub enum SessionMsg {
     /// The calls that wait for a decision.
     Approvals(Reply<Vec<PendingApproval>>),
     /// Decide about a call that waits; answered when that is durable.
-    Approve {
-        /// Which.
-        call: CallId,
-        /// The fingerprint of the arguments that were decided about, when the caller saw them.
-        arguments: Option<Digest>,
-        /// What was decided.
-        decision: Decision,
-        /// By whom.
-        by: Text,
-        /// The answer.
-        reply: Reply<()>,
-    },
+    Approve(Decide, Reply<()>),
     /// Grant a tool, from now on; calls of it that wait for permission are allowed. Answered when that is durable.
     Grant {
         /// The tool's name.

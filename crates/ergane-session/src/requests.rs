@@ -74,9 +74,7 @@ impl State {
             SessionMsg::Checkpoint { label, reply } => self.on_checkpoint(label, reply)?,
             SessionMsg::Rewind { to, reply } => self.on_rewind(&to, reply)?,
             SessionMsg::Approvals(reply) => answer(reply, Ok(self.facts.view().approvals.clone())),
-            SessionMsg::Approve { call, arguments, decision, by, reply } => {
-                self.on_approve(call, arguments, decision, by, reply)?
-            }
+            SessionMsg::Approve(decide, reply) => self.on_approve(decide, reply)?,
             SessionMsg::Grant { tool, reply } => self.on_grant(tool, reply)?,
             SessionMsg::Stop(reply) => self.phase = Phase::Stopping(vec![reply]),
             SessionMsg::Subscribe { sink, reply } => {

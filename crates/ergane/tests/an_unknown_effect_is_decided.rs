@@ -95,10 +95,58 @@ async fn cut_off_once_more_it_is_asked_about_once_more() {
     again.dropped().await;
     let second = pending(&session).await;
     assert_eq!((second.call, second.cause), (first.call, ApprovalCause::CutOff));
-    session.approve(second.call, Decision::deny("")).await.unwrap();
+    session.approve(second.call, Decision::deny("")).question(second.question).await.unwrap();
     asked.next().await.answer("done");
     result(send).await;
     assert!(calls.is_empty());
+}
+
+#[tokio::test]
+async fn a_decision_that_comes_late_is_no_answer_to_what_is_asked_since() {
+    let (model, mut asked) = model();
+    let (tools, mut calls) = hand_tools(&[("bash", Effect::Write)]);
+    let system = system_with(&model, tools).await;
+    let session = system.session("a").ungranted(Ungranted::Ask).on_unknown(OnUnknown::AskHuman);
+    let session = session.start().await.unwrap();
+    let send = sending(&session, "go");
+    asked.next().await.call(&[("bash", json!({}))]);
+    // Ann and Bob both see the question. Ann is faster; the call runs, and is cut off.
+    let first = pending(&session).await;
+    session.approve(first.call, Decision::Allow).by("ann").question(first.question).await.unwrap();
+    let call = calls.next().await;
+    kill(&system, &session).await;
+    call.dropped().await;
+    let second = pending(&session).await;
+    assert_eq!((second.call, second.cause), (first.call, ApprovalCause::CutOff));
+    assert_eq!((second.digest, second.question > first.question), (first.digest, true));
+    let bob = |decision| session.approve(first.call, decision).by("bob").arguments(first.digest);
+    // What Bob said to the first question changes nothing, or is told who was faster.
+    bob(Decision::Allow).question(first.question).await.unwrap();
+    match bob(Decision::deny("no")).question(first.question).await {
+        Err(SessionError::AlreadyDecided { first, .. }) => assert_eq!(&*first.by, "ann"),
+        other => panic!("{other:?}"),
+    }
+    // Who does not say which of the two he answers has answered neither.
+    for decision in [Decision::Allow, Decision::deny("no")] {
+        match bob(decision).await {
+            Err(SessionError::AskedAgain { question, .. }) => assert_eq!(question, second.question),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(session.approvals().await.unwrap(), std::slice::from_ref(&second));
+    assert!(calls.is_empty(), "nobody has said that it may run once more");
+    session.approve(second.call, Decision::Allow).by("bob").question(second.question).await.unwrap();
+    calls.next().await.give("ok");
+    asked.next().await.answer("done");
+    result(send).await;
+    // Each question keeps its own first answer.
+    let late = |question| session.approve(second.call, Decision::deny("no")).question(question);
+    for (question, by) in [(first.question, "ann"), (second.question, "bob")] {
+        match late(question).await {
+            Err(SessionError::AlreadyDecided { first, .. }) => assert_eq!(&*first.by, by),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

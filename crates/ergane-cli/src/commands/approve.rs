@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ergane::core::{
-    CallId, Conversation, Decision, Digest, Envelope, Event, FORMAT_VERSION, PendingApproval, SessionName,
-    Timestamp,
+    CallId, Conversation, Decision, Digest, Envelope, Event, FORMAT_VERSION, PendingApproval, Seq,
+    SessionName, Timestamp, Verdict,
 };
 #[cfg(not(unix))]
 use ergane::journal::JournalError;
@@ -28,6 +28,15 @@ use crate::workshop::Place;
 /// By whom, in the log.
 const BY: &str = "user";
 
+/// A decision, and what it answers.
+struct Answer {
+    call: CallId,
+    question: Seq,
+    /// Of the arguments that were looked at.
+    arguments: Digest,
+    decision: Decision,
+}
+
 /// What came of looking.
 enum Outcome {
     Printed(Printed),
@@ -35,9 +44,7 @@ enum Outcome {
     Elsewhere {
         session: SessionName,
         pid: u32,
-        call: CallId,
-        arguments: Digest,
-        decision: Decision,
+        answer: Answer,
     },
 }
 
@@ -47,42 +54,26 @@ pub(super) async fn run(args: ApproveArgs, place: Result<Place, Failure>) -> Res
     let done = tokio::task::spawn_blocking(move || approve(&args, &at)).await;
     match done.map_err(|error| Failure::internal(error.to_string()))?? {
         Outcome::Printed(printed) => Ok(printed),
-        Outcome::Elsewhere { session, pid, call, arguments, decision } => {
-            there(&place, &session, pid, (call, arguments), decision).await
-        }
+        Outcome::Elsewhere { session, pid, answer } => there(&place, &session, pid, answer).await,
     }
 }
 
 #[cfg(unix)]
-async fn there(
-    place: &Place,
-    session: &SessionName,
-    pid: u32,
-    (call, arguments): (CallId, Digest),
-    decision: Decision,
-) -> Result<Printed, Failure> {
+async fn there(place: &Place, session: &SessionName, pid: u32, answer: Answer) -> Result<Printed, Failure> {
     let Place::File(journal) = place else { return Err(nothing_waits(session)) };
     let elsewhere = super::elsewhere::Elsewhere { journal, session, pid };
-    let ask = crate::socket::wire::Ask::Approve {
-        session: session.clone(),
-        call,
-        arguments,
-        decision: decision.clone(),
-    };
+    let Answer { call, question, arguments, decision } = answer;
+    let (question, told_of) = (Some(question), decision.clone());
+    let ask =
+        crate::socket::wire::Ask::Approve { session: session.clone(), call, question, arguments, decision };
     elsewhere.ask(ask).await?;
-    let mut printed = told(session, call, &decision)?;
+    let mut printed = told(session, call, &told_of)?;
     printed.notes = vec![format!("process {pid}, which owns the session, goes on")];
     Ok(printed)
 }
 
 #[cfg(not(unix))]
-async fn there(
-    _: &Place,
-    session: &SessionName,
-    pid: u32,
-    _: (CallId, Digest),
-    _: Decision,
-) -> Result<Printed, Failure> {
+async fn there(_: &Place, session: &SessionName, pid: u32, _: Answer) -> Result<Printed, Failure> {
     Err(JournalError::Busy { session: session.clone(), pid }.into())
 }
 
@@ -90,8 +81,8 @@ fn approve(args: &ApproveArgs, place: &Place) -> Result<Outcome, Failure> {
     let call = args.call.as_deref().map(str::parse::<CallId>).transpose();
     let call = call.map_err(|error| Failure::config(error.to_string()))?;
     let found = Found::open(place, &args.session)?;
-    let log = found.log()?;
-    let pending = pending(&found.name, &log)?;
+    let conversation = folded(&found.name, &found.log()?)?;
+    let pending = conversation.turn().map(|turn| turn.approvals()).unwrap_or_default();
     let decision = match (args.allow, args.deny) {
         (true, _) => Decision::Allow,
         (_, true) => Decision::deny(args.reason.as_deref().unwrap_or_default()),
@@ -106,74 +97,73 @@ fn approve(args: &ApproveArgs, place: &Place) -> Result<Outcome, Failure> {
             return Err(Failure::config(format!("several calls wait: name one of {}", calls.join(", "))));
         }
     };
-    let Some(waits) = pending.iter().find(|pending| pending.call == call) else {
-        return decided_before(&found.name, call, &decision, &log).map(Outcome::Printed);
+    let question = args.question.map(Seq);
+    let Some((question, arguments)) = question_of(&found.name, &conversation, call, question, &decision)?
+    else {
+        return told(&found.name, call, &decision).map(Outcome::Printed);
     };
+    let answer = Answer { call, question, arguments, decision };
     if let Some(pid) = found.summary()?.owner_pid {
-        return Ok(Outcome::Elsewhere { session: found.name, pid, call, arguments: waits.digest, decision });
+        return Ok(Outcome::Elsewhere { session: found.name, pid, answer });
     }
-    write(&found, call, &decision)?;
-    told(&found.name, call, &decision).map(Outcome::Printed)
+    write(&found, &answer)?;
+    told(&found.name, call, &answer.decision).map(Outcome::Printed)
 }
 
-fn pending(name: &SessionName, log: &[Envelope]) -> Result<Vec<PendingApproval>, Failure> {
-    let conversation = Conversation::fold(log.iter())
-        .map_err(|damage| Failure::internal(format!("the log of session {name} is damaged: {damage}")))?;
-    Ok(conversation.turn().map(|turn| turn.approvals()).unwrap_or_default())
+fn folded(name: &SessionName, log: &[Envelope]) -> Result<Conversation, Failure> {
+    Conversation::fold(log.iter())
+        .map_err(|damage| Failure::internal(format!("the log of session {name} is damaged: {damage}")))
+}
+
+/// The question that the decision answers, and the arguments that are asked about; `None` when the same was decided before.
+fn question_of(
+    name: &SessionName,
+    conversation: &Conversation,
+    call: CallId,
+    question: Option<Seq>,
+    decision: &Decision,
+) -> Result<Option<(Seq, Digest)>, Failure> {
+    match conversation.verdict(call, question, decision) {
+        Verdict::Waits { question, arguments } => Ok(Some((question, arguments))),
+        Verdict::Same => Ok(None),
+        Verdict::Other(first) => {
+            let (word, by) = (first.decision.as_str(), first.by);
+            Err(Failure::bad_request(format!(
+                "call {call} of session {name} was decided before: {word} by {by}"
+            )))
+        }
+        Verdict::AskedAgain(question) => Err(Failure::bad_request(format!(
+            "call {call} of session {name} was decided about before, and is asked about once more: look at it with `ergane \
+             approve {name}`, and answer with --question {question}"
+        ))),
+        _ => Err(Failure::not_found(format!("call {call} of session {name} does not wait for a decision"))),
+    }
 }
 
 fn nothing_waits(name: &SessionName) -> Failure {
     Failure::not_found(format!("no call of session {name} waits for a decision"))
 }
 
-/// The same decision twice is one; another one comes too late.
-fn decided_before(
-    name: &SessionName,
-    call: CallId,
-    decision: &Decision,
-    log: &[Envelope],
-) -> Result<Printed, Failure> {
-    let first = log.iter().rev().find_map(|envelope| match &envelope.event {
-        Event::ApprovalDecided { call: decided, decision, by } if *decided == call => Some((decision, by)),
-        _ => None,
-    });
-    match first {
-        Some((first, _)) if first.is_same(decision) => told(name, call, decision),
-        Some((first, by)) => {
-            let first = first.as_str();
-            Err(Failure::bad_request(format!(
-                "call {call} of session {name} was decided before: {first} by {by}"
-            )))
-        }
-        None => {
-            Err(Failure::not_found(format!("call {call} of session {name} does not wait for a decision")))
-        }
-    }
-}
-
 /// Appends the fact, as an incarnation of the session that does nothing else.
-fn write(found: &Found, call: CallId, decision: &Decision) -> Result<(), Failure> {
+fn write(found: &Found, answer: &Answer) -> Result<(), Failure> {
     let opened = found.store.open_session(&found.name)?;
-    let appended = append(found, opened.epoch, call, decision);
+    let appended = append(found, opened.epoch, answer);
     let released = found.store.release(&found.name);
     appended?;
     Ok(released?)
 }
 
-fn append(
-    found: &Found,
-    epoch: ergane::core::Epoch,
-    call: CallId,
-    decision: &Decision,
-) -> Result<(), Failure> {
+fn append(found: &Found, epoch: ergane::core::Epoch, answer: &Answer) -> Result<(), Failure> {
+    let Answer { call, question, decision, .. } = answer;
     // Whatever was written before the session was ours is seen now.
     let log = found.log()?;
-    if !pending(&found.name, &log)?.iter().any(|pending| pending.call == call) {
-        return decided_before(&found.name, call, decision, &log).map(drop);
+    let conversation = folded(&found.name, &log)?;
+    if question_of(&found.name, &conversation, *call, Some(*question), decision)?.is_none() {
+        return Ok(());
     }
     let next = log.last().map(|last| last.seq.next()).unwrap_or_default();
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let event = Event::ApprovalDecided { call, decision: decision.clone(), by: BY.into() };
+    let event = Event::ApprovalDecided { call: *call, decision: decision.clone(), by: BY.into() };
     let at = Timestamp(i64::try_from(at).unwrap_or(i64::MAX));
     let envelope = Envelope { v: FORMAT_VERSION, seq: next, epoch, at, event };
     let append =
@@ -207,9 +197,10 @@ fn list(name: &SessionName, call: Option<CallId>, pending: &[PendingApproval]) -
     for pending in &shown {
         let why = plain::on_one_line(&pending.why, plain::WIDTH);
         text.push_str(&format!(
-            "{}  {}  since {}  {why}\n",
+            "{}  {}  question {}  since {}  {why}\n",
             pending.call,
             pending.tool,
+            pending.question,
             plain::time(pending.since)
         ));
         text.extend(plain::arguments(&pending.arguments).lines().map(|line| format!("    {line}\n")));
@@ -221,7 +212,7 @@ fn list(name: &SessionName, call: Option<CallId>, pending: &[PendingApproval]) -
         .iter()
         .map(|pending| {
             json!({"call": pending.call, "tool": pending.tool, "arguments": pending.arguments, "cause": pending.cause,
-                   "why": pending.why, "since": plain::time(pending.since)})
+                   "question": pending.question, "why": pending.why, "since": plain::time(pending.since)})
         })
         .collect();
     Printed::new(json!({"session": name, "approvals": approvals}), text)

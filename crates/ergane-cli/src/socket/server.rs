@@ -128,8 +128,12 @@ impl Served {
     async fn answer(&self, ask: Ask) -> Result<Answer, Problem> {
         let session = |name: SessionName| seen(&self.system, name);
         match ask {
-            Ask::Approve { session: name, call, arguments, decision } => {
-                session(name).approve(call, decision).arguments(arguments).await.map_err(problem)?;
+            Ask::Approve { session: name, call, question, arguments, decision } => {
+                let mut approve = session(name).approve(call, decision).arguments(arguments);
+                if let Some(question) = question {
+                    approve = approve.question(question);
+                }
+                approve.await.map_err(problem)?;
                 Ok(Answer::Done { done: "decided".to_owned() })
             }
             Ask::Interrupt { session: name, reason } => {

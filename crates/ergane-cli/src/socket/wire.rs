@@ -1,6 +1,6 @@
 //! What goes over the socket: one line of JSON there, one line back. Pure.
 
-use ergane::core::{CallId, Decision, Digest, SessionName, SettingsPatch, Text};
+use ergane::core::{CallId, Decision, Digest, Seq, SessionName, SettingsPatch, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,6 +20,9 @@ pub(crate) enum Ask {
     Approve {
         session: SessionName,
         call: CallId,
+        /// The position of the question that it answers; an older client does not tell it.
+        #[serde(default)]
+        question: Option<Seq>,
         /// Of the arguments that were looked at.
         arguments: Digest,
         decision: Decision,
@@ -298,6 +301,7 @@ mod tests {
             Ask::Approve {
                 session: session.clone(),
                 call: "3.1".parse().unwrap(),
+                question: Some(Seq(5)),
                 arguments: Digest::of(b"{}"),
                 decision: Decision::deny("no"),
             },

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ergane::core::{CallId, Digest, Text};
+use ergane::core::{CallId, Digest, Seq, Text};
 use serde_json::Value;
 
 use super::live::{self, Running};
@@ -39,6 +39,8 @@ const LONGEST_QUESTION: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) call: CallId,
+    /// Its position.
+    pub(crate) seq: Seq,
     pub(crate) arguments: Digest,
     pub(crate) why: Text,
     /// It was cut off by a crash; whether to run it again is asked.

@@ -1,5 +1,11 @@
 //! What waits for a decision: exit status 5, `approve`, and `resume`.
 
+use std::sync::Arc;
+
+use ergane::core::{
+    ApprovalCause, CallId, Digest, Effect, Envelope, Event, FORMAT_VERSION, Seq, SessionName, Timestamp,
+};
+use ergane::journal::{Append, Journal, Sqlite};
 use serde_json::{Value, json};
 
 use crate::harness::{Home, Output, count_lines};
@@ -50,7 +56,7 @@ fn what_waits_is_listed_with_all_that_it_would_do() {
     waiting(&home);
     let list = home.run(&["approve", "a", "--json"]).expect(0).json();
     let fields: Vec<&String> = list["approvals"][0].as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["arguments", "call", "cause", "since", "tool", "why"]);
+    assert_eq!(fields, ["arguments", "call", "cause", "question", "since", "tool", "why"]);
     assert_eq!((&list["session"], &list["approvals"][0]["tool"]), (&json!("a"), &json!("bash")));
     let text = home.run(&["approve", "a"]).expect(0).stdout;
     assert!(text.contains("bash") && text.contains(RAN) && text.contains(&call(&home)), "{text}");
@@ -129,6 +135,60 @@ fn the_same_decision_twice_is_one_and_another_one_names_the_first() {
     let decided =
         log["events"].as_array().unwrap().iter().filter(|event| event["type"] == "approval_decided");
     assert_eq!(decided.count(), 1);
+}
+
+/// The call that was allowed began, a crash cut it off, and somebody is asked whether it is to run once more.
+fn cut_off(home: &Home, call: &str) -> u64 {
+    let store = Sqlite::open(home.journal()).unwrap();
+    let name = SessionName::new("a").unwrap();
+    let opened = store.open_session(&name).unwrap();
+    let call: CallId = call.parse().unwrap();
+    let facts = [
+        Event::ToolStarted { call, effect: Effect::Write, key: "k".into() },
+        Event::Recovered { cause: "a test".into() },
+        Event::ApprovalRequested {
+            call,
+            arguments: Digest::of(b"{}"),
+            cause: ApprovalCause::CutOff,
+            why: "once more?".into(),
+        },
+    ];
+    let (first, epoch) = (opened.next_seq, opened.epoch);
+    let events: Vec<_> = (first.0..)
+        .zip(facts)
+        .map(|(seq, event)| Envelope { v: FORMAT_VERSION, seq: Seq(seq), epoch, at: Timestamp(1), event })
+        .map(Arc::new)
+        .collect();
+    let last = events.last().unwrap().seq.0;
+    assert_eq!(store.append(&[Append { session: name.clone(), epoch, expected: first, events }]), [Ok(())]);
+    store.release(&name).unwrap();
+    last
+}
+
+#[test]
+fn what_was_said_to_one_question_about_a_call_is_no_answer_to_the_next_one() {
+    let home = Home::new();
+    waiting(&home);
+    let call = call(&home);
+    let asked = |home: &Home| {
+        let list = home.run(&["approve", "a", "--json"]).expect(0).json();
+        list["approvals"][0]["question"].as_u64().unwrap()
+    };
+    let first = asked(&home);
+    home.run(&["approve", "a", "--allow"]).expect(0);
+    let second = cut_off(&home, &call);
+    assert_eq!(asked(&home), second);
+    for line in [&["approve", "a", "--allow"][..], &["approve", "a", &call, "--deny"]] {
+        let output = home.run(line).expect(2);
+        assert!(output.stderr.contains(&format!("--question {second}")), "{output:?}");
+    }
+    let answer =
+        |question: u64, word: &str| home.run(&["approve", "a", "--question", &question.to_string(), word]);
+    answer(first, "--allow").expect(0);
+    assert!(answer(first, "--deny").expect(2).stderr.contains("allow by user"));
+    assert_eq!(asked(&home), second, "it still waits");
+    answer(second, "--deny").expect(0);
+    assert_eq!(home.run(&["approve", "a"]).expect(0).stdout, "nothing waits for a decision\n");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::approval::{ApprovalCause, Decision, PendingApproval};
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::event::Timestamp;
+use crate::ids::Seq;
 use crate::message::{Text, ToolCall, ToolResult};
 use crate::settings::OnUnknown;
 
@@ -30,6 +31,8 @@ pub(super) struct Call {
 /// What somebody was asked about a call, last.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Approval {
+    /// The position of the question.
+    pub(super) question: Seq,
     pub(super) arguments: Digest,
     pub(super) cause: ApprovalCause,
     pub(super) why: Text,
@@ -108,10 +111,16 @@ impl Call {
         self.is_open() && self.approval.as_ref().is_some_and(|approval| approval.decision.is_none())
     }
 
+    /// The position of what was asked about it last.
+    pub(super) fn question(&self) -> Option<Seq> {
+        self.approval.as_ref().map(|approval| approval.question)
+    }
+
     pub(super) fn pending(&self) -> Option<PendingApproval> {
         let approval = self.approval.as_ref().filter(|_| self.is_awaiting())?;
         Some(PendingApproval {
             call: self.call.id,
+            question: approval.question,
             tool: self.call.name.clone(),
             arguments: self.call.arguments.clone(),
             digest: approval.arguments,

@@ -15,7 +15,7 @@ mod schedule;
 mod turn;
 mod view;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 pub use calls::{CALL_RECOVERY_LIMIT, CallPhase, OpenCall};
@@ -79,7 +79,8 @@ pub struct Conversation {
     turn: Option<Box<OpenTurn>>,
     sends: HashMap<SendId, SendRecord>,
     turns: Vec<TurnRecord>,
-    decided: HashMap<CallId, Decided>,
+    /// By call and question: a call that a crash cut off may be asked about more than once.
+    decided: BTreeMap<(CallId, Seq), Decided>,
     line: Line,
     usage: Usage,
     cost: Cost,
@@ -184,14 +185,15 @@ impl Conversation {
             }
             Event::ApprovalRequested { call, arguments, cause, why } => {
                 let turn = open(&mut self.turn, "approval_requested")?;
-                turn.request_approval(*call, *arguments, *cause, why.clone(), at)?;
+                turn.request_approval(*call, seq, *arguments, *cause, why.clone(), at)?;
                 turn.progress();
             }
             Event::ApprovalDecided { call, decision, by } => {
                 let turn = open(&mut self.turn, "approval_decided")?;
-                turn.decide(*call, decision)?;
+                let question = turn.decide(*call, decision)?;
                 turn.progress();
-                self.decided.insert(*call, Decided { decision: decision.clone(), by: by.clone() });
+                self.decided
+                    .insert((*call, question), Decided { decision: decision.clone(), by: by.clone() });
             }
             Event::ToolStarted { call, effect, key } => {
                 let turn = open(&mut self.turn, "tool_started")?;

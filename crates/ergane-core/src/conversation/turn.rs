@@ -125,6 +125,13 @@ impl OpenTurn {
         self.batch.iter().filter_map(Call::pending).collect()
     }
 
+    /// The question about a call that waits for a decision: its position, and the fingerprint of the arguments.
+    pub(super) fn question(&self, id: CallId) -> Option<(Seq, Digest)> {
+        let call = self.batch.iter().find(|call| call.call.id == id && call.is_awaiting())?;
+        let approval = call.approval.as_ref()?;
+        Some((approval.question, approval.arguments))
+    }
+
     /// How many words were put in that no reply has seen yet.
     pub fn unseen_steers(&self) -> usize {
         self.steers.len()
@@ -215,6 +222,7 @@ impl OpenTurn {
     pub(super) fn request_approval(
         &mut self,
         id: CallId,
+        question: Seq,
         arguments: Digest,
         cause: ApprovalCause,
         why: Text,
@@ -228,18 +236,19 @@ impl OpenTurn {
         if undecided || running {
             return Err(FoldError::Unexpected { event, why: "there is nothing to decide about the call" });
         }
-        call.approval = Some(Approval { arguments, cause, why, since, decision: None });
+        call.approval = Some(Approval { question, arguments, cause, why, since, decision: None });
         Ok(())
     }
 
-    pub(super) fn decide(&mut self, id: CallId, decision: &Decision) -> Result<(), FoldError> {
+    /// Takes a decision in, and returns the position of the question that it answers.
+    pub(super) fn decide(&mut self, id: CallId, decision: &Decision) -> Result<Seq, FoldError> {
         let event = "approval_decided";
         let call = self.call_mut(event, id)?;
-        if !call.is_awaiting() {
+        let Some(question) = call.question().filter(|_| call.is_awaiting()) else {
             return Err(FoldError::Unexpected { event, why: "the call does not wait for a decision" });
-        }
+        };
         call.decide(decision.clone());
-        Ok(())
+        Ok(question)
     }
 
     pub(super) fn set_process(&mut self, id: CallId, group: i32, started: u64) -> Result<(), FoldError> {

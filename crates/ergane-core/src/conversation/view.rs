@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Conversation, History, OpenTurn, QueuedSend, SendRecord, TurnRecord, send_on};
-use crate::approval::Decided;
+use crate::approval::{Decided, Decision, Verdict};
 use crate::ids::{CallId, SendId, Seq, TurnId};
 use crate::message::{Message, Part, Role, Text};
 use crate::request::{ModelRequest, ToolChoice, ToolSpec};
@@ -83,7 +83,29 @@ impl Conversation {
 
     /// What was decided last about a call that waited for it.
     pub fn decided(&self, call: CallId) -> Option<&Decided> {
-        self.decided.get(&call)
+        self.decided.range((call, Seq(0))..=(call, Seq(u64::MAX))).next_back().map(|(_, decided)| decided)
+    }
+
+    /// What comes of a decision about a call. It answers one question, whose position it should name; one that names none
+    /// stands for the only question there was. So a decision that comes late, or once more, answers no question that
+    /// nobody had asked when it was made: "it may run" does not become "run it once more".
+    pub fn verdict(&self, call: CallId, question: Option<Seq>, decision: &Decision) -> Verdict {
+        // A turn that is ending takes no decision any more: its calls are closed.
+        let turn = self.turn().filter(|turn| turn.interrupted.is_none());
+        let pending = turn.and_then(|turn| turn.question(call));
+        let first = match question {
+            Some(question) => self.decided.get(&(call, question)),
+            None => self.decided(call),
+        };
+        match (pending, first) {
+            (Some(pending), Some(_)) if question.is_none() => Verdict::AskedAgain(pending.0),
+            (_, Some(first)) if first.decision.is_same(decision) => Verdict::Same,
+            (_, Some(first)) => Verdict::Other(first.clone()),
+            (Some((asked, arguments)), None) if question.is_none_or(|named| named == asked) => {
+                Verdict::Waits { question: asked, arguments }
+            }
+            (_, None) => Verdict::NotAsked,
+        }
     }
 
     /// Tokens of all turns.

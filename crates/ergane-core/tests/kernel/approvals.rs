@@ -129,6 +129,46 @@ fn what_was_cut_off_and_is_allowed_runs_as_if_it_had_never_begun() {
 }
 
 #[test]
+fn a_decision_answers_the_question_it_names_and_one_that_names_none_the_only_one_there_was() {
+    let (allow, deny) = (Decision::Allow, Decision::deny("no"));
+    let mut log = Log::in_a_turn();
+    log.ask(&["bash"]);
+    let call = log.id(1);
+    let verdict = |log: &Log, question: Option<Seq>, decision: &Decision| {
+        log.conversation.verdict(call, question, decision)
+    };
+    assert_eq!(verdict(&log, None, &allow), Verdict::NotAsked);
+    log.request(1, ApprovalCause::Permission);
+    let first = log.conversation.seq();
+    let arguments = Digest::of(b"{}");
+    for named in [None, Some(first)] {
+        assert_eq!(verdict(&log, named, &allow), Verdict::Waits { question: first, arguments });
+    }
+    assert_eq!(verdict(&log, Some(Seq(first.0 - 1)), &allow), Verdict::NotAsked);
+    log.decide(1, Decision::Allow);
+    let by_user = Decided { decision: Decision::Allow, by: "user".into() };
+    let answered = |log: &Log, named| {
+        assert_eq!(verdict(log, named, &allow), Verdict::Same);
+        assert_eq!(verdict(log, named, &deny), Verdict::Other(by_user.clone()));
+    };
+    [None, Some(first)].into_iter().for_each(|named| answered(&log, named));
+    log.start(1, Write);
+    log.recover(1);
+    [None, Some(first)].into_iter().for_each(|named| answered(&log, named));
+    log.request(1, ApprovalCause::CutOff);
+    let second = log.conversation.seq();
+    answered(&log, Some(first));
+    assert_eq!(verdict(&log, None, &allow), Verdict::AskedAgain(second));
+    assert_eq!(verdict(&log, Some(second), &deny), Verdict::Waits { question: second, arguments });
+    log.interrupt();
+    for named in [None, Some(second)] {
+        assert_ne!(verdict(&log, named, &deny), Verdict::Waits { question: second, arguments });
+    }
+    assert_eq!(verdict(&log, Some(second), &allow), Verdict::NotAsked, "a turn that is ending takes none");
+    answered(&log, Some(first));
+}
+
+#[test]
 fn what_cannot_be_asked_or_decided_is_refused() {
     let mut log = Log::in_a_turn();
     log.ask(&["bash", "bash", "read"]);
