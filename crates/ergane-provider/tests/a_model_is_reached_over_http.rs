@@ -154,12 +154,31 @@ async fn a_server_that_falls_silent_is_a_timeout_before_and_after_its_head() {
 #[tokio::test]
 async fn a_server_may_be_given_less_time_to_begin_than_to_go_on() {
     let begins = Duration::from_millis(100);
-    let server = TestServer::always(vec![Act::Stall]).await;
-    let provider = OpenAi::new(&server.url).first_byte_timeout(begins);
-    let error = ask_patiently(&provider, request("hi"), 100 * DEADLINE).await.unwrap_err();
-    assert_eq!((error.kind, error.retryable), (ErrorKind::Timeout, true), "{error}");
-    assert!(error.message.contains("said nothing for 100ms"), "{error}");
-    server.connection_ended().await;
+    // The head alone is no beginning: some send it before they look at the question.
+    for acts in [vec![Act::Stall], vec![send(head("200 OK", &[SSE])), Act::Stall]] {
+        let server = TestServer::always(acts).await;
+        let provider = OpenAi::new(&server.url).first_byte_timeout(begins);
+        let error = ask_patiently(&provider, request("hi"), 100 * DEADLINE).await.unwrap_err();
+        assert_eq!((error.kind, error.retryable), (ErrorKind::Timeout, true), "{error}");
+        assert!(error.message.contains("said nothing for 100ms"), "{error}");
+        server.connection_ended().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_one_piece_has_its_time_although_its_head_is_there() {
+    let idle = Duration::from_millis(500);
+    let body = r#"{"choices":[{"message":{"content":"at last"},"finish_reason":"stop"}]}"#;
+    for acts in [
+        // Silent for twice as long as a stream might be, before its body and in it.
+        vec![send(head("200 OK", &[JSON])), Act::Pause(2 * idle), send(body)],
+        vec![send(head("200 OK", &[JSON])), send("\n"), Act::Pause(2 * idle), send(body)],
+    ] {
+        let server = TestServer::always(acts).await;
+        let whole = ModelRequest { stream: false, ..request("hi") };
+        let reply = ask_patiently(&OpenAi::new(&server.url), whole, idle).await.unwrap();
+        assert_eq!(reply.message.text(), "at last");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! A request is sent once. What breaks is reported as what it is, and whether it is sent again is decided elsewhere: a
 //! client that repeats a POST by itself, after a lost connection or in the guise of a redirect, bills twice.
 
+mod answer;
 mod base;
 mod key;
 mod upload;
@@ -12,20 +13,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use ergane_core::{ErrorKind, ModelReply, ProviderError};
 use reqwest::{Client, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use answer::{Answer, Bounded, Silence, broke_off, receive};
 use base::quotable;
 pub(crate) use base::{BaseUrl, PathRules};
 pub(crate) use key::KeySource;
 
 use crate::port::Limits;
-use crate::provider::{Delta, DeltaSink, invalid};
-use crate::wire::{CallInfo, Decoder, Head, HttpRequest, MAX_EVENT, Method, Redactor, StreamEvent};
+use crate::provider::{DeltaSink, invalid};
+use crate::wire::{CallInfo, Decoder, Head, HttpRequest, MAX_EVENT, Method, Redactor};
 
 /// A server that is to answer in one piece says nothing while the model writes; it gets this many idle timeouts.
 const WHOLE_ANSWER_PATIENCE: u32 = 5;
@@ -148,8 +149,9 @@ impl Server {
     ) -> Result<ModelReply, ProviderError> {
         let Exchange { info, idle, stream, deltas } = call;
         let builder = self.prepare(request, key.as_ref(), &info).await?;
-        let silence = if stream { idle } else { idle.saturating_mul(WHOLE_ANSWER_PATIENCE) };
-        let patience = self.patience.first_byte.unwrap_or(silence);
+        let idle = if stream { idle } else { idle.saturating_mul(WHOLE_ANSWER_PATIENCE) };
+        let patience = self.patience.first_byte.unwrap_or(idle);
+        let begun = Instant::now();
         let response = match timeout(patience, builder.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.not_sent(&error, &info)),
@@ -161,11 +163,13 @@ impl Server {
             return Err(redirected(&response, &info));
         }
         let decoder = decoder(info.clone(), head);
+        // A server may send its head at once and only then begin to read the prompt.
+        let silence = Silence { first: patience, begun: Some(begun), idle };
         receive(
-            Bounded { body: Answer { response, info: &info }, left: MAX_ANSWER, info: &info },
+            Bounded::of(Answer { response, info: &info }, &info),
             decoder,
-            idle,
-            || silent(&info, idle),
+            silence,
+            |for_long| silent(&info, for_long),
             |delta| {
                 if stream {
                     deltas.send(delta);
@@ -260,80 +264,12 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The most that one answer may have on the wire, keep-alives included: 128 MiB.
-const MAX_ANSWER: usize = 128 * 1024 * 1024;
-
 /// What is particular to one exchange.
 pub(crate) struct Exchange {
     pub(crate) info: CallInfo,
     pub(crate) idle: Duration,
     pub(crate) stream: bool,
     pub(crate) deltas: DeltaSink,
-}
-
-/// Where the pieces of a body come from.
-trait Body: Send {
-    /// The next piece; `None` at the end.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, ProviderError>> + Send;
-}
-
-struct Answer<'a> {
-    response: Response,
-    info: &'a CallInfo,
-}
-
-impl Body for Answer<'_> {
-    async fn next(&mut self) -> Result<Option<Bytes>, ProviderError> {
-        self.response.chunk().await.map_err(|error| broke_off(&error, self.info))
-    }
-}
-
-/// A body that is cut off when it does not end: an answer is built up in memory.
-struct Bounded<'a, B> {
-    body: B,
-    left: usize,
-    info: &'a CallInfo,
-}
-
-impl<B: Body> Body for Bounded<'_, B> {
-    async fn next(&mut self) -> Result<Option<Bytes>, ProviderError> {
-        let piece = self.body.next().await?;
-        let size = piece.as_ref().map_or(0, Bytes::len);
-        match self.left.checked_sub(size) {
-            Some(left) => self.left = left,
-            None => return Err(crate::wire::protocol_error(self.info, "it does not end")),
-        }
-        Ok(piece)
-    }
-}
-
-/// Decodes a body until its terminal event. Any piece, a keep-alive too, is a sign of life; silence beyond `idle` is the
-/// end.
-async fn receive(
-    mut body: impl Body,
-    mut decoder: impl Decoder,
-    idle: Duration,
-    silent: impl Fn() -> ProviderError,
-    show: impl Fn(Delta),
-) -> Result<ModelReply, ProviderError> {
-    let mut events = Vec::new();
-    loop {
-        match timeout(idle, body.next()).await {
-            Ok(Ok(Some(bytes))) => decoder.feed(&bytes, &mut events),
-            Ok(Ok(None)) => decoder.end(None, &mut events),
-            Ok(Err(error)) => decoder.end(Some(error), &mut events),
-            Err(_) => decoder.end(Some(silent()), &mut events),
-        }
-        for event in events.drain(..) {
-            match event {
-                StreamEvent::Text(text) => show(Delta::Text(text)),
-                StreamEvent::Reasoning(text) => show(Delta::Reasoning(text)),
-                StreamEvent::ToolCall { name } => show(Delta::ToolCall { name }),
-                StreamEvent::Finish(reply) => return Ok(reply),
-                StreamEvent::Failed { error, partial: _ } => return Err(error),
-            }
-        }
-    }
 }
 
 fn build_client(https: bool, local: bool, connect: Duration) -> Result<Client, reqwest::Error> {
@@ -399,36 +335,6 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-fn broke_off(error: &reqwest::Error, info: &CallInfo) -> ProviderError {
-    let cause = root_cause(error);
-    if is_nonsense(error) {
-        return crate::wire::protocol_error(info, &format!("its compression or framing is broken ({cause})"));
-    }
-    crate::wire::cut_error(info, &cause)
-}
-
-/// Whether the bytes that came were wrong. All else is bytes that did not come.
-fn is_nonsense(error: &reqwest::Error) -> bool {
-    fn kind_of(error: &(dyn Error + 'static)) -> Option<std::io::ErrorKind> {
-        error.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
-    }
-    // A decompressor's own error stands right below; what the connection said stands deeper.
-    if let Some(kind) = error.source().and_then(kind_of)
-        && error.is_decode()
-    {
-        return kind != std::io::ErrorKind::UnexpectedEof;
-    }
-    let mut cause: Option<&dyn Error> = Some(error);
-    while let Some(error) = cause {
-        if matches!(kind_of(error), Some(std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput))
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 fn silent(info: &CallInfo, for_long: Duration) -> ProviderError {

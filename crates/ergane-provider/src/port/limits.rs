@@ -122,8 +122,9 @@ macro_rules! limit_setters {
             self
         }
 
-        /// How long the server may take before it begins to answer. Default: as long as it may be silent in between (a
-        /// setting of the session, 120 s), and five times that for an answer that comes in one piece.
+        /// How long the server may take before the first byte of its answer is there; its head alone is no answer yet.
+        /// Default: as long as it may be silent in between (a setting of the session, 120 s). An answer that comes in one
+        /// piece has five times that, before it and in it.
         ///
         /// ```
         /// # use std::time::Duration;
