@@ -88,6 +88,34 @@ struct EventBuilder {
     name: String,
     data: Option<String>,
     residue: String,
+    open: Open,
+}
+
+/// What of a JSON text is still open, so that it is read once and not again after every line.
+#[derive(Debug, Default)]
+struct Open {
+    brackets: i64,
+    string: bool,
+    escaped: bool,
+}
+
+impl Open {
+    fn take(&mut self, text: &str) {
+        for byte in text.bytes() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.string => self.escaped = true,
+                b'"' => self.string = !self.string,
+                b'{' | b'[' if !self.string => self.brackets += 1,
+                b'}' | b']' if !self.string => self.brackets -= 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn is_some(&self) -> bool {
+        self.string || self.brackets > 0
+    }
 }
 
 impl SseDecoder {
@@ -146,20 +174,21 @@ impl EventBuilder {
         if self.residue.len() + line.len() <= MAX_ERROR_BODY
             && !(self.residue.is_empty() && line.trim().is_empty())
         {
+            self.open.take(line);
             self.residue.push_str(line);
             self.residue.push('\n');
         }
     }
 
     fn hand_out_residue(&mut self, items: &mut Vec<SseItem>) {
-        if self.residue.is_empty() {
+        // A blank line within pretty JSON: more may come.
+        if self.residue.is_empty() || self.open.is_some() {
             return;
         }
-        match serde_json::from_str::<serde::de::IgnoredAny>(&self.residue) {
-            Ok(_) => items.push(SseItem::Residue(std::mem::take(&mut self.residue))),
-            // A blank line within pretty JSON: more may come.
-            Err(error) if error.is_eof() => {}
-            Err(_) => self.residue.clear(),
+        let residue = std::mem::take(&mut self.residue);
+        self.open = Open::default();
+        if serde_json::from_str::<serde::de::IgnoredAny>(&residue).is_ok() {
+            items.push(SseItem::Residue(residue));
         }
     }
 }

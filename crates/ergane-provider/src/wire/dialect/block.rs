@@ -83,6 +83,30 @@ pub(super) struct Block {
     phase: Phase,
     balance: Balance,
     last_tag: usize,
+    /// Whether nothing but white space has come yet.
+    blank: bool,
+    line: Line,
+}
+
+/// The line that is being written, as far as it may close a fence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Blank,
+    /// So many of the fence's marks, and nothing else.
+    Marks(usize),
+    Other,
+}
+
+impl Line {
+    fn take(self, c: char, mark: Option<char>) -> Self {
+        match (self, c) {
+            (_, '\n') => Self::Blank,
+            (Self::Blank, c) if c.is_whitespace() => Self::Blank,
+            (Self::Blank, c) if mark == Some(c) => Self::Marks(1),
+            (Self::Marks(count), c) if mark == Some(c) => Self::Marks(count.saturating_add(1)),
+            _ => Self::Other,
+        }
+    }
 }
 
 pub(super) fn is_name(c: char) -> bool {
@@ -93,7 +117,18 @@ impl Block {
     pub(super) fn new(kind: Kind, opener: String) -> Self {
         let phase = if kind == Kind::DeepSeek { Phase::Sections } else { Phase::Lead };
         let balance = if kind == Kind::Python { Balance::python() } else { Balance::json() };
-        Self { kind, opener, raw: String::new(), payload: 0, end: 0, phase, balance, last_tag: 0 }
+        Self {
+            kind,
+            opener,
+            raw: String::new(),
+            payload: 0,
+            end: 0,
+            phase,
+            balance,
+            last_tag: 0,
+            blank: true,
+            line: Line::Blank,
+        }
     }
 
     /// Whether its calls are whole, although nothing has closed it.
@@ -111,8 +146,13 @@ impl Block {
         if c == '<' {
             self.last_tag = self.raw.len() - 1;
         }
+        if let Kind::Fence { marks } = &self.kind {
+            self.line = self.line.take(c, marks.chars().next());
+        }
         if self.raw.len() > MAX_BLOCK && self.phase != Phase::Lost {
-            return self.lost();
+            // What closes it is still to come: to look for it in all this, and to read again what follows it, would be to
+            // read everything once for every block that is begun in it.
+            self.phase = Phase::Lost;
         }
         match self.phase {
             Phase::Lead => self.lead(c),
@@ -127,6 +167,10 @@ impl Block {
     fn lead(&mut self, c: char) -> Verdict {
         if self.raw.len() > MAX_LEAD {
             return Verdict::None;
+        }
+        self.blank &= c.is_whitespace();
+        if self.blank {
+            return Verdict::More;
         }
         match lead(&self.kind, &self.raw) {
             Lead::More => Verdict::More,
@@ -245,13 +289,12 @@ impl Block {
     }
 
     fn closed_at_last(&mut self, c: char) -> Verdict {
-        let closer = self.kind.closer().unwrap_or_default();
-        let closed = closer.ends_with(c)
-            && self.raw.ends_with(closer)
-            && match &self.kind {
-                Kind::Fence { .. } => self.raw.rsplit('\n').next().is_some_and(|line| line.trim() == closer),
-                _ => true,
-            };
+        let closed = match (&self.kind, self.kind.closer()) {
+            // Nothing closes it but that it is too large.
+            (_, None) => true,
+            (Kind::Fence { .. }, Some(closer)) => self.line == Line::Marks(closer.len()),
+            (_, Some(closer)) => closer.ends_with(c) && self.raw.ends_with(closer),
+        };
         if closed {
             (self.payload, self.end) = (self.raw.len(), self.raw.len());
             return Verdict::Broken;
@@ -292,11 +335,13 @@ fn lead(kind: &Kind, raw: &str) -> Lead {
         },
         (Kind::Mistral, Some(first)) if is_name(first) => {
             let tail = lead.trim_start_matches(is_name);
-            match tail.split_once("[ARGS]").map(|(_, arguments)| arguments.trim_start()) {
+            // Some say the call's id in between.
+            let tail = tail.strip_prefix("[CALL_ID]").map_or(tail, |id| id.trim_start_matches(is_name));
+            match tail.strip_prefix("[ARGS]").map(str::trim_start) {
                 Some("") => Lead::More,
                 Some("{") => Lead::Brackets,
                 Some(_) => Lead::None,
-                None if tail.is_empty() || tail.starts_with('[') => Lead::More,
+                None if "[ARGS]".starts_with(tail) || "[CALL_ID]".starts_with(tail) => Lead::More,
                 None => Lead::None,
             }
         }

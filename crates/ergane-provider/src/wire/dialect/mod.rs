@@ -15,6 +15,7 @@
 //! ````
 
 mod balance;
+mod bare;
 mod block;
 mod decoder;
 mod offer;
@@ -30,6 +31,9 @@ const MAX_BLOCK: usize = 1024 * 1024;
 
 /// The most calls of one answer. What follows is text.
 const MAX_CALLS: usize = 64;
+
+/// The longest line that may open a fence.
+const MAX_FENCE: usize = 100;
 
 /// How deep the arguments of a call may be nested.
 const MAX_DEPTH: usize = 64;

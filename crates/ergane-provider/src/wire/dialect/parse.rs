@@ -204,20 +204,22 @@ fn tagged(payload: &str, tools: &[ToolSpec]) -> Option<Vec<Found>> {
         let name = name.trim().trim_matches('"');
         let mut arguments = Map::new();
         loop {
-            let (parameter, end) = (body.find("<parameter="), body.find("</function>"));
-            match (parameter, end) {
-                (Some(at), end) if end.is_none_or(|end| at < end) => {
-                    let (key, after) = body.get(at + "<parameter=".len()..)?.split_once('>')?;
+            // The next of the two, so that nothing is looked at twice.
+            let mut tags = body.match_indices('<').filter_map(|(at, _)| body.get(at..));
+            let is_next = |tag: &&str| tag.starts_with("<parameter=") || tag.starts_with("</function>");
+            let tag = tags.find(is_next)?;
+            match tag.strip_prefix("<parameter=") {
+                Some(parameter) => {
+                    let (key, after) = parameter.split_once('>')?;
                     let (value, after) = after.split_once("</parameter>")?;
                     let key = key.trim().trim_matches('"');
                     arguments.insert(key.to_owned(), typed(value, name, key, tools));
                     body = after;
                 }
-                (_, Some(end)) => {
-                    rest = body.get(end..)?;
+                None => {
+                    rest = tag;
                     break;
                 }
-                _ => return None,
             }
         }
         let arguments = Value::Object(arguments).to_string();

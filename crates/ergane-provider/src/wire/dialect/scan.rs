@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use ergane_core::ToolSpec;
 
-use super::balance::{Balance, Step};
-use super::block::{Block, Kind, Verdict, is_name};
-use super::{Found, MAX_BLOCK, MAX_CALLS, parse};
+use super::bare::Bare;
+use super::block::{Block, Kind, Verdict};
+use super::{Found, MAX_CALLS, MAX_FENCE, parse};
 
 /// What opens a block wherever it stands.
 const OPENERS: [(&str, Kind); 5] = [
@@ -25,9 +25,6 @@ const THOUGHT: &str = "</think>";
 
 /// What may stand before a bare object.
 const PYTHON_TAG: &str = "<|python_tag|>";
-
-/// The longest line that may open a fence.
-const MAX_FENCE: usize = 100;
 
 /// The most white space that is held back before a block.
 const MAX_SPACE: usize = 4096;
@@ -70,19 +67,6 @@ enum State {
     },
     Block(Box<Block>),
     Bare(Box<Bare>),
-}
-
-/// What may be a call that is the whole answer.
-#[derive(Debug)]
-struct Bare {
-    /// Everything from the beginning.
-    raw: String,
-    /// Where the object or the list begins in it.
-    from: usize,
-    /// Where it ends.
-    to: Option<usize>,
-    balance: Balance,
-    fenced: bool,
 }
 
 impl Scanner {
@@ -358,8 +342,7 @@ impl Scanner {
     }
 
     fn bare_ends(&mut self, bare: Bare) {
-        let text = bare.to.and_then(|to| bare.raw.get(bare.from..to));
-        match text.and_then(|text| parse::bare(text, &self.tools)) {
+        match bare.whole().and_then(|text| parse::bare(text, &self.tools)) {
             Some(calls) => self.found(calls),
             None => self.again(&bare.raw),
         }
@@ -368,79 +351,6 @@ impl Scanner {
 
 fn is_marks(line: &str) -> bool {
     !line.is_empty() && (line.chars().all(|c| c == '`') || line.chars().all(|c| c == '~'))
-}
-
-impl Bare {
-    fn new(raw: String) -> Self {
-        Self { from: raw.len(), raw, to: None, balance: Balance::json(), fenced: false }
-    }
-
-    /// Takes a character. False says that it is no call.
-    fn feed(&mut self, c: char, tools: &[ToolSpec]) -> bool {
-        self.raw.push(c);
-        if self.raw.len() > MAX_BLOCK {
-            return false;
-        }
-        if self.to.is_some() {
-            // Nothing may follow but the fence around it.
-            return c.is_whitespace() || (self.fenced && c == '`');
-        }
-        let inside = self.raw.get(self.from..).unwrap_or_default();
-        let first = inside.trim_start().chars().next();
-        match first {
-            None => return true,
-            Some('`') if !self.fenced => {
-                if c == '\n' {
-                    self.fenced = true;
-                    self.from = self.raw.len();
-                }
-                let line = inside.trim();
-                return line.len() < "```json".len() + 2
-                    && ("```json".starts_with(line) || c == '\n' && line == "```");
-            }
-            Some('{') => {}
-            Some('[') => {
-                if inside.trim_start() == "[" {
-                    self.balance = Balance::python();
-                }
-            }
-            Some(_) => return false,
-        }
-        if inside.trim_start().len() == c.len_utf8() {
-            self.from = self.raw.len() - c.len_utf8();
-        }
-        match self.balance.feed(c) {
-            Step::Closed => self.to = Some(self.raw.len()),
-            Step::Inside => {}
-            Step::Outside | Step::Broken => return false,
-        }
-        // So that other JSON and lists are shown as they come.
-        self.raw.len() - self.from > 80 || self.looks_like_a_call(tools)
-    }
-
-    fn looks_like_a_call(&self, tools: &[ToolSpec]) -> bool {
-        let inside = self.raw.get(self.from..).unwrap_or_default();
-        if let Some(list) = inside.strip_prefix('[') {
-            let list = list.trim_start();
-            let name: String = list.chars().take_while(|c| is_name(*c)).collect();
-            let rest = list.get(name.len()..).unwrap_or_default();
-            return match rest.trim_start().chars().next() {
-                None => tools.iter().any(|tool| tool.name.starts_with(&name)),
-                Some('(') => tools.iter().any(|tool| *tool.name == *name),
-                Some(_) => false,
-            };
-        }
-        let object = inside.strip_prefix('{').unwrap_or_default().trim_start();
-        const KEYS: [&str; 9] =
-            ["name", "tool", "function", "arguments", "parameters", "args", "input", "type", "id"];
-        match object.strip_prefix('"') {
-            None => object.is_empty(),
-            Some(rest) => match rest.split_once('"') {
-                None => KEYS.iter().any(|key| key.starts_with(rest)),
-                Some((key, _)) => KEYS.contains(&key),
-            },
-        }
-    }
 }
 
 #[cfg(test)]

@@ -115,6 +115,21 @@ fn residue_does_not_grow_without_bound() {
 }
 
 #[test]
+fn residue_is_not_read_again_for_every_blank_line() {
+    // As many lines as bytes, each of which might end what stands before it.
+    let half = MAX_ERROR_BODY / 4;
+    for body in [
+        "[\n\n".to_owned() + &"1,\n\n".repeat(half) + &"\n".repeat(1 << 20),
+        "\"\n\n".to_owned() + &"x\n\n".repeat(half),
+    ] {
+        assert_eq!(decode(&[body.as_bytes()]), Ok(Vec::new()));
+    }
+    let in_pieces = "{\n\n\"error\": \"a } \\\" b\"\n\n, \"b\": []\n}\n\ndata: 1\n\n";
+    assert!(matches!(&*decode_every_way(in_pieces.as_bytes()), [SseItem::Residue(_), SseItem::Event { .. }]));
+    assert_eq!(decode_every_way(b"]\n\n{}\n\n"), [SseItem::Residue("{}\n".to_owned())]);
+}
+
+#[test]
 fn json_lines_are_trimmed_and_the_last_needs_no_end() {
     let mut decoder = LineDecoder::default();
     let mut out = Vec::new();

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::MAX_BLOCK;
 use super::*;
 use crate::wire::testing::tool;
 
@@ -271,6 +272,50 @@ fn blocks_calls_and_nesting_have_limits() {
     let (shown, calls) = scan_pieces(&[&large], false);
     assert_eq!((&*shown, &*calls[0].name), ("ok", "get"));
     assert!(calls[0].arguments.len() < 10_000);
+}
+
+/// Texts of about `size` bytes, whose pieces must be looked at once and not again for what comes after them.
+fn long_texts(size: usize) -> [String; 20] {
+    let long = |begin: &str, again: &str| format!("{begin}{}", again.repeat(size / again.len()));
+    [
+        long("```json\n", " "),
+        long("<|python_tag|>", "\n"),
+        long("~~~tool_call\noops\nx", "~~~"),
+        format!("{}x", long("~~~tool_call\noops\n", " ") + &"~".repeat(size)),
+        long("<tool_call><function=get>", "<parameter=a></parameter>") + "</tool_call>",
+        long("<tool_call>", "<function=get></function>") + "</tool_call>",
+        long("```json", " "),
+        long("```json\n{\"name\": \"get\", \"arguments\":", " "),
+        long("[get(city=", " "),
+        long("<tool_call>oops <tool_call>{oops", "</tool_cal"),
+        long("", "[TOOL_CALLS]a"),
+        long("", "[TOOL_CALLS]a[CALL_ID]"),
+        long("", "<tool_call> "),
+        long("", "<tool_call>a<arg_key></arg_key><arg_value></tool_call>"),
+        long("<tool_call>", "{\"name\": \"get\", \"arguments\": {},}"),
+        long("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>get<｜tool▁sep｜>{}<｜tool▁call▁end｜>"),
+        long("<|tool_call_start|>[", "get(), "),
+        long("<think>", "</think"),
+        long("", " `"),
+        long("", "\n~~~x"),
+    ]
+}
+
+/// To look at all that has come again for every character of it would take hours.
+#[test]
+fn a_text_of_a_million_characters_is_read_once() {
+    for text in &long_texts(1 << 20)[..6] {
+        let (shown, calls) = scan_pieces(&[text], false);
+        assert!(shown.len() < 2 * text.len() && calls.len() <= MAX_CALLS, "{text:.60}");
+    }
+}
+
+#[test]
+fn a_long_text_is_the_same_in_one_piece_and_in_as_many_as_it_has_characters() {
+    for text in long_texts(1 << 15) {
+        let characters: Vec<&str> = text.split_inclusive(|_| true).collect();
+        assert!(scan_pieces(&characters, false) == scan_pieces(&[&text], false), "{text:.60}");
+    }
 }
 
 #[test]
