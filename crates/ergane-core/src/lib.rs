@@ -24,6 +24,7 @@ mod ids;
 mod message;
 mod reason;
 mod request;
+mod schema;
 mod settings;
 mod tagged;
 mod usage;
@@ -45,6 +46,7 @@ pub use reason::{FinishCategory, FinishReason, StopReason};
 pub use request::{
     ModelReply, ModelRequest, OutputSchema, PromptCache, ReasoningEffort, Sampling, ToolChoice, ToolSpec,
 };
+pub use schema::takes_null;
 pub use settings::{
     Answering, Durability, Limits, Mode, OnUnknown, PermissionMode, Permissions, Settings, SettingsPatch,
     Ungranted,

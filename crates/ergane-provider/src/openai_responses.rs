@@ -9,6 +9,7 @@ use crate::openai::OpenAi;
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::site_settings;
+use crate::wire::openai::Compat;
 use crate::wire::responses::{API, Decoder, request};
 
 /// OpenAI by its Responses API, or any server that speaks it: reasoning models keep what they thought from one call to
@@ -27,6 +28,8 @@ use crate::wire::responses::{API, Decoder, request};
 #[derive(Debug, Clone, Default)]
 pub struct OpenAiResponses {
     server: OpenAi,
+    /// Where it is said, and not left to the address.
+    strict_tools: Option<bool>,
 }
 
 impl OpenAiResponses {
@@ -38,7 +41,7 @@ impl OpenAiResponses {
     /// assert_eq!(OpenAiResponses::new("localhost:8080").endpoint(), "http://localhost:8080/v1");
     /// ```
     pub fn new(base_url: impl AsRef<str>) -> Self {
-        Self { server: OpenAi::new(base_url) }
+        Self { server: OpenAi::new(base_url), strict_tools: None }
     }
 
     site_settings!(server.site);
@@ -52,18 +55,42 @@ impl OpenAiResponses {
     /// assert_eq!(openai.default_model().as_deref(), Some("gpt-5.4-mini"));
     /// ```
     pub fn model(self, model: impl Into<Text>) -> Self {
-        Self { server: self.server.model(model) }
+        Self { server: self.server.model(model), ..self }
+    }
+
+    /// Whether tools are offered in the server's strict mode, in which a model cannot write arguments that do not match: at
+    /// OpenAI they are, elsewhere not, when nothing is said. A tool whose schema the mode does not take goes without.
+    ///
+    /// ```
+    /// use ergane_provider::OpenAiResponses;
+    ///
+    /// let gateway = OpenAiResponses::new("https://openai.example.org").strict_tools(true);
+    /// # let _ = gateway;
+    /// ```
+    pub fn strict_tools(self, strict: bool) -> Self {
+        Self { strict_tools: Some(strict), ..self }
+    }
+
+    /// What the server takes.
+    fn flags(&self) -> Arc<Compat> {
+        let mut flags = self.server.flags.clone();
+        if let Some(strict) = self.strict_tools.filter(|strict| *strict != flags.strict_tools) {
+            Arc::make_mut(&mut flags).strict_tools = strict;
+        }
+        flags
+    }
+
+    fn moved(&self, endpoint: &Endpoint) -> Result<Self, ProviderError> {
+        Ok(Self { server: self.server.moved(endpoint)?, ..*self })
     }
 
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model = self.server.usual_model().await?;
         }
-        if !self.server.flags.cache_key {
-            call.request.cache_key = None;
-        }
-        let site = &self.server.site;
-        site.call(call, |call| Ok(request(&call.request, &call.provider)), Decoder::new).await
+        let flags = self.flags();
+        let request = |call: &ProviderCall| Ok(request(&call.request, &call.provider, &flags));
+        self.server.site.call(call, request, Decoder::new).await
     }
 }
 
@@ -83,7 +110,7 @@ impl Provider for OpenAiResponses {
 
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
-        Ok(Arc::new(Self { server: self.server.moved(endpoint)? }))
+        Ok(Arc::new(self.moved(endpoint)?))
     }
 
     fn key_env(&self) -> Option<Text> {
@@ -108,5 +135,23 @@ impl Provider for OpenAiResponses {
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
         self.server.embed(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strict_tools_are_openais_own_unless_it_is_said_and_that_goes_along_to_another_address() {
+        let strict = |server: &OpenAiResponses| server.flags().strict_tools;
+        let elsewhere = || OpenAiResponses::new("http://127.0.0.1:1");
+        assert!(strict(&OpenAiResponses::default()) && !strict(&elsewhere()));
+        assert!(!strict(&OpenAiResponses::default().strict_tools(false)));
+        let told = elsewhere().strict_tools(true);
+        assert!(strict(&told) && !told.flags().cache_key);
+        let place = Endpoint { base_url: Some("http://127.0.0.1:2".into()), ..Endpoint::default() };
+        assert!(strict(&OpenAiResponses::default().strict_tools(true).moved(&place).unwrap()));
+        assert!(!strict(&OpenAiResponses::default().moved(&place).unwrap()));
     }
 }

@@ -44,7 +44,8 @@ pub enum Gate {
 
 /// Decides what becomes of `call`, when the tools named in `offered` (or all) were offered. In this order: a call whose
 /// reply was cut is never run; the tool must be there and offered; the arguments must be a JSON object; the permissions
-/// must allow it, with a callback to consult when there is one. Whether the arguments fit the tool's schema is found out by the tool.
+/// must allow it, with a callback to consult when there is one. Whether the arguments fit the tool's schema is found out by the tool;
+/// what the model left out by null is left out of them, see [`ToolSpec::arguments`](ergane_core::ToolSpec::arguments).
 pub fn gate(
     registry: &ToolRegistry,
     offered: Option<&[Text]>,
@@ -61,7 +62,7 @@ pub fn gate(
         let names: Vec<&str> = registry.names().map(AsRef::as_ref).filter(|name| is_offered(name)).collect();
         return refuse(unknown(&call.name, &names));
     };
-    let arguments = match call.arguments() {
+    let arguments = match tool.spec.arguments(call) {
         Ok(arguments) => arguments,
         Err(error) => return refuse(error.to_string()),
     };

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ergane_core::{CallId, PermissionMode, Permissions, Text, ToolCall};
+use ergane_core::{CallId, PermissionMode, Permissions, Text, ToolCall, Ungranted};
 use ergane_tool::{Effect, Gate, RegistryError, Tool, ToolContext, ToolFuture, ToolRegistry, gate};
 use serde_json::{Map, Value, json};
 
@@ -113,6 +113,25 @@ fn a_call_that_may_run_comes_with_its_tool_effect_and_arguments() {
 }
 
 #[test]
+fn what_the_model_left_out_by_null_comes_to_nobody() {
+    let parameters = json!({"type": "object", "required": ["path"], "properties": {
+        "path": {"type": "string"}, "limit": {"type": "integer"}}});
+    let registry = ToolRegistry::new([Arc::new(Named("read", parameters, Effect::Write)) as _]).unwrap();
+    let call = call("read", r#"{"path":"a","limit":null}"#);
+    for (consults, ungranted) in [(false, Ungranted::Allow), (true, Ungranted::Ask), (false, Ungranted::Ask)]
+    {
+        let permissions = Permissions { ungranted, ..Default::default() };
+        match gate(&registry, None, &permissions, consults, &call) {
+            Gate::Run { arguments, .. } | Gate::Consult { arguments, .. } | Gate::Ask { arguments, .. } => {
+                assert_eq!(Value::from(arguments), json!({"path": "a"}));
+            }
+            refused => panic!("{refused:?}"),
+        }
+    }
+    assert_eq!(&*call.arguments, r#"{"path":"a","limit":null}"#, "and what it said stays as it said it");
+}
+
+#[test]
 fn an_unknown_tool_is_refused_with_the_names_there_are_and_the_nearest() {
     let open = Permissions::default();
     let (reason, denied) = refusal(None, &open, &call("Raed", "{}"));
@@ -149,7 +168,7 @@ fn a_denial_comes_last_and_is_marked_as_one() {
 
 #[test]
 fn a_call_that_needs_a_yes_comes_with_what_it_would_run_with() {
-    let careful = Permissions { ungranted: ergane_core::Ungranted::Ask, ..Default::default() };
+    let careful = Permissions { ungranted: Ungranted::Ask, ..Default::default() };
     let call = call("bash", r#"{"command":"ls"}"#);
     match gate(&registry(), None, &careful, false, &call) {
         Gate::Ask { tool, arguments, why } => {

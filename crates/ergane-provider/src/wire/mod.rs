@@ -26,6 +26,7 @@ mod redact;
 pub mod responses;
 mod schema;
 mod sse;
+mod strict;
 #[cfg(test)]
 pub(crate) mod testing;
 mod vectors;

@@ -33,8 +33,11 @@ pub struct Compat {
     pub developer_role: bool,
     /// How structure is asked for.
     pub structure: Structure,
-    /// Whether schemas are made strict: every object closed, every property required.
+    /// Whether the schema of a structure is made strict: every object closed, every property required.
     pub strict_schemas: bool,
+    /// Whether tools are offered in the server's strict mode (`"strict": true`), in which a model cannot write arguments
+    /// that do not match. A tool whose schema the mode does not take goes without.
+    pub strict_tools: bool,
     /// Whether the usage of a stream must be asked for, by `stream_options`.
     pub stream_usage: bool,
     /// Whether it knows `parallel_tool_calls`.
@@ -262,6 +265,7 @@ impl Default for Compat {
             developer_role: false,
             structure: Structure::JsonSchema,
             strict_schemas: false,
+            strict_tools: false,
             stream_usage: true,
             parallel_flag: true,
             parallel_by_request: false,
@@ -286,6 +290,7 @@ fn openai() -> Compat {
         max_tokens_field: MaxTokensField::MaxCompletionTokens,
         developer_role: true,
         strict_schemas: true,
+        strict_tools: true,
         top_k: false,
         cache_key: true,
         ..Compat::default()
@@ -400,6 +405,7 @@ plain! {
     developer_role: bool,
     structure: Structure,
     strict_schemas: bool,
+    strict_tools: bool,
     stream_usage: bool,
     parallel_flag: bool,
     parallel_by_request: bool,

@@ -16,7 +16,8 @@ use super::compat::{
 use crate::wire::effort::word;
 use crate::wire::frozen::{self, Format, Later, Out, Tail};
 use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
-use crate::wire::{HttpRequest, Payload, cache_key, schema};
+use crate::wire::strict::where_it_fits;
+use crate::wire::{HttpRequest, Payload, cache_key};
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own; `flags`
 /// say what the server takes.
@@ -171,6 +172,7 @@ struct Offer {
 
 impl Offer {
     fn of(request: &ModelRequest, flags: &Compat) -> Self {
+        let tool = |spec| tool(spec, flags);
         let all = || request.tools.iter().map(tool).collect::<Vec<_>>();
         let only = |name: &Text| request.tools.iter().filter(|spec| spec.name == *name).map(tool).collect();
         let plain = |tools| Self { tools, choice: None, without_thinking: false };
@@ -191,11 +193,14 @@ impl Offer {
     }
 }
 
-fn tool(tool: &ToolSpec) -> Value {
-    json!({
-        "type": "function",
-        "function": {"name": &*tool.name, "description": &*tool.description, "parameters": &*tool.parameters},
-    })
+fn tool(tool: &ToolSpec, flags: &Compat) -> Value {
+    let (parameters, strict) = where_it_fits(&tool.parameters, flags.strict_tools);
+    let mut function =
+        json!({"name": &*tool.name, "description": &*tool.description, "parameters": parameters});
+    if let (true, Value::Object(function)) = (strict, &mut function) {
+        function.insert("strict".to_owned(), true.into());
+    }
+    json!({"type": "function", "function": function})
 }
 
 /// Allowed only beside tools.
@@ -211,12 +216,11 @@ fn response_format(output: &OutputSchema, flags: &Compat) -> Option<Value> {
         Structure::Prompt => None,
         Structure::JsonObject => Some(json!({"type": "json_object"})),
         Structure::JsonSchema => {
-            let schema = if output.strict && flags.strict_schemas {
-                schema::strict(&output.schema)
-            } else {
-                Value::clone(&output.schema)
+            let (schema, strict) = match flags.strict_schemas {
+                true => where_it_fits(&output.schema, output.strict),
+                false => (Value::clone(&output.schema), output.strict),
             };
-            let described = json!({"name": &*output.name, "strict": output.strict, "schema": schema});
+            let described = json!({"name": &*output.name, "strict": strict, "schema": schema});
             Some(json!({"type": "json_schema", "json_schema": described}))
         }
     }

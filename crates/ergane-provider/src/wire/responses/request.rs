@@ -10,10 +10,13 @@ use super::{API, items};
 use crate::wire::effort::word;
 use crate::wire::frozen::{self, Format, Later, Out, Tail};
 use crate::wire::history::{IdRule, Reader, Turn, WireResult};
-use crate::wire::{HttpRequest, Payload, cache_key, schema};
+use crate::wire::openai::Compat;
+use crate::wire::strict::where_it_fits;
+use crate::wire::{HttpRequest, Payload, cache_key};
 
-/// The request of one call. `provider` is the registered name: it tells which parts of the history are its own.
-pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
+/// The request of one call. `provider` is the registered name: it tells which parts of the history are its own; of `flags`
+/// those are looked at that are about this format too: `strict_tools` and `cache_key`.
+pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> HttpRequest {
     let format = Format {
         reader: Reader { provider, api: API, model: &request.model, ids: IdRule::Printable },
         flags: None,
@@ -40,10 +43,10 @@ pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
         top_p: request.sampling.top_p,
         reasoning: request.reasoning.map(reasoning),
         text: request.output.as_ref().map(structure),
-        tools: request.tools.iter().map(tool).collect(),
+        tools: request.tools.iter().map(|spec| tool(spec, flags)).collect(),
         tool_choice: has_tools.then(|| tool_choice(&request.tool_choice)).flatten(),
         parallel_tool_calls: request.parallel_tools.filter(|_| has_tools),
-        prompt_cache_key: cache_key(request),
+        prompt_cache_key: cache_key(request).filter(|_| flags.cache_key),
     };
     // The history comes last, because it grows.
     let body = Payload::around(&fields, "input", None::<&Value>, input, &json!({}));
@@ -68,9 +71,8 @@ fn items(tail: &Tail<'_, '_>, out: &mut Out) {
 }
 
 fn structure(output: &OutputSchema) -> Value {
-    let schema = if output.strict { schema::strict(&output.schema) } else { Value::clone(&output.schema) };
-    let format =
-        json!({"type": "json_schema", "name": &*output.name, "strict": output.strict, "schema": schema});
+    let (schema, strict) = where_it_fits(&output.schema, output.strict);
+    let format = json!({"type": "json_schema", "name": &*output.name, "strict": strict, "schema": schema});
     json!({"format": format})
 }
 
@@ -108,11 +110,12 @@ struct Fields<'a> {
     prompt_cache_key: Option<&'a str>,
 }
 
-/// The strict mode is the default of this API and refuses most schemas of tools, so it is turned off.
-fn tool(tool: &ToolSpec) -> Value {
+/// The strict mode is the default of this API, so it is always said whether it is to hold.
+fn tool(tool: &ToolSpec, flags: &Compat) -> Value {
+    let (parameters, strict) = where_it_fits(&tool.parameters, flags.strict_tools);
     json!({
-        "type": "function", "name": &*tool.name, "description": &*tool.description, "parameters": &*tool.parameters,
-        "strict": false,
+        "type": "function", "name": &*tool.name, "description": &*tool.description, "parameters": parameters,
+        "strict": strict,
     })
 }
 

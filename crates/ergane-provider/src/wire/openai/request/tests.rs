@@ -1,7 +1,7 @@
 use ergane_core::{CallId, Message, Origin, PromptCache, Role, StopReason, ToolCall, ToolResult, TurnId};
 use serde_json::json;
 
-use super::super::CompatServer;
+use super::super::{CompatServer, SERVERS};
 use super::*;
 use crate::wire::testing::{model_request, tool};
 
@@ -376,6 +376,34 @@ fn structure_is_strict_where_it_can_be_and_told_in_words_where_it_cannot() {
     let system = deepseek["messages"][0]["content"].as_str().unwrap();
     assert!(system.starts_with("be brief") && system.contains("\"integer\""), "{system}");
     assert_eq!(asked("openai", output)["messages"][0], json!({"role": "developer", "content": "be brief"}));
+}
+
+#[test]
+fn tools_are_strict_where_the_server_and_their_schemas_allow_it() {
+    let optional = json!({"type": "object", "properties": {"x": {"type": "string"}}});
+    let map = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let tools = |server: &str| {
+        let both = [tool("fits", optional.clone()), tool("does_not", map.clone())];
+        asked(server, |request| request.tools = both.into())["tools"].clone()
+    };
+    let strict = json!({"type": "object", "properties": {"x": {"type": ["string", "null"]}}, "required": ["x"],
+        "additionalProperties": false});
+    let function =
+        |name: &str, parameters: &Value| json!({"name": name, "description": "d", "parameters": parameters});
+    let mut fits = function("fits", &strict);
+    fits["strict"] = true.into();
+    let as_it_is = json!({"type": "function", "function": function("does_not", &map)});
+    assert_eq!(tools("openai"), json!([{"type": "function", "function": fits}, as_it_is]));
+    // Of the others it is not known that they do as they are told, or they refuse the word.
+    for known in SERVERS.iter().filter(|known| known.name != "openai") {
+        let plain = json!([{"type": "function", "function": function("fits", &optional)}, as_it_is]);
+        assert_eq!(tools(known.name), plain, "{}", known.name);
+    }
+    let a_structure_that_does_not_fit = asked("openai", |request| {
+        request.output = Some(OutputSchema::new("out", map.clone()));
+    });
+    let asked_for = &a_structure_that_does_not_fit["response_format"]["json_schema"];
+    assert_eq!((&asked_for["strict"], &asked_for["schema"]), (&json!(false), &map));
 }
 
 #[test]

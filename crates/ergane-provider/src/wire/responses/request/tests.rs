@@ -56,7 +56,11 @@ fn encrypted() -> Value {
 }
 
 fn body(request: &ModelRequest) -> Value {
-    serde_json::from_slice(&super::request(request, "p").body.bytes()).unwrap()
+    body_for(request, &Compat { cache_key: true, strict_tools: true, ..Compat::default() })
+}
+
+fn body_for(request: &ModelRequest, flags: &Compat) -> Value {
+    serde_json::from_slice(&super::request(request, "p", flags).body.bytes()).unwrap()
 }
 
 fn input(history: Vec<Message>) -> Value {
@@ -70,7 +74,7 @@ fn said(text: &str) -> Value {
 #[test]
 fn a_request_says_what_it_has_to_and_nothing_else() {
     let mut request = model_request(vec![Message::user_text("hi")]);
-    assert_eq!(super::request(&request, "p").path, "/responses");
+    assert_eq!(super::request(&request, "p", &Compat::default()).path, "/responses");
     let hi = json!([{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}]);
     let least = json!({"model": "m", "stream": true, "store": false, "include": ["reasoning.encrypted_content"], "input": hi});
     assert_eq!(body(&request), least);
@@ -252,11 +256,39 @@ fn a_longer_history_begins_with_the_bytes_of_the_shorter() {
             results(vec![result(n, vec!["r".into()], false)]),
         ]
     };
-    let bytes =
-        |history: Vec<Message>| super::request(&model_request(history), "p").body.bytes().into_owned();
+    let bytes = |history: Vec<Message>| {
+        super::request(&model_request(history), "p", &Compat::default()).body.bytes().into_owned()
+    };
     let shorter = bytes(turn(1));
     let longer = bytes([turn(1), turn(2)].concat());
     let end = shorter.len() - "]}".len();
     assert_eq!(longer[..end], shorter[..end]);
     assert_eq!(bytes(turn(1)), shorter);
+}
+
+#[test]
+fn a_tool_is_strict_where_its_schema_and_the_server_allow_it_and_it_is_always_said() {
+    let mut request = model_request(vec![Message::user_text("hi")]);
+    let optional = json!({"type": "object", "properties": {"x": {"type": "string"}}});
+    let map = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    request.tools = [tool("fits", optional.clone()), tool("does_not", map.clone())].into();
+    let tools = body(&request)["tools"].clone();
+    assert_eq!(tools[0]["strict"], true);
+    assert_eq!(
+        tools[0]["parameters"],
+        json!({"type": "object", "properties": {"x": {"type": ["string", "null"]}}, "required": ["x"],
+            "additionalProperties": false})
+    );
+    assert_eq!((&tools[1]["strict"], &tools[1]["parameters"]), (&json!(false), &map));
+    request.cache_key = Some("key".into());
+    let elsewhere = body_for(&request, &Compat::default());
+    assert_eq!(
+        (&elsewhere["tools"][0]["strict"], &elsewhere["tools"][0]["parameters"]),
+        (&json!(false), &optional)
+    );
+    assert_eq!(elsewhere.get("prompt_cache_key"), None);
+    // A structure that does not fit is asked for all the same, and checked by whoever asked.
+    request.output = Some(OutputSchema::new("out", map.clone()));
+    let format = body(&request)["text"]["format"].clone();
+    assert_eq!((&format["strict"], &format["schema"]), (&json!(false), &map));
 }

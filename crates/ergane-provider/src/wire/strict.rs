@@ -1,0 +1,321 @@
+//! Schemas for the mode in which a server lets a model write nothing that does not match: OpenAI's strict mode.
+//!
+//! It takes a part of JSON Schema: every object closed, every property required. A property that may be left out is made one
+//! that may be null instead, and what a model says by that null is left out again before a tool sees it
+//! ([`ToolSpec::arguments`](ergane_core::ToolSpec::arguments)). A request with a schema that the mode does not take is refused as a
+//! whole. So this is a list of what it takes: what is not on it, and what could not be said without another meaning, does not
+//! fit, and such a schema goes as it is, without the mode. A map of any keys is one, an optional property that may be null of its
+//! own accord another.
+
+use ergane_core::takes_null;
+use serde_json::{Map, Value, json};
+
+/// So many objects and lists may be within each other.
+const LEVELS: usize = 10;
+
+/// So many properties and listed values may there be in all.
+const NAMES: usize = 1_000;
+
+/// So many bytes may their names and the values have together.
+const BYTES: usize = 15_000;
+
+/// Formats of texts that the mode knows.
+const FORMATS: [&str; 9] =
+    ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
+
+/// Words for how large a list or a number may be.
+const SIZES: [&str; 2] = ["minItems", "maxItems"];
+const BOUNDS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+
+/// Formats of numbers: notes on the type that reads them. Bounds stand beside them.
+const NUMBERS: [&str; 14] = [
+    "int8", "int16", "int32", "int64", "int128", "int", "uint8", "uint16", "uint32", "uint64", "uint128",
+    "uint", "float", "double",
+];
+
+/// The schema as it goes to a server, and whether in the strict mode: so when it is `wanted` and the schema fits, else as it is.
+pub(crate) fn where_it_fits(schema: &Value, wanted: bool) -> (Value, bool) {
+    match wanted.then(|| strict(schema)).flatten() {
+        Some(made) => (made, true),
+        None => (schema.clone(), false),
+    }
+}
+
+/// The schema of an object as the strict mode wants it; `None` when it does not fit, or could not be made to without another
+/// meaning.
+fn strict(schema: &Value) -> Option<Value> {
+    if schema.get("type")? != "object" {
+        return None;
+    }
+    let mut strict = Strict { root: schema, names: NAMES, bytes: BYTES };
+    let mut made = strict.schema(schema, LEVELS, false)?;
+    for word in ["$defs", "definitions"] {
+        if let Some(parts) = schema.get(word) {
+            let mut defs = Map::new();
+            for (name, part) in parts.as_object()? {
+                strict.count(name)?;
+                defs.insert(name.clone(), strict.schema(part, LEVELS - 1, false)?.into());
+            }
+            made.insert(word.to_owned(), defs.into());
+        }
+    }
+    Some(made.into())
+}
+
+struct Strict<'a> {
+    root: &'a Value,
+    /// What may still come.
+    names: usize,
+    bytes: usize,
+}
+
+impl Strict<'_> {
+    fn count(&mut self, name: &str) -> Option<()> {
+        self.names = self.names.checked_sub(1)?;
+        self.bytes = self.bytes.checked_sub(name.len())?;
+        Some(())
+    }
+
+    /// `chosen` is whether it is one of several choices: then nobody could tell later in which of them a property is null that
+    /// was left out.
+    fn schema(&mut self, schema: &Value, levels: usize, chosen: bool) -> Option<Map<String, Value>> {
+        let words = schema.as_object()?;
+        let said = Words { words };
+        let mut made = if let Some(target) = words.get("$ref") {
+            said.only(&["$ref"])?;
+            if chosen || !self.is_part(target.as_str()?) {
+                return None;
+            }
+            Map::from_iter([("$ref".to_owned(), target.clone())])
+        } else if let Some(choices) = words.get("anyOf") {
+            said.only(&["anyOf"])?;
+            self.choices(choices.as_array()?, levels, chosen)?
+        } else if let Some(choices) = words.get("oneOf") {
+            said.only(&["oneOf"])?;
+            // Whether one matches or several is the same thing where no value matches two.
+            let choices = choices.as_array()?;
+            are_distinct(choices)?;
+            self.choices(choices, levels, chosen)?
+        } else if words.contains_key("enum") || words.contains_key("const") {
+            self.listed(&said)?
+        } else {
+            self.typed(&said, levels, chosen)?
+        };
+        if let Some(description) = said.description() {
+            // Nothing may stand beside a reference.
+            if made.contains_key("$ref") {
+                made = Map::from_iter([("anyOf".to_owned(), json!([made]))]);
+            }
+            made.insert("description".to_owned(), description.into());
+        }
+        Some(made)
+    }
+
+    /// Whether the reference is to a part that is made strict too, and not to something in the middle of one.
+    fn is_part(&self, target: &str) -> bool {
+        let part = ["#/$defs/", "#/definitions/"].iter().find_map(|place| target.strip_prefix(place));
+        target == "#" || (part.is_some_and(|name| !name.contains('/')) && self.found(target))
+    }
+
+    fn found(&self, target: &str) -> bool {
+        target.strip_prefix('#').is_some_and(|pointer| self.root.pointer(pointer).is_some())
+    }
+
+    fn choices(&mut self, choices: &[Value], levels: usize, chosen: bool) -> Option<Map<String, Value>> {
+        let is_null = |choice: &Value| choice.get("type").is_some_and(|kind| kind == "null");
+        let several = choices.iter().filter(|choice| !is_null(choice)).count() > 1;
+        let made: Vec<Value> = choices
+            .iter()
+            .map(|choice| Some(self.schema(choice, levels, chosen || several)?.into()))
+            .collect::<Option<_>>()?;
+        // Two objects to choose from are refused when they begin alike.
+        let objects = made.iter().filter(|choice| choice.get("properties").is_some()).count();
+        (objects < 2 && !made.is_empty()).then(|| Map::from_iter([("anyOf".to_owned(), made.into())]))
+    }
+
+    /// One of some values, which must be of one type.
+    fn listed(&mut self, said: &Words<'_>) -> Option<Map<String, Value>> {
+        said.only(&["type", "enum", "const"])?;
+        let values = match (said.words.get("enum"), said.words.get("const")) {
+            (Some(values), None) => values.as_array()?.clone(),
+            (None, Some(value)) => vec![value.clone()],
+            _ => return None,
+        };
+        let kinds: Vec<&str> = values.iter().map(kind_of).collect::<Option<_>>()?;
+        let kind = *kinds.first()?;
+        let fits =
+            |kind: &str| kinds.iter().all(|one| *one == kind || (*one == "integer" && kind == "number"));
+        let kind = match said.words.get("type") {
+            Some(told) => told.as_str()?,
+            None => kind,
+        };
+        if !fits(kind) {
+            return None;
+        }
+        for value in &values {
+            self.count(&value.to_string())?;
+        }
+        Some(Map::from_iter([("type".to_owned(), kind.into()), ("enum".to_owned(), values.into())]))
+    }
+
+    fn typed(&mut self, said: &Words<'_>, levels: usize, chosen: bool) -> Option<Map<String, Value>> {
+        let told = said.words.get("type")?;
+        let kind = match told {
+            Value::String(kind) => kind,
+            // Of several types only null and another one.
+            Value::Array(kinds) => {
+                let mut others = kinds.iter().filter(|kind| *kind != "null");
+                let kind = others.next()?;
+                if others.next().is_some() {
+                    return None;
+                }
+                kind.as_str()?
+            }
+            _ => return None,
+        };
+        let mut made = match kind {
+            "object" => self.object(said, levels.checked_sub(1)?, chosen)?,
+            "array" => {
+                let items = said.words.get("items")?;
+                let items = self.schema(items, levels.checked_sub(1)?, chosen)?;
+                let mut made = said.kept(&["type", "items"], &SIZES)?;
+                made.insert("items".to_owned(), items.into());
+                made
+            }
+            "string" => {
+                let of = |word: &str| said.words.get(word).map(|value| value.as_str());
+                let plain =
+                    of("pattern").is_none_or(|pattern| pattern.is_some_and(|text| !text.contains("(?")));
+                let known =
+                    of("format").is_none_or(|format| format.is_some_and(|name| FORMATS.contains(&name)));
+                if !plain || !known {
+                    return None;
+                }
+                said.kept(&["type"], &["pattern", "format"])?
+            }
+            "integer" | "number" => {
+                let format = said.words.get("format").map(|value| value.as_str());
+                if format.is_some_and(|format| format.is_none_or(|name| !NUMBERS.contains(&name))) {
+                    return None;
+                }
+                said.kept(&["type", "format"], &BOUNDS)?
+            }
+            "boolean" | "null" => said.kept(&["type"], &[])?,
+            _ => return None,
+        };
+        made.insert("type".to_owned(), told.clone());
+        Some(made)
+    }
+
+    fn object(&mut self, said: &Words<'_>, levels: usize, chosen: bool) -> Option<Map<String, Value>> {
+        said.only(&["type", "properties", "required", "additionalProperties", "$defs", "definitions"])?;
+        if said.words.get("additionalProperties").is_some_and(|more| *more != false) {
+            return None;
+        }
+        let properties = said.words.get("properties")?.as_object()?;
+        let none = Vec::new();
+        let required = said.words.get("required").map_or(Some(&none), Value::as_array)?;
+        if !required.iter().all(|name| name.as_str().is_some_and(|name| properties.contains_key(name))) {
+            return None;
+        }
+        let mut made = Map::new();
+        for (name, property) in properties {
+            self.count(name)?;
+            let mut strict: Value = self.schema(property, levels, chosen)?.into();
+            if !required.iter().any(|known| known == name) {
+                if chosen || takes_null(self.root, property) {
+                    return None;
+                }
+                make_nullable(&mut strict);
+            }
+            made.insert(name.clone(), strict);
+        }
+        let all: Vec<Value> = properties.keys().map(|name| name.as_str().into()).collect();
+        Some(Map::from_iter([
+            ("properties".to_owned(), made.into()),
+            ("required".to_owned(), all.into()),
+            ("additionalProperties".to_owned(), false.into()),
+        ]))
+    }
+}
+
+/// The words of one schema.
+struct Words<'a> {
+    words: &'a Map<String, Value>,
+}
+
+impl Words<'_> {
+    /// Whether there are no others, beside those that say nothing of what matches.
+    fn only(&self, known: &[&str]) -> Option<()> {
+        const NOTES: [&str; 7] =
+            ["description", "title", "default", "examples", "deprecated", "$schema", "$comment"];
+        let mut words = self.words.keys().map(String::as_str);
+        words.all(|word| known.contains(&word) || NOTES.contains(&word)).then_some(())
+    }
+
+    /// Those of `kept`, when there are no others beside them and `known`.
+    fn kept(&self, known: &[&str], kept: &[&str]) -> Option<Map<String, Value>> {
+        self.only(&[known, kept].concat())?;
+        let pairs = self.words.iter().filter(|(word, _)| kept.contains(&word.as_str()));
+        let kept: Map<_, _> = pairs.map(|(word, value)| (word.clone(), value.clone())).collect();
+        // In an old draft a bound may be true.
+        let numbers = |word: &str| SIZES.contains(&word) || BOUNDS.contains(&word);
+        kept.iter().all(|(word, value)| value.is_number() || !numbers(word)).then_some(kept)
+    }
+
+    /// The description. The mode has no word for a default, so it is told here.
+    fn description(&self) -> Option<String> {
+        let description = self.words.get("description").and_then(Value::as_str);
+        let default = self.words.get("default").filter(|default| !default.is_null());
+        match (description, default) {
+            (None, None) => None,
+            (Some(description), None) => Some(description.to_owned()),
+            (None, Some(default)) => Some(format!("Default: {default}.")),
+            (Some(description), Some(default)) => Some(format!("{description} (Default: {default}.)")),
+        }
+    }
+}
+
+fn kind_of(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::String(_) => Some("string"),
+        Value::Bool(_) => Some("boolean"),
+        Value::Number(number) => Some(if number.is_f64() { "number" } else { "integer" }),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Whether the choices list values, each only once.
+fn are_distinct(choices: &[Value]) -> Option<()> {
+    let mut seen: Vec<&Value> = Vec::new();
+    for choice in choices {
+        let values = match (choice.get("enum"), choice.get("const")) {
+            (Some(values), None) => values.as_array()?.as_slice(),
+            (None, Some(value)) => std::slice::from_ref(value),
+            _ => return None,
+        };
+        for value in values {
+            if seen.contains(&value) || seen.len() >= NAMES {
+                return None;
+            }
+            seen.push(value);
+        }
+    }
+    Some(())
+}
+
+fn make_nullable(property: &mut Value) {
+    let Value::Object(schema) = &mut *property else { return };
+    // Where its values are listed, null is none of them, whatever the type says.
+    let listed = schema.contains_key("enum");
+    if let Some(kind) = schema.get_mut("type").filter(|_| !listed) {
+        *kind = json!([kind, "null"]);
+    } else if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
+        choices.push(json!({"type": "null"}));
+    } else {
+        *property = json!({"anyOf": [property, {"type": "null"}]});
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+use ergane_core::{CallId, ToolCall, ToolSpec};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+/// A schema of one optional property.
+fn of(property: Value) -> Value {
+    json!({"type": "object", "properties": {"p": property}})
+}
+
+/// What becomes of that property.
+fn made(property: Value) -> Option<Value> {
+    strict(&of(property)).map(|made| made["properties"]["p"].clone())
+}
+
+#[test]
+fn everything_is_required_and_what_was_optional_may_be_null() {
+    let schema = json!({"type": "object", "title": "Rust's name", "required": ["a"], "properties": {
+        "a": {"type": "string"},
+        "b": {"type": "integer", "format": "uint8", "minimum": 0, "maximum": 255},
+        "c": {"enum": ["x", "y"], "description": "which"},
+        "d": {"type": "array", "items": {"type": "object", "properties": {"e": {"$ref": "#/$defs/F"}}}},
+        "g": {"$ref": "#/$defs/F", "description": "a place"},
+    }, "$defs": {"F": {"type": "object", "properties": {}}}});
+    let place = json!([{"$ref": "#/$defs/F"}, {"type": "null"}]);
+    let expected = json!({"type": "object", "required": ["a", "b", "c", "d", "g"], "additionalProperties": false,
+        "properties": {
+            "a": {"type": "string"},
+            "b": {"type": ["integer", "null"], "minimum": 0, "maximum": 255},
+            "c": {"anyOf": [{"type": "string", "enum": ["x", "y"], "description": "which"}, {"type": "null"}]},
+            "d": {"type": ["array", "null"], "items": {"type": "object", "additionalProperties": false,
+                  "required": ["e"], "properties": {"e": {"anyOf": place}}}},
+            "g": {"anyOf": place, "description": "a place"},
+        },
+        "$defs": {"F": {"type": "object", "properties": {}, "required": [], "additionalProperties": false}}});
+    let made = strict(&schema).unwrap();
+    assert_eq!(made, expected);
+    assert_eq!(where_it_fits(&schema, true), (expected, true));
+    assert_eq!(where_it_fits(&schema, false), (schema, false));
+}
+
+#[test]
+fn what_the_mode_has_no_word_for_but_says_nothing_of_what_matches_is_told_or_left_out() {
+    let noted =
+        json!({"type": "integer", "default": 5, "description": "how many", "examples": [1], "title": "N"});
+    let told = json!({"type": ["integer", "null"], "description": "how many (Default: 5.)"});
+    assert_eq!(made(noted), Some(told));
+    assert_eq!(made(json!({"type": "boolean", "default": null})), Some(json!({"type": ["boolean", "null"]})));
+    let one_of = json!({"oneOf": [{"const": "a", "description": "first"}, {"const": "b"}]});
+    let any_of = json!({"anyOf": [
+        {"type": "string", "enum": ["a"], "description": "first"}, {"type": "string", "enum": ["b"]}, {"type": "null"},
+    ]});
+    assert_eq!(made(one_of), Some(any_of));
+}
+
+#[test]
+fn what_cannot_be_said_in_the_mode_or_only_with_another_meaning_does_not_fit() {
+    let text = json!({"type": "string"});
+    let optional = json!({"type": "object", "properties": {"a": text}});
+    let required = json!({"type": "object", "properties": {"a": text}, "required": ["a"]});
+    assert!(strict(&required).is_some() && made(json!({"anyOf": [required, text]})).is_some());
+    for property in [
+        json!({}),
+        json!(true),
+        json!({"type": "object"}),
+        json!({"type": "object", "additionalProperties": {"type": "string"}, "properties": {}}),
+        json!({"type": "object", "properties": {}, "additionalProperties": true}),
+        json!({"type": "object", "properties": {}, "patternProperties": {}}),
+        json!({"type": "object", "properties": {}, "required": ["a"]}),
+        json!({"type": "array"}),
+        json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true}),
+        json!({"type": "string", "minLength": 1}),
+        json!({"type": "string", "format": "uri"}),
+        json!({"type": "string", "pattern": "^(?!a)"}),
+        json!({"type": "integer", "exclusiveMinimum": true}),
+        json!({"type": ["string", "integer"]}),
+        json!({"type": "file"}),
+        json!({"enum": []}),
+        json!({"enum": ["a", 1]}),
+        json!({"type": "string", "enum": ["a", null]}),
+        json!({"const": {"a": 1}}),
+        json!({"allOf": [{"type": "string"}]}),
+        json!({"not": {"type": "string"}, "type": "string"}),
+        json!({"anyOf": [text], "type": "string"}),
+        // Whether it was left out or is null could not be told apart.
+        json!({"type": ["string", "null"]}),
+        json!({"anyOf": [text, {"type": "null"}]}),
+        // Nor in which of them something was left out.
+        json!({"anyOf": [optional, text]}),
+        json!({"anyOf": [required, required]}),
+        json!({"oneOf": [text, {"type": "integer"}]}),
+        json!({"oneOf": [{"const": "a"}, {"enum": ["b", "a"]}]}),
+        json!({"$ref": "#/$defs/none"}),
+        json!({"$ref": "https://elsewhere"}),
+        json!({"$ref": "#/properties/p"}),
+    ] {
+        assert_eq!(made(property.clone()), None, "{property}");
+    }
+    for whole in [json!({"enum": ["yes", "no"]}), json!({}), json!(true), json!({"type": ["object", "null"]})]
+    {
+        assert_eq!(strict(&whole), None, "{whole}");
+    }
+    assert!(
+        made(required).is_some() && made(optional).is_some(),
+        "an object that may be left out is told apart"
+    );
+}
+
+#[test]
+fn a_schema_that_is_too_deep_or_too_large_does_not_fit() {
+    let nested = |levels: usize| (1..levels).fold(of(json!({"type": "string"})), |inner, _| of(inner));
+    assert!(strict(&nested(10)).is_some() && strict(&nested(11)).is_none());
+    let wide = |names: usize| {
+        let properties: Map<_, _> = (0..names).map(|n| (n.to_string(), json!({"type": "string"}))).collect();
+        json!({"type": "object", "properties": properties})
+    };
+    assert!(strict(&wide(1_000)).is_some() && strict(&wide(1_001)).is_none());
+    let long = |bytes: usize| of(json!({"enum": ["x".repeat(bytes)]}));
+    assert!(strict(&long(14_000)).is_some() && strict(&long(15_000)).is_none());
+    let itself = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
+    assert_eq!(
+        strict(&itself).unwrap()["properties"]["next"],
+        json!({"anyOf": [{"$ref": "#"}, {"type": "null"}]})
+    );
+}
+
+/// A schema, and something that matches it.
+fn schema_and_value() -> impl Strategy<Value = (Value, Value)> {
+    let leaf = prop_oneof![
+        Just((json!({"type": "string"}), json!("text"))),
+        Just((json!({"type": "integer", "format": "int64", "default": 7}), json!(7))),
+        Just((json!({"enum": ["a", "b"]}), json!("b"))),
+        Just((json!({"type": ["boolean", "null"]}), json!(null))),
+        Just((json!({"anyOf": [{"type": "string"}, {"type": "integer"}]}), json!(1))),
+        Just((json!({"type": "object"}), json!({"any": null}))),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            inner
+                .clone()
+                .prop_map(|(schema, value)| (json!({"type": "array", "items": schema}), json!([value]))),
+            inner.clone().prop_map(|(schema, value)| (json!({"anyOf": [schema, {"type": "null"}]}), value)),
+            object(inner),
+        ]
+    })
+}
+
+fn object(inner: impl Strategy<Value = (Value, Value)>) -> impl Strategy<Value = (Value, Value)> {
+    prop::collection::vec((inner, any::<bool>(), any::<bool>()), 0..4).prop_map(|properties| {
+        let (mut schemas, mut required, mut values) = (Map::new(), Vec::new(), Map::new());
+        for (n, ((schema, value), is_required, is_there)) in properties.into_iter().enumerate() {
+            let name = format!("p{n}");
+            if is_required {
+                required.push(name.clone());
+            }
+            if is_required || is_there {
+                values.insert(name.clone(), value);
+            }
+            schemas.insert(name, schema);
+        }
+        (json!({"type": "object", "properties": schemas, "required": required}), values.into())
+    })
+}
+
+/// Says it as the mode makes a model say it: everything that is left out is null. Every object of the schema must be closed.
+fn said(schema: &Value, value: &Value) -> Value {
+    let mut schema = schema;
+    while let Some(choices) = schema.get("anyOf").filter(|_| value.is_object() || value.is_array()) {
+        schema = &choices[0];
+    }
+    match value {
+        Value::Object(fields) => {
+            assert_eq!(schema["additionalProperties"], false, "{schema}");
+            let properties = schema["properties"].as_object().unwrap();
+            let names: Vec<&str> =
+                schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+            assert_eq!(names, properties.keys().collect::<Vec<_>>());
+            let field =
+                |name: &String| fields.get(name).map_or(Value::Null, |value| said(&properties[name], value));
+            properties.keys().map(|name| (name.clone(), field(name))).collect()
+        }
+        Value::Array(items) => items.iter().map(|item| said(&schema["items"], item)).collect(),
+        other => other.clone(),
+    }
+}
+
+proptest! {
+    /// What a model says in the mode comes to the tool as it would have come without it.
+    #[test]
+    fn what_was_left_out_by_null_is_left_out_before_a_tool_sees_it(
+        (schema, value) in object(schema_and_value()),
+    ) {
+        let strict = strict(&schema);
+        prop_assume!(strict.is_some());
+        let arguments = said(&strict.unwrap(), &value).to_string().into();
+        let call = ToolCall {
+            id: CallId::UNNUMBERED, wire_id: None, name: "t".into(), arguments, complete: true, extra: Map::new(),
+        };
+        let spec = ToolSpec { name: "t".into(), description: "d".into(), parameters: schema.into() };
+        prop_assert_eq!(Value::from(spec.arguments(&call).unwrap()), value);
+    }
+}
