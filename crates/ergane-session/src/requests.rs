@@ -186,10 +186,8 @@ impl State {
             let mut patch = patch.clone();
             if let Some(present) = self.facts.conversation().settings() {
                 self.fill_model(&mut patch, &present.provider);
-                // The session may be told another provider before the turn begins, and its model would be that one's.
-                if patch.provider.is_some() && patch.model.is_none() {
-                    patch.model = Some(present.model.clone());
-                }
+                // The session may be told another provider before the turn begins.
+                patch = patch.pinned(present);
             }
             Arc::new(patch)
         });

@@ -130,8 +130,9 @@ impl SendMessage {
 
     /// What holds in this turn and in no other, over the session's settings: another model, a longer answer, fewer tools.
     /// It is kept in the journal with the send, so it holds after a crash too. At most 1 MiB, and with the input at most
-    /// what one event holds. A provider without a model is asked for the session's, and another one for its usual one, as
-    /// they are when the send is accepted. Of sends with one key the first one's holds. Default: nothing.
+    /// what one event holds. Who is asked is decided when the send is accepted, whatever the session is told while it waits: a
+    /// model without a provider is asked of the session's, a provider without a model for the session's, and another provider
+    /// than that for its usual one. Of sends with one key the first one's holds. Default: nothing.
     ///
     /// ```
     /// # use ergane::prelude::*;

@@ -194,27 +194,34 @@ async fn a_send_says_it_for_its_turn_alone() {
     system.shutdown(LONG).await.unwrap();
 }
 
-/// A provider that a send names is asked for the model that it stood for when the send was accepted.
+/// A provider that a send names is asked for the model that it stood for when the send was accepted, and a model that it names
+/// is asked of the provider that the session had then.
 #[tokio::test]
-async fn a_send_that_waits_keeps_the_model_of_the_provider_that_it_names() {
+async fn a_send_that_waits_keeps_who_it_meant() {
     let (model, mut questions) = model();
     let builder = System::builder().provider("p", model.clone()).provider("other", model);
     let system = builder.start().await.unwrap();
     let alice = system.session("alice").provider("p").model("small").start().await.unwrap();
     alice.send_message("one").accepted().await.unwrap();
     let asked = questions.next().await;
-    let queue = |text: &str, provider: &str| {
-        let settings = SettingsPatch { provider: Some(provider.into()), ..SettingsPatch::default() };
+    let queue = |text: &str, settings: SettingsPatch| {
         tokio::spawn(alice.send_message(text).settings(settings).into_future())
     };
-    let present = queue("two", "p");
+    let by = |provider: &str| SettingsPatch { provider: Some(provider.into()), ..SettingsPatch::default() };
+    let present = queue("two", by("p"));
     until("it waits", || async { alice.status().await.unwrap().queued == 1 }).await;
-    let moved = queue("three", "other");
+    let moved = queue("three", by("other"));
     until("both wait", || async { alice.status().await.unwrap().queued == 2 }).await;
-    // Neither means anything by what the session is told now.
+    let tiny = queue("four", SettingsPatch { model: Some("tiny".into()), ..SettingsPatch::default() });
+    until("all wait", || async { alice.status().await.unwrap().queued == 3 }).await;
+    let whoever = queue("five", SettingsPatch { max_tokens: Some(Some(9)), ..SettingsPatch::default() });
+    until("all wait", || async { alice.status().await.unwrap().queued == 4 }).await;
+    // None of them means anything by what the session is told now, but the one that says nothing of it.
     system.session("alice").provider("other").model("large").start().await.unwrap();
     asked.answer("1");
-    for (send, provider, model) in [(present, "p", "small"), (moved, "other", "m")] {
+    for (send, provider, model) in
+        [(present, "p", "small"), (moved, "other", "m"), (tiny, "p", "tiny"), (whoever, "other", "large")]
+    {
         let asked = questions.next().await;
         assert_eq!(&*asked.request.model, model);
         asked.answer("2");

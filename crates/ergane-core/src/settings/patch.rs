@@ -295,6 +295,39 @@ impl SettingsPatch {
         serde_json::from_value(serde_json::Value::Object(fields)).unwrap_or_default()
     }
 
+    /// This patch as it is to be kept until it holds, when the settings are `present` now: whatever they become meanwhile, it
+    /// means what it means now of who is asked.
+    ///
+    /// A model, an endpoint or a key that is named alone belongs to the provider that there is; a provider that is named
+    /// alone, and is the one that there is, is asked for the present model at the present endpoint. What names none of them
+    /// says nothing of it, and is asked of whom the settings name by then. (A patch cannot say "no endpoint": one that this
+    /// provider is given meanwhile holds.)
+    ///
+    /// ```
+    /// use ergane_core::{Settings, SettingsPatch};
+    ///
+    /// let present = Settings::new("ollama", "qwen3:8b", "/project");
+    /// let small = SettingsPatch { model: Some("qwen3:0.6b".into()), ..SettingsPatch::default() };
+    /// let kept = small.pinned(&present);
+    /// let later = Settings::new("openai", "gpt-5.4", "/project").patched(&kept);
+    /// assert_eq!((&*later.provider, &*later.model), ("ollama", "qwen3:0.6b"));
+    /// ```
+    pub fn pinned(mut self, present: &Settings) -> Self {
+        let speaks_of_it = self.provider.is_some()
+            || self.model.is_some()
+            || self.base_url.is_some()
+            || self.api_key_env.is_some();
+        if !speaks_of_it || self.provider.as_ref().is_some_and(|provider| *provider != present.provider) {
+            return self;
+        }
+        self.provider.get_or_insert_with(|| present.provider.clone());
+        self.model.get_or_insert_with(|| present.model.clone());
+        self.base_url = self.base_url.or_else(|| present.base_url.clone());
+        self.api_key_env = self.api_key_env.or_else(|| present.api_key_env.clone());
+        self.fallbacks.get_or_insert_with(|| present.fallbacks.clone());
+        self
+    }
+
     /// What of this patch would change `settings`; `None` when nothing would. So an equal value writes no fact.
     ///
     /// ```

@@ -35,6 +35,32 @@ fn another_provider_forgets_the_endpoint_the_key_and_the_fallbacks_of_the_old_on
     assert_eq!(settings.patched(&same), settings);
 }
 
+#[test]
+fn what_a_send_says_of_who_is_asked_means_what_it_meant_when_it_was_said() {
+    let mut present = Settings::new("openai", "m", "/w");
+    present.base_url = Some("http://127.0.0.1:1/v1".into());
+    present.fallbacks = vec!["ollama".into()];
+    let later = Settings::new("gemini", "flash", "/w");
+    let (text, none) = (|text: &str| Some(Text::from(text)), SettingsPatch::default());
+    let who = |settings: Settings| (settings.provider, settings.model, settings.base_url, settings.fallbacks);
+    for said in [
+        SettingsPatch { model: text("small"), ..none.clone() },
+        SettingsPatch { provider: text("openai"), ..none.clone() },
+        SettingsPatch { provider: text("openai"), model: text("small"), ..none.clone() },
+        SettingsPatch { base_url: text("http://127.0.0.1:2"), ..none.clone() },
+        SettingsPatch { api_key_env: text("KEY"), fallbacks: Some(Vec::new()), ..none.clone() },
+        SettingsPatch { provider: text("ollama"), model: text("qwen3:8b"), ..none.clone() },
+    ] {
+        let pinned = said.clone().pinned(&present);
+        assert_eq!(who(later.patched(&pinned)), who(present.patched(&said)), "{said:?}");
+        assert_eq!(present.patched(&pinned), present.patched(&said), "at once it is the same: {said:?}");
+    }
+    // What says nothing of it is left to what the session is told.
+    for said in [SettingsPatch { stream: Some(false), ..none.clone() }, none] {
+        assert_eq!(said.clone().pinned(&present), said);
+    }
+}
+
 proptest! {
     #[test]
     fn settings_as_a_patch_make_new_settings_the_same(settings in any_settings()) {
