@@ -221,6 +221,15 @@ impl From<JournalError> for SessionError {
 }
 
 impl SessionError {
+    /// Whether the same request may succeed later without anybody changing it.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Journal(error) => error.is_retryable(),
+            Self::Deadline | Self::Busy { .. } | Self::OwnedElsewhere { .. } | Self::Parked { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The kind, in the words of the command line's contract.
     ///
     /// ```

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::error::SessionError;
 use crate::event::SessionEvent;
-use crate::handle::{FOREVER, Session, left, pause};
+use crate::handle::{FOREVER, Session, left};
 use crate::message::{Send as Sent, SessionMsg, WhenBusy};
 use crate::result::TurnResult;
 use crate::subscription::Subscription;
@@ -355,8 +355,7 @@ impl TurnStream {
                     // The result is known, and what cannot be read now will hardly be read soon.
                     Some(Err(_)) if matches!(self.stage, Stage::Ended(_)) => self.over = true,
                     Some(Err(error)) => {
-                        tracing::debug!(%error, "events of a turn could not be read; trying again");
-                        pause().await;
+                        tracing::debug!(%error, "events of a turn could not be read; trying again if there is use in it");
                     }
                     None => self.over = true,
                 },

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ergane_core::{Envelope, Event, Seq, TurnId};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use crate::error::SessionError;
 use crate::event::SessionEvent;
@@ -22,6 +23,9 @@ const BUFFER: usize = 1024;
 
 /// So many facts are read at once when some were missed.
 const PAGE: u64 = 512;
+
+/// How long the next try waits after the first error, and after many.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// A subscription to a session. See [`Session::subscribe`].
 ///
@@ -65,6 +69,36 @@ pub struct Subscription {
     ready: VecDeque<Ready>,
     /// What happened after a fact that was not told yet.
     waiting: Option<(Option<TurnId>, Live, Seq)>,
+    trouble: Trouble,
+}
+
+/// What the errors since the last event mean for the next try.
+#[derive(Debug, Default)]
+struct Trouble {
+    errors: u32,
+    /// No try before then.
+    until: Option<Instant>,
+    /// There is no use in trying.
+    for_good: bool,
+}
+
+impl Trouble {
+    fn after(&mut self, error: SessionError) -> SessionError {
+        let (first, most) = PAUSES;
+        let pause = first.saturating_mul(1 << self.errors.min(16)).min(most);
+        self.errors = self.errors.saturating_add(1);
+        self.until = Some(Instant::now() + pause);
+        self.for_good = !error.may_pass();
+        error
+    }
+
+    /// Dropping the future forgets nothing of the pause.
+    async fn pause(&mut self) {
+        if let Some(until) = self.until {
+            sleep_until(until).await;
+            self.until = None;
+        }
+    }
 }
 
 /// An event that waits to be told, with its turn, and the fact that it is of.
@@ -93,6 +127,7 @@ impl Subscription {
             shown,
             ready: VecDeque::new(),
             waiting: None,
+            trouble: Trouble::default(),
         })
     }
 
@@ -140,8 +175,8 @@ impl Subscription {
         waits.map_or(self.told, |fact| Seq(fact.0.saturating_sub(1)))
     }
 
-    /// The next event; `None` when the session has ended for good (stopped, or quarantined) and everything was told.
-    /// Dropping the future loses nothing.
+    /// The next event; `None` when the session has ended for good (stopped, or quarantined) and everything was told, and after
+    /// an error that no further try can mend. Dropping the future loses nothing.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -162,8 +197,10 @@ impl Subscription {
     /// ```
     ///
     /// # Errors
-    /// A [`SessionError`] when missed facts cannot be read, or the session cannot be attached to again; the next call
-    /// tries again.
+    /// A [`SessionError`] when missed facts cannot be read, or the session cannot be attached to again. Where that may pass, such
+    /// as with a locked journal, the next call tries again, and waits before it: 10 ms, and twice as long after each further
+    /// error, up to a second. So who takes no note of errors goes round in no hot circle. Where it may not (the log is damaged,
+    /// the session was deleted), the next call is the end.
     pub async fn next(&mut self) -> Option<Result<SessionEvent, SessionError>> {
         Some(self.next_of_turn().await?.map(|(_, event)| event))
     }
@@ -174,12 +211,17 @@ impl Subscription {
     ) -> Option<Result<(Option<TurnId>, SessionEvent), SessionError>> {
         loop {
             if let Some(Ready { turn, event, .. }) = self.ready.pop_front() {
+                self.trouble.errors = 0;
                 return Some(Ok((turn, event)));
             }
+            if self.trouble.for_good {
+                return None;
+            }
+            self.trouble.pause().await;
             // Kept while its facts are read, so that a dropped future loses nothing.
             if let Some((_, _, after)) = &self.waiting {
                 if let Err(error) = self.read_to(*after).await {
-                    return Some(Err(error));
+                    return Some(Err(self.trouble.after(error)));
                 }
                 if let Some((turn, live, _)) = self.waiting.take() {
                     self.tell_live(turn, live);
@@ -217,7 +259,7 @@ impl Subscription {
                 },
             };
             if let Err(error) = step {
-                return Some(Err(error));
+                return Some(Err(self.trouble.after(error)));
             }
         }
     }

@@ -182,6 +182,20 @@ fn a_locked_journal_opens_no_session_until_the_plan_is_healed() {
 }
 
 #[test]
+fn no_facts_are_read_until_the_plan_is_healed_and_each_try_is_told() {
+    let plan = FaultPlan::none();
+    let store = Store::new(&plan);
+    plan.break_reads();
+    let name = session("alice");
+    let read = || store.faulty.load(&name, Seq(0), Seq(9));
+    assert!(matches!(read(), Err(JournalError::Locked { .. })));
+    assert_eq!(store.append(), ["written"; 2], "all else goes on");
+    assert_eq!(plan.told(), ["reading of alice: locked"]);
+    plan.heal();
+    assert_eq!(read().unwrap().len(), 1);
+}
+
+#[test]
 fn no_snapshot_is_made_until_the_plan_is_healed_and_each_that_is_asked_for_is_told() {
     let plan = FaultPlan::none();
     let store = Store::new(&plan);

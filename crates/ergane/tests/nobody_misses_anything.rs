@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
+use ergane::core::Seq;
 use ergane::prelude::*;
 use ergane::session::Subscription;
-use ergane_testkit::FaultPlan;
+use ergane_testkit::{FaultPlan, JournalFault};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -157,6 +158,64 @@ async fn a_locked_journal_is_told_at_once_and_the_session_comes_up_when_it_is_fr
     let send = tokio::spawn(session.send_message("go").into_future());
     asked.next().await.answer("done");
     result(send).await;
+}
+
+/// Alice, of whom one turn is told in a journal that goes wrong by the plan.
+async fn told(plan: &FaultPlan) -> (System, Session) {
+    let script = Scripted::from_fn(|_, _| ScriptedReply::text("done"));
+    let journal = plan.journal(Arc::new(Memory::new()));
+    let system = System::builder().provider("scripted", script).journal(journal).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    soon("a turn", alice.send_message("go").into_future()).await.unwrap();
+    (system, alice)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_no_note_of_errors_goes_round_in_no_hot_circle_and_misses_nothing() {
+    let plan = FaultPlan::none();
+    let (_system, alice) = told(&plan).await;
+    let mut events = alice.subscribe(Some(Seq(0))).await.unwrap();
+    plan.break_reads();
+    let begin = Instant::now();
+    let mut errors = 0;
+    let first = loop {
+        match events.next().await.expect("it is not over") {
+            Ok(event) => break event,
+            Err(error) => {
+                assert_eq!(error.code(), "journal_locked", "{error}");
+                errors += 1;
+            }
+        }
+        if errors == 5 {
+            assert_eq!(plan.told().len(), errors, "one look for each");
+            assert_eq!(begin.elapsed().as_millis() / 10, 1 + 2 + 4 + 8);
+        }
+        if errors == 20 {
+            // By then they come once a second.
+            assert!(begin.elapsed() > Duration::from_secs(12), "{:?}", begin.elapsed());
+            plan.heal();
+        }
+    };
+    assert!(matches!(first, SessionEvent::TurnStarted { .. }), "{first:?}");
+    let (_, _, all) = read(&mut events, |event| matches!(event, SessionEvent::Done { .. })).await;
+    assert!(all.iter().any(|event| matches!(event, SessionEvent::Reply { .. })), "{all:?}");
+    assert_eq!(events.cursor(), alice.status().await.unwrap().durable);
+}
+
+#[tokio::test]
+async fn an_error_that_nothing_mends_is_the_last_word() {
+    let plan = FaultPlan::none();
+    let (_system, alice) = told(&plan).await;
+    plan.break_journal(JournalFault::Corrupt);
+    alice.checkpoint("damaged").await.unwrap();
+    let mut events = alice.subscribe(Some(Seq(0))).await.unwrap();
+    let mut errors = Vec::new();
+    // As those do who only want to see what can be seen.
+    while let Some(event) = soon("an event, or the end", events.next()).await {
+        errors.extend(event.err());
+    }
+    assert!(matches!(errors.as_slice(), [SessionError::Journal(_)]), "{errors:?}");
+    assert!(soon("the end", events.next()).await.is_none(), "and it stays so");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -114,6 +114,9 @@ impl Journal for FaultyJournal {
         after: Seq,
         below: Seq,
     ) -> Result<Vec<Arc<Envelope>>, JournalError> {
+        if self.plan.is_unread(session) {
+            return Err(locked());
+        }
         match self.damaged().get(session) {
             Some(seq) if after < *seq && *seq < below => Err(JournalError::Corrupt {
                 session: session.clone(),

@@ -117,6 +117,7 @@ struct State {
     append: Exact<JournalFault>,
     locked: bool,
     held: bool,
+    unread: bool,
     no_snapshots: bool,
     before_deletion: Option<BeforeDeletion>,
     /// The most milliseconds that a commit or a read takes; 0 of a store that is as it is.
@@ -164,6 +165,7 @@ impl FaultPlan {
             append: Exact::default(),
             locked: false,
             held: false,
+            unread: false,
             no_snapshots: false,
             before_deletion: None,
             slowness: 0,
@@ -230,6 +232,12 @@ impl FaultPlan {
         self.lock().held = true;
     }
 
+    /// No facts can be read from now on, until [`heal`](Self::heal): another process has locked the journal. What needs no
+    /// reading goes on.
+    pub fn break_reads(&self) {
+        self.lock().unread = true;
+    }
+
     /// No snapshot is made from now on, until [`heal`](Self::heal): the store is away ([`JournalError::Away`]). What is
     /// read and written goes on.
     pub fn break_snapshots(&self) {
@@ -248,6 +256,7 @@ impl FaultPlan {
         state.append.from_now = None;
         state.locked = false;
         state.held = false;
+        state.unread = false;
         state.no_snapshots = false;
         state.rates = Rates { provider: 0.0, tool: 0.0, journal: 0.0 };
     }
@@ -339,6 +348,15 @@ impl FaultPlan {
             sessions.iter().for_each(|session| state.tell(format!("opening of {session}: locked")));
         }
         state.locked
+    }
+
+    /// Whether this session's facts cannot be read.
+    pub(super) fn is_unread(&self, session: &SessionName) -> bool {
+        let mut state = self.lock();
+        if state.unread {
+            state.tell(format!("reading of {session}: locked"));
+        }
+        state.unread
     }
 
     /// Whether this session is not given up.
