@@ -18,12 +18,13 @@ use ergane_core::{Conversation, Durability, Envelope, Epoch, Event, FoldError, S
 use ergane_journal::{AppendError, JournalError, JournalPort};
 use ergane_otp::{IdleTimer, Promise, Scope, StartContext};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::mpsc;
 
 use crate::context::SessionContext;
 use crate::drive::Drive;
 use crate::error::SessionError;
 use crate::facts::Facts;
-use crate::message::{Internal, Live, Reply, SessionMsg};
+use crate::message::{Internal, Item, Live, Reply, SessionMsg};
 use crate::snapshots::Snapshots;
 use crate::subscribers::Subscribers;
 use crate::waiters::{Waiters, answer};
@@ -78,7 +79,7 @@ pub struct State {
     pub(crate) drive: Drive,
     pub(crate) waiters: Waiters,
     pub(crate) subscribers: Subscribers,
-    /// Why nothing goes on, as it was told last; until a fact is written.
+    /// Why nothing goes on, as it was told to those who listen; until it does.
     pub(crate) told_parked: Option<Text>,
     pub(crate) idle: Option<IdleTimer>,
     pub(crate) snapshots: Snapshots,
@@ -417,6 +418,17 @@ impl State {
             let turn = self.facts.conversation().turn().map(|turn| turn.id);
             self.subscribers.live(turn, &Live::Parked { reason: reason.into() });
             self.told_parked = Some(reason.into());
+        }
+    }
+
+    /// Tells somebody who begins to listen what the others know.
+    pub(crate) fn tell_if_parked(&self, sink: &mpsc::Sender<Item>) {
+        if let Some(reason) = &self.told_parked {
+            let turn = self.facts.conversation().turn().map(|turn| turn.id);
+            let parked = Live::Parked { reason: reason.clone() };
+            if sink.try_send(Item::Live(turn, parked, self.facts.durable())).is_err() {
+                tracing::trace!(session = %self.name, "who began to listen is gone");
+            }
         }
     }
 

@@ -179,7 +179,7 @@ pub enum SessionEvent {
         reason: Text,
     },
     /// The session waits for its store, or for a process that an earlier incarnation left behind; it goes on when it can.
-    /// Told again when there is another reason.
+    /// Told again when there is another reason, and to who begins to listen meanwhile before anything else.
     Parked {
         /// Why.
         reason: Text,

@@ -78,6 +78,7 @@ impl State {
             SessionMsg::Grant { tool, reply } => self.on_grant(tool, reply)?,
             SessionMsg::Stop(reply) => self.phase = Phase::Stopping(vec![reply]),
             SessionMsg::Subscribe { sink, reply } => {
+                self.tell_if_parked(&sink);
                 let (head, lost, partial) = self.subscribers.add(sink);
                 let messages = self.facts.view().messages.clone();
                 let snapshot = Snapshot { status: self.status(), messages, partial: partial.into() };

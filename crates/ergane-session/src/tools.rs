@@ -291,7 +291,7 @@ impl State {
         self.drive.being_ended.remove(&call);
         if gone {
             self.drive.ended.insert(call);
-            self.drive.held_up = None;
+            (self.drive.held_up, self.told_parked) = (None, None);
         } else {
             let why = format!("a process that an earlier incarnation started for call {call} does not end");
             self.tell_parked(&why);

@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 
 use common::*;
 use ergane::SystemBuilder;
-use ergane::core::SettingsPatch;
+use ergane::core::{Seq, SettingsPatch};
 use ergane::journal::{Journal, MAX_EVENT_BYTES};
 use ergane::prelude::*;
 use ergane_testkit::{FaultPlan, FaultyJournal, Gate, JournalFault};
@@ -113,6 +113,44 @@ async fn who_reads_his_turn_is_told_that_it_is_parked_while_it_is_and_not_afterw
     until("it has ended", || async { alice.messages().await.unwrap().len() == 4 }).await;
     let told = soon("its start", turn.next()).await;
     assert!(matches!(told, Some(SessionEvent::TurnStarted { .. })), "{told:?}");
+}
+
+#[tokio::test]
+async fn who_begins_to_listen_to_a_parked_session_is_told_so_first_and_once() {
+    let plan = FaultPlan::none();
+    let (model, mut questions) = model();
+    let (alice, _system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
+    plan.break_journal(JournalFault::NotWritten);
+    let send = sending(&alice, "go");
+    until("it tried again", || async { plan.told().len() >= 2 }).await;
+    let mut late = alice.subscribe(None).await.unwrap();
+    let mut from_the_beginning = alice.subscribe(Some(Seq(0))).await.unwrap();
+    let mut turn = alice.send_message("again").stream().await.unwrap();
+    // Each further try fails for the same reason, which is no news.
+    let tried = plan.told().len();
+    until("it tried again", || async { plan.told().len() >= tried + 2 }).await;
+    let is_parked = |event: &SessionEvent| matches!(event, SessionEvent::Parked { reason } if reason.contains("disk is full"));
+    assert!(is_parked(&soon("it is told", turn.next()).await.unwrap()));
+    assert!(is_parked(&soon("it is told", late.next()).await.unwrap().unwrap()));
+    assert!(is_parked(&soon("it is told", from_the_beginning.next()).await.unwrap().unwrap()));
+    assert!(is_pending(&mut Box::pin(late.next())), "once");
+    plan.heal();
+    questions.next().await.answer("done");
+    assert_eq!(&*result(send).await.text, "done");
+    questions.next().await.answer("done again");
+    for mut events in [late, from_the_beginning] {
+        let (mut ends, mut last) = (0, Seq(0));
+        while ends < 2 {
+            let event = soon("an event", events.next()).await.unwrap().unwrap();
+            assert!(!is_parked(&event), "it goes on");
+            assert!(events.cursor() >= last, "facts come in order");
+            last = events.cursor();
+            ends += usize::from(matches!(event, SessionEvent::Done { .. }));
+        }
+    }
+    // Who comes now is told nothing of it.
+    let mut now = alice.subscribe(None).await.unwrap();
+    assert!(is_pending(&mut Box::pin(now.next())));
 }
 
 /// A fact that no store takes would park its session for good.

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use ergane::core::{SessionName, SettingsPatch};
+use ergane::session::SessionEvent;
 use tokio::time::timeout;
 
 use super::Job;
 use crate::follow::{AGAIN, guide, within};
 use crate::outcome::Failure;
 use crate::report::Report;
-use crate::screen::{Notes, Screen};
+use crate::screen::Screen;
 use crate::socket::client::Owner;
 use crate::socket::wire::{Ask, Heard, IDLE};
 
@@ -91,22 +92,22 @@ impl Elsewhere<'_> {
         let until = job.until();
         let mut owner = within(until, job.signals.guard(self.open(ask))).await?;
         let Job { screen, signals, .. } = job;
-        let mut parking = Parking { notes: screen.notes, reason: None };
+        let notes = screen.notes;
+        let mut parking = Parking { screen, reason: None };
         let accepted = signals.guard(self.accepted(&mut owner, &mut parking));
         match within(until, accepted).await {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(failure) => return Err(failure.or_parked(parking.reason)),
         }
-        let notes = screen.notes;
         notes.say(&format!("process {} owns session {} and runs the turn", self.pid, self.session));
-        let told = tell(&mut owner, screen, &mut parking);
+        let told = tell(&mut owner, &mut parking);
         let told = guide(told, || self.interrupt(), notes, signals, until).await;
         told.map_err(|failure| failure.or_parked(parking.reason))
     }
 
     /// Waits until the owner has begun with it. False when that died.
-    async fn accepted(&self, owner: &mut Owner, parking: &mut Parking) -> Result<bool, Failure> {
+    async fn accepted(&self, owner: &mut Owner, parking: &mut Parking<'_>) -> Result<bool, Failure> {
         loop {
             match self.hear_soon(owner).await? {
                 Some(Heard::Accepted { accepted: true }) => return Ok(true),
@@ -140,30 +141,27 @@ impl Elsewhere<'_> {
 
 /// Why nothing happens there, for as long as the journal takes nothing.
 #[derive(Debug)]
-struct Parking {
-    notes: Notes,
+struct Parking<'a> {
+    screen: &'a mut Screen,
     reason: Option<String>,
 }
 
-impl Parking {
-    /// Says it when it is something else than before.
+impl Parking<'_> {
+    /// Tells it when it is something else than before: for people, and as the event that it is in a turn of one's own.
     fn is(&mut self, reason: Option<String>) {
         if let Some(reason) = reason.as_ref().filter(|_| reason != self.reason) {
-            self.notes.say(&format!("waiting: {reason}"));
+            self.screen.notes.say(&format!("waiting: {reason}"));
+            self.screen.event(&SessionEvent::Parked { reason: reason.as_str().into() });
         }
         self.reason = reason;
     }
 }
 
 /// Tells what happens there until it ends.
-async fn tell(
-    owner: &mut Owner,
-    screen: &mut Screen,
-    parking: &mut Parking,
-) -> Result<Option<Report>, Failure> {
+async fn tell(owner: &mut Owner, parking: &mut Parking<'_>) -> Result<Option<Report>, Failure> {
     loop {
         match owner.hear().await.map_err(|problem| Failure::of_another(&problem))? {
-            Some(Heard::Event { event }) => screen.raw_event(event),
+            Some(Heard::Event { event }) => parking.screen.raw_event(event),
             Some(Heard::Parked { parked }) => parking.is(Some(parked)),
             Some(Heard::GoesOn { .. }) => parking.is(None),
             Some(Heard::Ended { report, exit, waiting }) => {

@@ -159,8 +159,14 @@ fn on_a_full_disk_a_send_waits_and_says_so_and_goes_on_when_there_is_room() {
     disk.until_parked("a");
     // One more: nothing is begun there now, and it waits for that as it would for its own.
     let third = ["send", "a", "third", "--key", "l"];
-    let output = disk.run(&[&third[..], &["--timeout", "5s", "--json"]].concat()).expect(4);
-    assert_eq!(output.json()["error"]["kind"], "journal");
+    let output = disk.run(&[&third[..], &["--timeout", "5s", "--stream-json"]].concat()).expect(4);
+    let lines = output.lines();
+    let parked: Vec<&Value> = lines.iter().filter(|line| line["type"] == "parked").collect();
+    assert!(
+        matches!(parked.as_slice(), [line] if line["reason"].as_str().unwrap().contains("the disk is full")),
+        "as in a turn of its own, and once: {lines:#?}"
+    );
+    assert_eq!(lines.last().unwrap()["error"]["kind"], "journal");
     assert!(output.stderr.contains("ergane: waiting: "), "{output:?}");
     assert!(disk.run(&["sessions", "show", "a"]).expect(0).stdout.contains("one"), "reading works");
     disk.make_room();
