@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ergane::core::{PermissionMode, SettingsPatch, Text};
-use ergane::provider::{Compat, Price};
+use ergane::provider::{BreakerPolicy, Compat, Price};
 
 use crate::folders;
 use crate::outcome::Failure;
@@ -72,6 +72,8 @@ pub(crate) struct Limits {
     pub(crate) max_in_flight: Option<u64>,
     pub(crate) requests_per_minute: Option<u64>,
     pub(crate) tokens_per_minute: Option<u64>,
+    /// When its circuit opens; `Some(None)` is never.
+    pub(crate) breaker: Option<Option<BreakerPolicy>>,
 }
 
 /// Where the key is. Never the key.

@@ -109,6 +109,9 @@ macro_rules! with_said {
             if let Some(tokens) = said.limits.tokens_per_minute {
                 provider = provider.tokens_per_minute(tokens);
             }
+            if let Some(policy) = said.limits.breaker {
+                provider = provider.breaker(policy);
+            }
         }
         provider
     }};
@@ -192,7 +195,47 @@ fn ollama_url(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ergane::provider::BreakerPolicy;
+
     use super::*;
+    use crate::config::Limits;
+
+    #[test]
+    fn what_the_configuration_says_of_bounds_and_the_circuit_is_what_each_provider_keeps_to() {
+        let policy = BreakerPolicy { failures: 2, ..BreakerPolicy::default() };
+        for kind in
+            Kind::words().iter().filter_map(|word| Kind::builtin(word)).filter(|kind| *kind != Kind::Scripted)
+        {
+            for breaker in [Some(policy), None] {
+                let limits = Limits {
+                    max_in_flight: Some(3),
+                    requests_per_minute: Some(30),
+                    tokens_per_minute: Some(900),
+                    breaker: Some(breaker),
+                };
+                let (model, base_url) = (None, Some("http://127.0.0.1:1".into()));
+                let said = ProviderConfig {
+                    kind,
+                    model,
+                    base_url,
+                    key: None,
+                    limits,
+                    compat: None,
+                    prices: Vec::new(),
+                };
+                let config = Config { providers: [("mine".to_owned(), said)].into(), ..Config::default() };
+                let made = all(&config, None).unwrap();
+                let mine = &made.iter().find(|(name, _)| name == "mine").unwrap().1;
+                let kept = mine.limits();
+                assert_eq!((kept.max_in_flight, kept.breaker), (3, breaker), "{kind:?}");
+                assert_eq!(
+                    (kept.requests_per_minute, kept.tokens_per_minute),
+                    (Some(30), Some(900)),
+                    "{kind:?}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn ollama_host_is_understood_as_people_write_it() {

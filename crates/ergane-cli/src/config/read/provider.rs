@@ -1,7 +1,7 @@
 //! The table of a provider: what it speaks, where it is, what it bears and what it costs.
 
 use ergane::core::Text;
-use ergane::provider::{Compat, LongPrice, Price};
+use ergane::provider::{BreakerPolicy, Compat, LongPrice, Price};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -10,7 +10,7 @@ use crate::config::{Key, Limits, ProviderConfig};
 use crate::outcome::Failure;
 use crate::provider::Kind;
 
-pub(super) const PROVIDER: [&str; 10] = [
+pub(super) const PROVIDER: [&str; 11] = [
     "kind",
     "model",
     "base_url",
@@ -19,14 +19,19 @@ pub(super) const PROVIDER: [&str; 10] = [
     "max_in_flight",
     "requests_per_minute",
     "tokens_per_minute",
+    "breaker",
     "compat",
     "prices",
 ];
+pub(super) const BREAKER: [&str; 3] = ["failures", "open_for", "at_most"];
 pub(super) const PRICE: [&str; 6] = ["input", "output", "cached", "cache_write", "cache_write_long", "long"];
 pub(super) const LONG: [&str; 4] = ["over", "input", "output", "cached"];
 
 /// The key of the server whose flags hold where nothing else is said.
 const LIKE: &str = "like";
+
+/// The word for a circuit that does not open.
+const NEVER: &str = "never";
 
 /// More calls or tokens nobody has in a minute.
 const MANY: u64 = 1_000_000_000;
@@ -87,6 +92,7 @@ pub(super) fn provider(
         max_in_flight: count(table, "max_in_flight")?,
         requests_per_minute: count(table, "requests_per_minute")?,
         tokens_per_minute: count(table, "tokens_per_minute")?,
+        breaker: breaker(table)?,
     };
     if kind == Kind::Scripted && limits != Limits::default() {
         return Err(table.source.wrong(at, &table.path, "a script has no limits"));
@@ -106,6 +112,37 @@ pub(super) fn provider(
 
 fn count(table: &Table<'_>, key: &str) -> Result<Option<u64>, Failure> {
     table.number(key, 1, MANY)
+}
+
+/// When calls are held back because the server does not work, or that they never are.
+fn breaker(table: &Table<'_>) -> Result<Option<Option<BreakerPolicy>>, Failure> {
+    let (at, said) = match table.value("breaker") {
+        None => return Ok(None),
+        Some((_, DeValue::String(word))) if word == NEVER => return Ok(Some(None)),
+        Some((at, DeValue::Table(said))) => {
+            (at, Table { source: table.source, path: table.named("breaker"), table: said })
+        }
+        Some((at, _)) => {
+            let why = format!("allowed are \"{NEVER}\", or a table with {}", BREAKER.join(", "));
+            return Err(table.wrong(at, "breaker", &why));
+        }
+    };
+    said.allow(&BREAKER)?;
+    let mut policy = BreakerPolicy::default();
+    if let Some(failures) = said.number("failures", 1, u32::MAX.into())? {
+        policy.failures = u32::try_from(failures).unwrap_or(u32::MAX);
+    }
+    policy.open_for = said.duration("open_for")?.unwrap_or(policy.open_for);
+    policy.at_most = said.duration("at_most")?.unwrap_or(policy.at_most);
+    if policy.open_for > policy.at_most {
+        let why = format!(
+            "`at_most` is {} ms, and so it could not be open for {} ms",
+            policy.at_most.as_millis(),
+            policy.open_for.as_millis()
+        );
+        return Err(table.wrong(at, "breaker", &why));
+    }
+    Ok(Some(Some(policy)))
 }
 
 /// What differs from a server that is known.

@@ -1,6 +1,7 @@
 //! A table of the file: its values by their kinds, each refused with its place, its key, and what is allowed.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ergane::core::Text;
 use ergane::tool_support::nearest;
@@ -135,6 +136,12 @@ impl<'a> Table<'a> {
                 Err(self.wrong(at, key, &why))
             }
         }
+    }
+
+    /// A whole number and its unit, such as `30s`.
+    pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, Failure> {
+        let Some((at, text)) = self.text(key)? else { return Ok(None) };
+        crate::duration::parse(&text).map(Some).map_err(|why| self.wrong(at, key, &why))
     }
 
     /// A number from nothing up to `most`, which may be a fraction.

@@ -1,9 +1,10 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
-use ergane::provider::{Compat, LongPrice, Price};
+use ergane::provider::{BreakerPolicy, Compat, LongPrice, Price};
 use serde_json::{Value, json};
 
-use super::provider::{LONG, PRICE, PROVIDER};
+use super::provider::{BREAKER, LONG, PRICE, PROVIDER};
 use super::*;
 use crate::config::{Key, Limits};
 use crate::provider::Kind;
@@ -41,8 +42,14 @@ fn the_documented_example_is_read_and_uses_every_key() {
     let groq = config.of("groq").unwrap();
     assert_eq!((groq.kind, groq.key.clone()), (Kind::OpenAi, Some(Key::Env("GROQ_API_KEY".into()))));
     assert_eq!(config.fallbacks, ["openai".into(), "ollama".into()]);
-    let bounds =
-        Limits { max_in_flight: Some(4), requests_per_minute: Some(30), tokens_per_minute: Some(6_000) };
+    let breaker =
+        BreakerPolicy { failures: 3, open_for: Duration::from_millis(500), at_most: Duration::from_secs(60) };
+    let bounds = Limits {
+        max_in_flight: Some(4),
+        requests_per_minute: Some(30),
+        tokens_per_minute: Some(6_000),
+        breaker: Some(Some(breaker)),
+    };
     assert_eq!(groq.limits, bounds);
     let price = Price::per_million(290_000, 590_000);
     assert_eq!(groq.prices, [("qwen/qwen3-32b".into(), price)]);
@@ -59,7 +66,8 @@ fn the_documented_example_is_read_and_uses_every_key() {
     );
     let sampling = answers.sampling.unwrap();
     assert_eq!((sampling.temperature, sampling.stop), (Some(0.2), vec!["\n\n".into(), "END".into()]));
-    for key in TOP.iter().chain(&PERMISSIONS).chain(&ANSWERS).chain(&PROVIDER).chain(&PRICE).chain(&LONG) {
+    let of_provider = PROVIDER.iter().chain(&BREAKER).chain(&PRICE).chain(&LONG);
+    for key in TOP.iter().chain(&PERMISSIONS).chain(&ANSWERS).chain(of_provider) {
         assert!(example.contains(key), "{key} is not shown in the example");
     }
     let flags = serde_json::to_value(Compat::default()).unwrap();
@@ -154,6 +162,35 @@ fn a_bad_value_is_told_with_what_is_allowed() {
              type string",
         ),
         ("[providers.scripted]\nrequests_per_minute = 1", ":1: providers.scripted: a script has no limits"),
+        ("[providers.scripted]\nbreaker = 'never'", ":1: providers.scripted: a script has no limits"),
+        (
+            "[providers.openai]\nbreaker = false",
+            ":2: providers.openai.breaker: allowed are \"never\", or a table with failures, open_for, at_most",
+        ),
+        (
+            "[providers.openai]\nbreaker = 'always'",
+            ":2: providers.openai.breaker: allowed are \"never\", or a",
+        ),
+        (
+            "[providers.openai.breaker]\nfailures = 0",
+            ":2: providers.openai.breaker.failures: allowed is a whole number from 1 to 4294967295, not 0",
+        ),
+        (
+            "[providers.openai.breaker]\nopen_for = '1.5s'",
+            ":2: providers.openai.breaker.open_for: \"1.5s\" is no duration: give a whole number and ms, s, m or h",
+        ),
+        (
+            "[providers.openai.breaker]\nopen_for = 1",
+            ":2: providers.openai.breaker.open_for: allowed is a text",
+        ),
+        (
+            "[providers.openai.breaker]\nfailure = 1",
+            ":2: providers.openai.breaker.failure: there is no such key; did you mean `failures`?",
+        ),
+        (
+            "[providers.openai]\nbreaker = { open_for = '40s' }",
+            ":2: providers.openai.breaker: `at_most` is 30000 ms, and so it could not be open for 40000 ms",
+        ),
         ("[providers.scripted]\n\nmodel = 'm'", ":3: providers.scripted.model: a script has no model"),
         (
             "[providers.openai.compat]\nlike = 'grok'",
@@ -209,6 +246,15 @@ fn a_bad_value_is_told_with_what_is_allowed() {
         let message = wrong(text);
         assert!(message.starts_with(&format!("/c/ergane.toml{told}")), "{text:?}: {message}");
     }
+}
+
+#[test]
+fn a_circuit_is_told_of_in_part_or_does_not_open_and_is_the_usual_one_otherwise() {
+    let breaker = |text: &str| parse(text).unwrap().of("openai").unwrap().limits.breaker;
+    assert_eq!(breaker("[providers.openai]\nmodel = 'm'"), None);
+    assert_eq!(breaker("[providers.openai]\nbreaker = 'never'"), Some(None));
+    let patient = BreakerPolicy { at_most: Duration::from_secs(300), ..BreakerPolicy::default() };
+    assert_eq!(breaker("[providers.openai.breaker]\nat_most = '5m'"), Some(Some(patient)));
 }
 
 #[test]
