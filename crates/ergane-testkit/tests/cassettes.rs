@@ -72,7 +72,7 @@ fn cases() -> Vec<Case> {
     // It ends calls with a word that Gemini does not have.
     add("aimock", "mock", Api::Gemini, &[Whole, Stream, NoModel]);
     for api in [Api::OpenAi, Api::Anthropic, Api::Responses, Api::Gemini] {
-        add("litellm", "mock", api, &[Whole, Stream, Tool, Tools, NoModel]);
+        add("litellm", "mock", api, &[Whole, Stream, Tool, Tools, NoModel, WrongKey]);
     }
     cases
 }

@@ -162,7 +162,8 @@ fn find<const N: usize>(rows: &Rows<N>, has: impl Fn(&str) -> bool) -> Option<Er
 
 /// Codes and types that say something. A type such as `invalid_request_error` says next to nothing, see [`GENERAL`].
 const CODES: Rows<9> = [
-    (ErrorKind::Auth, &["invalid_api_key", "api_key_invalid", "authentication"]),
+    // The last is LiteLLM's without a database, of any key but its own: only there could another one stand.
+    (ErrorKind::Auth, &["invalid_api_key", "api_key_invalid", "authentication", "no_db_connection"]),
     (ErrorKind::Quota, &["insufficient_quota", "credit", "billing"]),
     (ErrorKind::RateLimited, &["rate_limit", "slow_down", "too_many_requests", "toomanyrequests"]),
     (

@@ -64,6 +64,8 @@ fn statuses_codes_and_texts_decide_the_kind_together() {
         (401, error("invalid_api_key", "Incorrect API key provided"), Auth),
         (400, error("400", "API key not valid. Please pass a valid API key."), Auth),
         (400, json!({"code": "x", "error": "Incorrect API key provided: x"}).to_string(), Auth),
+        (400, json!({"error": {"message": "No connected db.", "type": "no_db_connection", "param": null, "code": "400"}}).to_string(), Auth),
+        (503, json!({"error": {"message": "Service Unavailable", "type": "no_db_connection", "param": "None", "code": "503"}}).to_string(), Overloaded),
         (403, error("", "no access"), Permission),
         (403, error("", "the input was flagged by moderation"), ContentBlocked),
         (402, error("402", "Insufficient credits"), Quota),
