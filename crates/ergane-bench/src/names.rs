@@ -89,7 +89,7 @@ pub(crate) fn fill(store: &dyn Journal, sessions: usize) -> Outcome<()> {
 }
 
 fn begun(session: SessionName, epoch: Epoch, settings: &Arc<Settings>) -> Append {
-    let event = Event::SessionStarted { settings: settings.clone() };
+    let event = Event::SessionStarted { settings: settings.clone(), id: None };
     let envelope = Envelope { v: FORMAT_VERSION, seq: Seq(1), epoch, at: Timestamp(0), event };
     Append { session, epoch, expected: Seq(1), events: vec![Arc::new(envelope)] }
 }

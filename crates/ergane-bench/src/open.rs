@@ -89,7 +89,7 @@ fn write(store: &Sqlite, session: &SessionName, events: usize) -> Outcome<()> {
     let opened = store.open_session(session)?;
     let mut seq = opened.next_seq;
     let mut facts =
-        vec![Event::SessionStarted { settings: Arc::new(Settings::new("scripted", "bench", "/")) }];
+        vec![Event::SessionStarted { settings: Arc::new(Settings::new("scripted", "bench", "/")), id: None }];
     let mut turn = 0_u64;
     while seq.0 <= u64::try_from(events)? {
         let first = seq.0 + u64::try_from(facts.len())?;

@@ -15,7 +15,7 @@ use crate::approval::{ApprovalCause, Decision};
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::error::TurnError;
-use crate::ids::{CallId, Epoch, SendId, Seq, SessionName, TurnId};
+use crate::ids::{CallId, Epoch, Identity, SendId, Seq, SessionName, TurnId};
 use crate::message::{ImageSource, Message, Part, Text, ToolResult};
 use crate::reason::FinishReason;
 use crate::settings::{Settings, SettingsPatch};
@@ -76,6 +76,9 @@ pub enum Event {
     SessionStarted {
         /// Its settings.
         settings: Arc<Settings>,
+        /// What tells it from every other session of its name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Identity>,
     },
     /// Settings changed, in force from the next turn; what was granted, in the open one too.
     SettingsChanged {
@@ -214,6 +217,9 @@ pub enum Event {
         parent: SessionName,
         /// The position in it up to which they were copied.
         at: Seq,
+        /// What tells this session from every other one of its name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Identity>,
     },
     /// The turn ended.
     TurnEnded {

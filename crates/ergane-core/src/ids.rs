@@ -85,18 +85,24 @@ impl CallId {
     /// The id of a call that came off the wire and was not journaled yet.
     pub const UNNUMBERED: Self = Self { turn: TurnId(0), index: 0 };
 
-    /// The idempotency key of this call in `session`: the same over retries and restarts, another in every other
-    /// session (a fork has a name of its own).
+    /// The idempotency key of this call in `session`: the same over retries and restarts, another in every other session,
+    /// also in a fork, in one that has the name of one that was deleted, and in another journal. What tells these apart is
+    /// the session's identity; one that began before there were any has none.
     ///
     /// ```
-    /// use ergane_core::{CallId, SessionName};
+    /// use ergane_core::{CallId, Identity, SessionName};
     ///
-    /// let call: CallId = "812.1".parse()?;
-    /// assert_eq!(&*call.idempotency_key(&SessionName::new("alice")?), "alice#812.1");
+    /// let (alice, call): (_, CallId) = (SessionName::new("alice")?, "812.1".parse()?);
+    /// let key = call.idempotency_key(&alice, Some(Identity(0xa1)));
+    /// assert_eq!(&*key, "alice#000000000000000000000000000000a1#812.1");
+    /// assert_eq!(&*call.idempotency_key(&alice, None), "alice#812.1");
     /// # Ok::<(), ergane_core::CoreError>(())
     /// ```
-    pub fn idempotency_key(self, session: &SessionName) -> Arc<str> {
-        format!("{session}#{self}").into()
+    pub fn idempotency_key(self, session: &SessionName, identity: Option<Identity>) -> Arc<str> {
+        match identity {
+            Some(identity) => format!("{session}#{identity}#{self}").into(),
+            None => format!("{session}#{self}").into(),
+        }
     }
 }
 
@@ -127,6 +133,37 @@ impl Serialize for CallId {
 impl<'de> Deserialize<'de> for CallId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What tells a session from every other one that has, had or will have its name: a number that is drawn once and is a fact
+/// of it. Shown as 32 hexadecimal digits.
+///
+/// ```
+/// use ergane_core::Identity;
+///
+/// let drawn = Identity(0xa1);
+/// assert_eq!(drawn.to_string(), "000000000000000000000000000000a1");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity(pub u128);
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl Serialize for Identity {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Identity {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        u128::from_str_radix(&digits, 16).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

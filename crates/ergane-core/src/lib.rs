@@ -38,7 +38,7 @@ pub use digest::Digest;
 pub use effect::Effect;
 pub use error::{CoreError, ErrorKind, ProviderError, TurnError};
 pub use event::{Envelope, Event, EventKind, FORMAT_VERSION, Timestamp, TurnTotals};
-pub use ids::{CallId, Epoch, SendId, Seq, SessionName, TurnId};
+pub use ids::{CallId, Epoch, Identity, SendId, Seq, SessionName, TurnId};
 pub use message::{
     ArgumentError, ImageSource, Message, Opaque, Origin, Part, Reasoning, Role, Text, ToolCall, ToolResult,
 };

@@ -111,7 +111,7 @@ impl Tally {
         self.last_activity = envelope.at;
         self.fmt = self.fmt.max(envelope.v);
         match &envelope.event {
-            Event::SessionStarted { settings } => {
+            Event::SessionStarted { settings, .. } => {
                 self.provider = Some(settings.provider.clone());
                 self.model = Some(settings.model.clone());
             }

@@ -30,7 +30,7 @@ fn facts(rolls: &[u16]) -> Vec<Envelope> {
     let mut world = World::random(before);
     world.go_on_to_the_end();
     let at = world.log.conversation.seq();
-    world.log.push(Event::Forked { parent: name("parent"), at });
+    world.log.push(Event::Forked { parent: name("parent"), at, id: None });
     let mut dice = Dice::new(after);
     while world.act(&mut dice).is_some() {}
     world.log.facts

@@ -319,7 +319,7 @@ impl SessionEvent {
             }
             Event::Checkpointed { label } => vec![Self::Checkpointed { seq, label: label.clone() }],
             Event::Rewound { to } => vec![Self::Rewound { seq, to: *to }],
-            Event::Forked { parent, at } => vec![Self::Forked { seq, parent: parent.clone(), at: *at }],
+            Event::Forked { parent, at, .. } => vec![Self::Forked { seq, parent: parent.clone(), at: *at }],
             Event::SettingsChanged { .. } => vec![Self::SettingsChanged { seq }],
             Event::TurnEnded { turn, finish, error, unanswered, .. } => {
                 let mut events: Vec<Self> = Self::in_vain(seq, unanswered.as_deref()).collect();

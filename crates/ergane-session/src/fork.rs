@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::error::SessionError;
 use crate::facts::now;
 use crate::handle::Session;
+use crate::requests::identity;
 
 /// What the result of a call says that was open at the point of the fork.
 const NOT_HERE: &str = "this call belongs to the session that this one was forked from; it was not run here";
@@ -103,7 +104,7 @@ fn copy(
     if let Some(ended) = conversation.ended_now(FinishReason::Interrupted, None, None, None, now) {
         close(&mut conversation, ended)?;
     }
-    close(&mut conversation, Event::Forked { parent: parent.clone(), at: end })?;
+    close(&mut conversation, Event::Forked { parent: parent.clone(), at: end, id: Some(identity()) })?;
     Ok(facts)
 }
 

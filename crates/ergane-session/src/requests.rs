@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use ergane_core::{Event, FinishReason, Next, OpenTurn, SendId, Seq, Settings, SettingsPatch, Text, TurnId};
+use ergane_core::{
+    Event, FinishReason, Identity, Next, OpenTurn, SendId, Seq, Settings, SettingsPatch, Text, TurnId,
+};
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_tool::RegistryError;
 use ractor::ActorProcessingErr;
+use uuid::Uuid;
 
 use crate::actor::{Phase, State};
 use crate::error::SessionError;
@@ -104,7 +107,7 @@ impl State {
             None => {
                 self.fill_model(&mut patch, &initial.provider);
                 let settings = Arc::new(initial.patched(&patch));
-                self.facts.record(Event::SessionStarted { settings })?;
+                self.facts.record(Event::SessionStarted { settings, id: Some(identity()) })?;
             }
             Some(settings) => {
                 let provider = settings.provider.clone();
@@ -410,6 +413,11 @@ impl State {
         }
         self.drive.activity(turn, self.subscribers.is_shown())
     }
+}
+
+/// An identity that no other session has, in whatever journal: most of it is chance.
+pub(crate) fn identity() -> Identity {
+    Identity(Uuid::now_v7().as_u128())
 }
 
 pub(crate) fn shortened(reason: Text) -> Text {

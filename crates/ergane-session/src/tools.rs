@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{
-    ApprovalCause, CallId, CallPhase, CallState, Durability, Effect, Event, OnUnknown, OpenCall, Seq,
+    ApprovalCause, CallId, CallPhase, CallState, Durability, Effect, Event, OnUnknown, OpenCall, Seq, Text,
     ToolCall, ToolResult, ToolSpec, schedule,
 };
 use ergane_otp::Promise;
@@ -51,6 +51,7 @@ pub(crate) struct Start {
     call: ToolCall,
     tool: Registered,
     arguments: Map<String, Value>,
+    key: Text,
 }
 
 impl std::fmt::Debug for Start {
@@ -172,18 +173,21 @@ impl State {
             return Ok(());
         }
         // Whatever the order of those who ask: nothing else may ever be started.
-        let starts = match open.phase {
-            CallPhase::Fresh => true,
-            CallPhase::Again { .. } => false,
+        let (starts, key) = match &open.phase {
+            CallPhase::Fresh => {
+                let identity = self.facts.conversation().identity();
+                (true, open.call.id.idempotency_key(&self.name, identity))
+            }
+            CallPhase::Again { key } => (false, key.clone()),
             _ => return Ok(()),
         };
         // Only what has passed the gate begins.
         let Some(Passed { tool, arguments }) = self.drive.take_passed(open.call.id) else { return Ok(()) };
         if starts && tool.effect.needs_start_fact() {
-            let key = open.call.id.idempotency_key(&self.name);
+            let key = key.clone();
             self.facts.record(Event::ToolStarted { call: open.call.id, effect: tool.effect, key })?;
         }
-        let start = Start { after: self.facts.accepted(), call: open.call.clone(), tool, arguments };
+        let start = Start { after: self.facts.accepted(), call: open.call.clone(), tool, arguments, key };
         self.drive.tools.insert(open.call.id, Running::Waiting(Box::new(start)));
         Ok(())
     }
@@ -208,10 +212,11 @@ impl State {
     }
 
     fn spawn_tool(&self, start: Start) -> Result<ToolHandle, SpawnErr> {
-        let Start { call, tool, arguments, .. } = start;
+        let Start { call, tool, arguments, key, .. } = start;
         let id = call.id;
         let name = format!("{}#tool/{id}", self.full_name);
         let mut parts = ContextParts::new(self.name.clone(), id, PathBuf::new());
+        parts.key = key;
         parts.extend = self.context.extend().clone();
         // Also for a session that is not kept: the journal of the others is the same.
         parts.private = self.context.journal(Durability::Strict).store().files();

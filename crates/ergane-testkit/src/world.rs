@@ -59,15 +59,15 @@ pub enum Step {
     Doing {
         /// Its name.
         tool: String,
-        /// The idempotency key of the call.
-        key: String,
+        /// Whose call, and which: as `alice#812.1`.
+        call: String,
     },
     /// It has done it; nobody knows yet.
     Done {
         /// Its name.
         tool: String,
-        /// The idempotency key of the call.
-        key: String,
+        /// Whose call, and which: as `alice#812.1`.
+        call: String,
     },
 }
 
@@ -425,10 +425,11 @@ impl Tool for InWorld<Arc<dyn Tool>> {
     fn call(&self, ctx: ToolContext, arguments: Map<String, Value>) -> ToolFuture {
         let (world, tool) = (self.world.clone(), Arc::clone(&self.what));
         Box::pin(async move {
-            let (name, key) = (tool.name().to_owned(), ctx.idempotency_key().to_owned());
-            world.passing(Step::Doing { tool: name.clone(), key: key.clone() }).await;
+            // Not its key, which has a part that is drawn: what happens is to be the same every time.
+            let (name, id) = (tool.name().to_owned(), format!("{}#{}", ctx.session(), ctx.call_id()));
+            world.passing(Step::Doing { tool: name.clone(), call: id.clone() }).await;
             let output = world.within(tool.call(ctx, arguments)).await;
-            world.passing(Step::Done { tool: name, key }).await;
+            world.passing(Step::Done { tool: name, call: id }).await;
             output
         })
     }

@@ -140,6 +140,8 @@ pub struct ContextParts {
     pub session: SessionName,
     /// The call.
     pub call: CallId,
+    /// Its idempotency key. Default: made of the session's name and the call alone.
+    pub key: Text,
     /// The folder that relative paths start from.
     pub cwd: PathBuf,
     /// Further folders that builtin tools may enter. Default: none.
@@ -176,6 +178,7 @@ impl ContextParts {
     /// ```
     pub fn new(session: SessionName, call: CallId, cwd: impl Into<PathBuf>) -> Self {
         Self {
+            key: call.idempotency_key(&session, None),
             session,
             call,
             cwd: cwd.into(),
@@ -246,7 +249,7 @@ impl ToolContext {
         let mut roots = vec![parts.cwd];
         roots.extend(parts.extra_roots);
         let shared = Shared {
-            key: parts.call.idempotency_key(&parts.session),
+            key: parts.key,
             session: parts.session,
             call: parts.call,
             roots,
@@ -335,7 +338,8 @@ impl ToolContext {
         self.shared.call
     }
 
-    /// The key under which doing this call again must be doing it once: the same over retries and restarts.
+    /// The key under which doing this call again must be doing it once: the same over retries and restarts, and that of no
+    /// other call, of whatever session in whatever journal. At most 255 bytes.
     ///
     /// ```
     /// # use ergane_tool::ToolContext;

@@ -159,7 +159,6 @@ async fn a_fork_of_a_turn_in_progress_runs_none_of_its_calls_and_the_parent_goes
     let send = sending(&session, "go");
     asked.next().await.call(&[("todo", json!({})), ("bash", json!({}))]);
     let todo = calls.next().await;
-    let parents_key = todo.context.idempotency_key().to_owned();
     let queued = sending(&session, "later");
     until("it waits", || async { session.status().await.unwrap().queued == 1 }).await;
     let fork = session.fork("b", Point::Now).await.unwrap();
@@ -177,11 +176,9 @@ async fn a_fork_of_a_turn_in_progress_runs_none_of_its_calls_and_the_parent_goes
     assert_eq!(results.len(), 2);
     assert!(results.iter().all(|text| text.contains("forked from")), "{results:?}");
     assert!(calls.is_empty(), "nothing ran in the fork");
-    // A call in the fork has another key than the same call of the parent.
     let there = sending(&fork, "go on");
     asked.next().await.call(&[("todo", json!({}))]);
     let call = calls.next().await;
-    assert_ne!(call.context.idempotency_key(), parents_key);
     call.give("ok");
     asked.next().await.answer("fine");
     result(there).await;
@@ -192,6 +189,61 @@ async fn a_fork_of_a_turn_in_progress_runs_none_of_its_calls_and_the_parent_goes
     result(send).await;
     asked.next().await.answer("later done");
     result(queued).await;
+}
+
+/// What the only call of a turn with this session is, and its key, before and after a kill of the session in the middle.
+async fn key_of_a_call(
+    system: &System,
+    session: &Session,
+    asked: &mut Questions,
+    calls: &mut Calls,
+) -> (ergane::core::CallId, String) {
+    let send = sending(session, "go");
+    asked.next().await.call(&[("todo", json!({}))]);
+    let first = calls.next().await;
+    let (id, key) = (first.context.call_id(), first.context.idempotency_key().to_owned());
+    actor(system, &session.process_name()).await.kill();
+    first.dropped().await;
+    let again = calls.next().await;
+    assert_eq!((again.context.call_id(), again.context.idempotency_key()), (id, key.as_str()));
+    again.give("ok");
+    asked.next().await.answer("done");
+    result(send).await;
+    (id, key)
+}
+
+#[tokio::test]
+async fn one_call_has_one_key_and_no_other_has_it_in_a_fork_after_a_deletion_or_in_another_journal() {
+    let mut seen: Vec<(ergane::core::CallId, String)> = Vec::new();
+    for journal in 0..2 {
+        let (model, mut asked) = model();
+        let (tools, mut calls) = hand_tools(&[("todo", Effect::Idempotent)]);
+        let system = system_with(&model, tools).await;
+        let delete = async |session: &Session| {
+            session.stop().await.unwrap();
+            let journal = system.context().journal(Durability::Strict);
+            assert!(journal.delete(session.name()).await.unwrap(), "{journal:?}");
+        };
+        // One name after the other, each begun twice: the turns of all of them have the same numbers.
+        for _ in 0..2 {
+            let parent = system.session("a").start().await.unwrap();
+            for _ in 0..2 {
+                let fork = parent.fork("b", Seq(1)).await.unwrap();
+                // A fork has one fact more than its parent at that point, the parent has it too then.
+                seen.push(key_of_a_call(&system, &fork, &mut asked, &mut calls).await);
+                delete(&fork).await;
+            }
+            parent.checkpoint("as many facts as in the fork").await.unwrap();
+            seen.push(key_of_a_call(&system, &parent, &mut asked, &mut calls).await);
+            delete(&parent).await;
+        }
+        assert_eq!(seen.len(), 6 * (journal + 1));
+        system.shutdown(std::time::Duration::from_secs(30)).await.unwrap();
+    }
+    let (id, _) = seen[0].clone();
+    assert!(seen.iter().all(|(other, _)| *other == id), "the same call in each of them: {seen:?}");
+    let keys: std::collections::BTreeSet<&String> = seen.iter().map(|(_, key)| key).collect();
+    assert_eq!(keys.len(), seen.len(), "each with a key of its own: {seen:?}");
 }
 
 #[tokio::test]

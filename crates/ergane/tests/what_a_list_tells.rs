@@ -16,7 +16,7 @@ fn damaged(store: &Memory, name: &str, open: bool) {
     let session: SessionName = name.parse().unwrap();
     let opened = store.open_session(&session).unwrap();
     let settings = Arc::new(Settings::new("test", "m", "/"));
-    let mut log = vec![Event::SessionStarted { settings }];
+    let mut log = vec![Event::SessionStarted { settings, id: None }];
     // A turn begins without a send, or is recovered without one.
     log.push(match open {
         true => Event::TurnStarted { send: "nobody's".into() },

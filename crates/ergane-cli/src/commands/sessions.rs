@@ -320,7 +320,9 @@ fn short(event: &Event) -> (String, String) {
     let json = serde_json::to_value(event).unwrap_or_default();
     let kind = json.get("type").and_then(serde_json::Value::as_str).unwrap_or("unknown").to_owned();
     let about = match event {
-        Event::SessionStarted { settings } => format!("provider {}, cwd {}", settings.provider, settings.cwd),
+        Event::SessionStarted { settings, .. } => {
+            format!("provider {}, cwd {}", settings.provider, settings.cwd)
+        }
         Event::SettingsChanged { patch, .. } => serde_json::to_string(patch).unwrap_or_default(),
         Event::Queued { input, .. } => Message::user(input.clone()).text(),
         Event::TurnStarted { send } => format!("send {}", send.0),
@@ -348,7 +350,7 @@ fn short(event: &Event) -> (String, String) {
         }
         Event::Checkpointed { label } => label.to_string(),
         Event::Rewound { to } => format!("to {to}"),
-        Event::Forked { parent, at } => format!("of {parent} at {at}"),
+        Event::Forked { parent, at, .. } => format!("of {parent} at {at}"),
         Event::InterruptRequested { by, reason } => format!("by {by}: {reason}"),
         Event::Recovered { cause } => cause.to_string(),
         Event::TurnEnded { finish, error, .. } => match error {

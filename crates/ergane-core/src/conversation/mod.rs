@@ -29,7 +29,7 @@ pub use turn::{OpenTurn, RECOVERY_LIMIT, RECOVERY_WINDOW_MS};
 
 use crate::approval::Decided;
 use crate::event::{Envelope, Event, Timestamp};
-use crate::ids::{CallId, Epoch, SendId, Seq, TurnId};
+use crate::ids::{CallId, Epoch, Identity, SendId, Seq, TurnId};
 use crate::message::{Message, Part, Role};
 use crate::settings::Settings;
 use crate::usage::{Cost, Usage};
@@ -72,6 +72,7 @@ pub struct Conversation {
     seq: Seq,
     epoch: Epoch,
     settings: Option<Arc<Settings>>,
+    identity: Option<Identity>,
     said: History,
     sent: History,
     queue: VecDeque<QueuedSend>,
@@ -123,7 +124,7 @@ impl Conversation {
 
     fn apply_event(&mut self, seq: Seq, at: Timestamp, event: &Event) -> Result<(), FoldError> {
         match event {
-            Event::SessionStarted { settings } => {
+            Event::SessionStarted { settings, id } => {
                 if self.settings.is_some() {
                     return Err(FoldError::Unexpected {
                         event: "session_started",
@@ -131,6 +132,7 @@ impl Conversation {
                     });
                 }
                 self.settings = Some(Arc::clone(settings));
+                self.identity = *id;
             }
             Event::SettingsChanged { patch, tool } => {
                 let old = Arc::clone(self.begun("settings_changed")?);
@@ -234,11 +236,12 @@ impl Conversation {
                 self.line.label(label.clone(), seq);
             }
             Event::Rewound { to } => self.rewind(seq, *to)?,
-            Event::Forked { .. } => {
+            Event::Forked { id, .. } => {
                 self.begun("forked")?;
                 if self.turn.is_some() {
                     return Err(FoldError::Unexpected { event: "forked", why: "a turn is open" });
                 }
+                self.identity = *id;
                 self.queue.clear();
                 self.sends.clear();
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Conversation, History, OpenTurn, QueuedSend, SendRecord, TurnRecord, send_on};
 use crate::approval::{Decided, Decision, Verdict};
-use crate::ids::{CallId, SendId, Seq, TurnId};
+use crate::ids::{CallId, Identity, SendId, Seq, TurnId};
 use crate::message::{Message, Part, Role, Text};
 use crate::request::{ModelRequest, ToolChoice, ToolSpec};
 use crate::settings::Settings;
@@ -53,6 +53,12 @@ impl Conversation {
     /// The settings in force from the next turn on; `None` before the session began.
     pub fn settings(&self) -> Option<&Arc<Settings>> {
         self.settings.as_ref()
+    }
+
+    /// What tells the session from every other one of its name; `None` of one that began, or was forked, before there were
+    /// identities.
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 
     /// The open turn.

@@ -15,6 +15,8 @@ use crate::tagged::{self, Tagged};
 enum Variants {
     SessionStarted {
         settings: Arc<Settings>,
+        #[serde(default)]
+        id: Option<Identity>,
     },
     SettingsChanged {
         patch: Box<SettingsPatch>,
@@ -95,6 +97,8 @@ enum Variants {
     Forked {
         parent: SessionName,
         at: Seq,
+        #[serde(default)]
+        id: Option<Identity>,
     },
     TurnEnded {
         turn: TurnId,

@@ -66,7 +66,7 @@ fn nothing_can_be_before_the_session_began_and_it_begins_once() {
     ] {
         assert!(refusal(&mut none.clone(), event).contains("the session has not begun"));
     }
-    let again = Event::SessionStarted { settings: Arc::new(settings()) };
+    let again = Event::SessionStarted { settings: Arc::new(settings()), id: None };
     assert!(refusal(&mut Log::new(settings()), again).contains("the session has begun"));
 }
 

@@ -23,7 +23,7 @@ impl Log {
     /// A session that has begun.
     pub(crate) fn new(settings: Settings) -> Self {
         let mut log = Self::after(Conversation::default(), Epoch(1));
-        log.push(Event::SessionStarted { settings: Arc::new(settings) });
+        log.push(Event::SessionStarted { settings: Arc::new(settings), id: None });
         log
     }
 
@@ -222,5 +222,5 @@ pub(crate) fn finished(call: CallId, content: Vec<Part>, is_error: bool) -> Even
 }
 
 pub(crate) fn key_of(call: CallId) -> Text {
-    call.idempotency_key(&SessionName::new("test").unwrap())
+    call.idempotency_key(&SessionName::new("test").unwrap(), None)
 }

@@ -2,7 +2,7 @@
 
 use ergane_core::*;
 
-use crate::log::{Log, call};
+use crate::log::{Log, call, settings};
 use crate::validity::check;
 
 impl Log {
@@ -25,7 +25,7 @@ impl Log {
 }
 
 fn begun() -> Log {
-    Log::new(crate::log::settings())
+    Log::new(settings())
 }
 
 fn said(log: &Log) -> Vec<String> {
@@ -135,11 +135,30 @@ fn a_turn_in_progress_is_not_rewound() {
 }
 
 #[test]
+fn a_fork_is_another_session_and_facts_from_before_identities_are_read_without() {
+    let settings = std::sync::Arc::new(settings());
+    let (mine, forks) = (Identity(0xa1), Identity(u128::MAX));
+    let begun = |id| Event::SessionStarted { settings: settings.clone(), id };
+    let forked = |id| Event::Forked { parent: SessionName::new("parent").unwrap(), at: Seq(1), id };
+    for (first, then) in [(Some(mine), Some(forks)), (None, Some(forks)), (Some(mine), None), (None, None)] {
+        let mut log = Log::after(Conversation::default(), Epoch(1));
+        for (event, id) in [(begun(first), first), (forked(then), then)] {
+            let written = serde_json::to_value(&event).unwrap();
+            let shown = id.map(|id| id.to_string().into());
+            assert_eq!(written.get("id"), shown.as_ref(), "none is not written, as before there were any");
+            assert_eq!(serde_json::from_value::<Event>(written).unwrap(), event);
+            log.push(event);
+            assert_eq!(log.conversation.identity(), id);
+        }
+    }
+}
+
+#[test]
 fn a_fork_knows_nothing_of_its_parents_sends_and_runs_none_that_waited() {
     let mut log = begun();
     log.talk("one", "1");
     let waiting = log.queue(vec!["two".into()]);
-    log.push(Event::Forked { parent: SessionName::new("parent").unwrap(), at: Seq(5) });
+    log.push(Event::Forked { parent: SessionName::new("parent").unwrap(), at: Seq(5), id: None });
     assert_eq!(log.next(), Next::Idle);
     assert_eq!(log.conversation.send(&waiting), None);
     assert_eq!(said(&log), ["one", "1"]);
@@ -152,5 +171,7 @@ fn a_fork_knows_nothing_of_its_parents_sends_and_runs_none_that_waited() {
     });
     assert_eq!(log.next(), Next::StartTurn { send: waiting });
     let mut log = Log::in_a_turn();
-    assert!(log.try_push(Event::Forked { parent: SessionName::new("p").unwrap(), at: Seq(1) }).is_err());
+    assert!(
+        log.try_push(Event::Forked { parent: SessionName::new("p").unwrap(), at: Seq(1), id: None }).is_err()
+    );
 }

@@ -71,6 +71,7 @@ impl Incarnation {
 pub(super) fn started() -> Event {
     Event::SessionStarted {
         settings: Arc::new(Settings::new("scripted", "model-1", "/home/a person/project")),
+        id: None,
     }
 }
 
@@ -203,7 +204,7 @@ pub fn one_of_each() -> Vec<Event> {
         },
         Event::Checkpointed { label: "before the move".into() },
         Event::Rewound { to: Seq(15) },
-        Event::Forked { parent: name("parent/1"), at: Seq(16) },
+        Event::Forked { parent: name("parent/1"), at: Seq(16), id: None },
     ]
 }
 

@@ -108,7 +108,7 @@ pub fn a_send_is_found_by_its_id(make: &dyn Fn() -> Arc<dyn Journal>) {
 
     // A fork knows nothing of the sends that were copied into it, and nothing of them waits.
     let mut fork = Incarnation::open(&journal, "fork");
-    let forked = Event::Forked { parent: name("a"), at: Seq(5) };
+    let forked = Event::Forked { parent: name("a"), at: Seq(5), id: None };
     let copied = vec![started(), queued("k", "x"), turn_started("k"), turn_ended(3), queued("w", "x")];
     fork.append(copied.into_iter().chain([forked, queued("k", "text")]).collect()).unwrap();
     assert_eq!(sent("fork", "w"), None);

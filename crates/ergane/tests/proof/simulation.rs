@@ -311,7 +311,8 @@ fn verify(outside: &Outside, plans: &[Plan], results: &Results) {
         }
         for result in messages.iter().flat_map(|message| message.results()) {
             if result.text().ends_with("is done") {
-                said_done.insert(result.call.idempotency_key(&session).to_string(), result.name.to_string());
+                let key = result.call.idempotency_key(&session, conversation.identity());
+                said_done.insert(key.to_string(), result.name.to_string());
             }
         }
         subscriber_missed_nothing(outside, name, &log);
