@@ -9,6 +9,7 @@ use crate::models::ModelInfo;
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{Site, only_model, site_settings};
+use crate::tool_calls::ToolCalls;
 use crate::wire::anthropic::{self as wire, API, Decoder};
 
 /// Anthropic's own base URL.
@@ -37,6 +38,7 @@ const PATHS: PathRules = PathRules { strip: &["/v1/messages", "/v1/models", "/v1
 #[derive(Debug, Clone)]
 pub struct Anthropic {
     site: Site,
+    tool_calls: ToolCalls,
 }
 
 impl Default for Anthropic {
@@ -58,7 +60,7 @@ impl Anthropic {
         let mut server = Server::new(base_url.as_ref(), &PATHS).usual_key(KEY);
         server.key_header = KEY_HEADER;
         let needs_key = server.base().is_ok_and(|base| base.host() == "api.anthropic.com");
-        Self { site: Site::new(server, API, needs_key) }
+        Self { site: Site::new(server, API, needs_key), tool_calls: ToolCalls::default() }
     }
 
     site_settings!(site);
@@ -89,12 +91,26 @@ impl Anthropic {
         self
     }
 
+    /// How models are told of tools, [`ToolCalls::Auto`].
+    ///
+    /// ```
+    /// use ergane_provider::{Anthropic, ToolCalls};
+    ///
+    /// let in_words = Anthropic::new("localhost:8080").tool_calls(ToolCalls::Text);
+    /// # let _ = in_words;
+    /// ```
+    pub fn tool_calls(mut self, how: ToolCalls) -> Self {
+        self.tool_calls = how;
+        self
+    }
+
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model =
                 self.site.usual_model(|| async { only_model(&self.list().await?, &self.endpoint()) }).await?;
         }
-        self.site.call(call, |call| wire::request(&call.request, &call.provider), Decoder::new).await
+        let request = |call: &ProviderCall| wire::request(&call.request, &call.provider);
+        self.site.native.call(self.tool_calls, &self.site, call, request, Decoder::new).await
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
@@ -120,7 +136,7 @@ impl Provider for Anthropic {
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
         let mut site = self.site.moved(endpoint, |url| Self::new(url).site)?;
         site.server.key_header = self.site.server.key_header;
-        Ok(Arc::new(Self { site }))
+        Ok(Arc::new(Self { site, tool_calls: self.tool_calls }))
     }
 
     fn key_env(&self) -> Option<Text> {

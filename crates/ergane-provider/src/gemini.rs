@@ -9,6 +9,7 @@ use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall, invalid};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
+use crate::tool_calls::ToolCalls;
 use crate::wire::gemini::{self as wire, API, Decoder};
 
 /// Google's own base URL.
@@ -36,6 +37,7 @@ const PATHS: PathRules = PathRules { strip: &["/models"], default: "/v1beta" };
 #[derive(Debug, Clone)]
 pub struct Gemini {
     site: Site,
+    tool_calls: ToolCalls,
 }
 
 impl Default for Gemini {
@@ -57,7 +59,7 @@ impl Gemini {
         let mut server = Server::new(base_url.as_ref(), &PATHS).usual_key(KEY);
         server.key_header = KeyHeader::Named("x-goog-api-key");
         let is_google = server.base().is_ok_and(|base| base.host() == "generativelanguage.googleapis.com");
-        Self { site: Site::new(server, API, is_google) }
+        Self { site: Site::new(server, API, is_google), tool_calls: ToolCalls::default() }
     }
 
     site_settings!(site);
@@ -74,6 +76,19 @@ impl Gemini {
         self
     }
 
+    /// How models are told of tools, [`ToolCalls::Auto`].
+    ///
+    /// ```
+    /// use ergane_provider::{Gemini, ToolCalls};
+    ///
+    /// let in_words = Gemini::new("localhost:8080").tool_calls(ToolCalls::Text);
+    /// # let _ = in_words;
+    /// ```
+    pub fn tool_calls(mut self, how: ToolCalls) -> Self {
+        self.tool_calls = how;
+        self
+    }
+
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model = self.site.model.clone();
@@ -81,7 +96,8 @@ impl Gemini {
         if call.request.model.is_empty() {
             return Err(invalid(format!("no model was named for {}; name one", self.endpoint())));
         }
-        self.site.call(call, |call| Ok(wire::request(&call.request, &call.provider)), Decoder::new).await
+        let request = |call: &ProviderCall| Ok(wire::request(&call.request, &call.provider));
+        self.site.native.call(self.tool_calls, &self.site, call, request, Decoder::new).await
     }
 
     async fn list(self) -> Result<Vec<ModelInfo>, ProviderError> {
@@ -105,7 +121,8 @@ impl Provider for Gemini {
 
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
-        Ok(Arc::new(Self { site: self.site.moved(endpoint, |url| Self::new(url).site)? }))
+        let site = self.site.moved(endpoint, |url| Self::new(url).site)?;
+        Ok(Arc::new(Self { site, tool_calls: self.tool_calls }))
     }
 
     fn key_env(&self) -> Option<Text> {

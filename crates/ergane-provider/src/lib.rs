@@ -69,9 +69,8 @@
 //!
 //! # Tools for models without native calls
 //!
-//! A model of [`Ollama`] or [`OpenAi`] that has no native calls is told of its tools in words, and what it writes becomes
-//! calls ([`ToolCalls`], [`wire::dialect`]). Whoever uses a provider sees no difference. The other providers know no
-//! models without native calls.
+//! A model that has no native calls is told of its tools in words, and what it writes becomes calls ([`ToolCalls`],
+//! [`wire::dialect`]), in whichever format it is asked. Whoever uses a provider sees no difference.
 //!
 //! # Keys
 //!

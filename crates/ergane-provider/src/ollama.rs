@@ -11,7 +11,7 @@ use crate::port::Limits;
 use crate::price::Pricing;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
-use crate::tool_calls::{NativeCalls, ToolCalls};
+use crate::tool_calls::ToolCalls;
 use crate::wire::ollama::{self as wire, API, Decoder};
 
 const LOCAL: &str = "http://localhost:11434";
@@ -45,7 +45,6 @@ pub struct Ollama {
     site: Site,
     num_ctx: u32,
     tool_calls: ToolCalls,
-    native: NativeCalls,
 }
 
 impl Default for Ollama {
@@ -65,12 +64,7 @@ impl Ollama {
     /// ```
     pub fn new(base_url: impl AsRef<str>) -> Self {
         let server = Server::new(base_url.as_ref(), &PATHS);
-        Self {
-            site: Site::new(server, API, false),
-            num_ctx: NUM_CTX,
-            tool_calls: ToolCalls::Auto,
-            native: NativeCalls::default(),
-        }
+        Self { site: Site::new(server, API, false), num_ctx: NUM_CTX, tool_calls: ToolCalls::Auto }
     }
 
     site_settings!(site);
@@ -140,12 +134,13 @@ impl Ollama {
         if call.request.model.is_empty() {
             call.request.model = self.site.usual_model(|| self.ask_for_a_model()).await?;
         }
-        if !call.request.tools.is_empty() && self.native.known(self.tool_calls, &call.request.model).is_none()
+        if !call.request.tools.is_empty()
+            && self.site.native.known(self.tool_calls, &call.request.model).is_none()
         {
             self.ask_for_native_calls(&call.request.model).await;
         }
         let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, self.num_ctx);
-        self.native.call(self.tool_calls, &self.site, call, request, Decoder::new).await
+        self.site.native.call(self.tool_calls, &self.site, call, request, Decoder::new).await
     }
 
     /// Remembers what the server says of a model's native calls. Where it does not say, they are tried, and a refusal is
@@ -153,7 +148,7 @@ impl Ollama {
     async fn ask_for_native_calls(&self, model: &Text) {
         let read = |shown: &serde_json::Value| wire::model_info(shown, model);
         match self.site.json(wire::show_request(model), SHOWING, read).await {
-            Ok(info) => self.native.learn(model, info.tools.unwrap_or(true)),
+            Ok(info) => self.site.native.learn(model, info.tools.unwrap_or(true)),
             Err(error) => tracing::debug!(%model, %error, "whether the model has native calls is not known"),
         }
     }
@@ -189,9 +184,7 @@ impl Provider for Ollama {
         let mut site = self.site.moved(endpoint, |url| Self::new(url).site)?;
         // A model is a name that every Ollama may know.
         site.model = self.site.model.clone();
-        // What was learned of it is known of this server's only.
-        let native = if endpoint.base_url.is_some() { NativeCalls::default() } else { self.native.clone() };
-        Ok(Arc::new(Self { site, native, ..self.clone() }))
+        Ok(Arc::new(Self { site, ..self.clone() }))
     }
 
     /// On this machine it costs nothing, but for the models that are hosted elsewhere under its name.

@@ -10,7 +10,7 @@ use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, only_model, site_settings};
-use crate::tool_calls::{NativeCalls, ToolCalls};
+use crate::tool_calls::ToolCalls;
 use crate::wire::openai::{self as wire, API, Compat, CompatServer, Decoder};
 
 /// OpenAI's own base URL.
@@ -48,7 +48,6 @@ pub struct OpenAi {
     pub(crate) flags: Arc<Compat>,
     /// Whether the flags are the user's own, and not those of the address.
     own_flags: bool,
-    native: NativeCalls,
 }
 
 impl Default for OpenAi {
@@ -77,12 +76,7 @@ impl OpenAi {
         let needs_key = own_key.is_some();
         let server = server.usual_key(own_key.unwrap_or(KEY));
         let flags = known.map_or_else(Compat::default, |server| (server.flags)());
-        Self {
-            site: Site::new(server, API, needs_key),
-            flags: Arc::new(flags),
-            own_flags: false,
-            native: NativeCalls::default(),
-        }
+        Self { site: Site::new(server, API, needs_key), flags: Arc::new(flags), own_flags: false }
     }
 
     /// A server that is known by name, at its usual address and with its usual variable for the key: `openai`,
@@ -158,7 +152,7 @@ impl OpenAi {
         }
         let flags = self.flags.clone();
         let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, &flags);
-        self.native.call(flags.tool_calls, &self.site, call, request, Decoder::new).await
+        self.site.native.call(flags.tool_calls, &self.site, call, request, Decoder::new).await
     }
 
     /// The model to use when a request names none.
@@ -170,16 +164,12 @@ impl OpenAi {
     pub(crate) fn moved(&self, endpoint: &Endpoint) -> Result<Self, ProviderError> {
         let at = |url: &str| Self::new(url);
         let mut flags = self.flags.clone();
-        let mut native = self.native.clone();
-        if let Some(url) = &endpoint.base_url {
-            native = NativeCalls::default();
-            if !self.own_flags {
-                flags = at(url).flags;
-                Arc::make_mut(&mut flags).tool_calls = self.flags.tool_calls;
-            }
+        if let (Some(url), false) = (&endpoint.base_url, self.own_flags) {
+            flags = at(url).flags;
+            Arc::make_mut(&mut flags).tool_calls = self.flags.tool_calls;
         }
         let site = self.site.moved(endpoint, |url| at(url).site)?;
-        Ok(Self { site, flags, own_flags: self.own_flags, native })
+        Ok(Self { site, flags, own_flags: self.own_flags })
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {

@@ -9,6 +9,7 @@ use crate::openai::OpenAi;
 use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::site_settings;
+use crate::tool_calls::ToolCalls;
 use crate::wire::openai::Compat;
 use crate::wire::responses::{API, Decoder, request};
 
@@ -84,13 +85,25 @@ impl OpenAiResponses {
         Ok(Self { server: self.server.moved(endpoint)?, ..*self })
     }
 
+    /// How models are told of tools, [`ToolCalls::Auto`].
+    ///
+    /// ```
+    /// use ergane_provider::{OpenAiResponses, ToolCalls};
+    ///
+    /// let in_words = OpenAiResponses::new("localhost:8080").tool_calls(ToolCalls::Text);
+    /// # let _ = in_words;
+    /// ```
+    pub fn tool_calls(self, how: ToolCalls) -> Self {
+        Self { server: self.server.tool_calls(how), ..self }
+    }
+
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model = self.server.usual_model().await?;
         }
-        let flags = self.flags();
+        let (site, flags) = (&self.server.site, self.flags());
         let request = |call: &ProviderCall| Ok(request(&call.request, &call.provider, &flags));
-        self.server.site.call(call, request, Decoder::new).await
+        site.native.call(flags.tool_calls, site, call, request, Decoder::new).await
     }
 }
 

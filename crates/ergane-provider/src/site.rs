@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use crate::http::{Exchange, KeySource, Server};
 use crate::models::ModelInfo;
 use crate::provider::{Endpoint, ProviderCall, invalid};
+use crate::tool_calls::NativeCalls;
 use crate::wire::{CallInfo, Decoder, Head, HttpRequest, Redactor};
 
 /// How long a listing of models may take in all.
@@ -32,13 +33,16 @@ pub(crate) struct Site {
     pub(crate) model: Text,
     /// Whether nothing can be had there without a key.
     pub(crate) needs_key: bool,
+    /// Which models have native calls.
+    pub(crate) native: NativeCalls,
     /// What the server was asked for when nobody named a model.
     found_model: Arc<OnceCell<Text>>,
 }
 
 impl Site {
     pub(crate) fn new(server: Server, api: &'static str, needs_key: bool) -> Self {
-        Self { server, api, model: "".into(), needs_key, found_model: Arc::default() }
+        let native = NativeCalls::default();
+        Self { server, api, model: "".into(), needs_key, native, found_model: Arc::default() }
     }
 
     fn info(&self, provider: Text, model: Text, redactor: Redactor) -> CallInfo {
@@ -111,7 +115,7 @@ impl Site {
     }
 
     /// This site at `endpoint`, by `at` when that is another URL. A key and a model that were named for this server are
-    /// not carried to another one.
+    /// not carried to another one, and what was learned of its models is known of this one only.
     pub(crate) fn moved(
         &self,
         endpoint: &Endpoint,

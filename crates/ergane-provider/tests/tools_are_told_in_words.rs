@@ -9,7 +9,8 @@ use std::sync::Arc;
 use common::*;
 use ergane_core::{ErrorKind, ModelRequest, StopReason, ToolChoice, ToolSpec};
 use ergane_provider::{
-    Call, CallEvent, Compat, Delta, Endpoint, Ollama, OpenAi, Provider, Providers, ToolCalls,
+    Anthropic, Call, CallEvent, Compat, Delta, Endpoint, Gemini, Ollama, OpenAi, OpenAiResponses, Provider,
+    Providers, ToolCalls,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +40,51 @@ fn ollama_says(pieces: &[&str]) -> Act {
 fn openai_says(pieces: &[&str]) -> Act {
     answer("200 OK", &[SSE], pieces.iter().map(|piece| text_event(piece)).collect::<String>() + STOP_EVENTS)
 }
+
+fn responses_says(pieces: &[&str]) -> Act {
+    let event = |data: Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap());
+    let item = json!({"type": "message", "id": "msg_1", "role": "assistant", "content": []});
+    let mut body = event(json!({"type": "response.output_item.added", "output_index": 0, "item": item}));
+    for piece in pieces {
+        body += &event(json!({"type": "response.output_text.delta", "output_index": 0, "delta": piece}));
+    }
+    let content = json!([{"type": "output_text", "text": pieces.concat(), "annotations": []}]);
+    let item = json!({"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content});
+    body += &event(json!({"type": "response.output_item.done", "output_index": 0, "item": item}));
+    body += &event(json!({"type": "response.completed", "response": {"id": "r", "status": "completed"}}));
+    answer("200 OK", &[SSE], body)
+}
+
+fn anthropic_says(pieces: &[&str]) -> Act {
+    let event = |data: Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap());
+    let mut body = event(json!({"type": "message_start", "message": {"id": "m", "content": []}}));
+    let block = json!({"type": "text", "text": ""});
+    body += &event(json!({"type": "content_block_start", "index": 0, "content_block": block}));
+    for piece in pieces {
+        let delta = json!({"type": "text_delta", "text": piece});
+        body += &event(json!({"type": "content_block_delta", "index": 0, "delta": delta}));
+    }
+    body += &event(json!({"type": "content_block_stop", "index": 0}));
+    body += &event(json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}));
+    answer("200 OK", &[SSE], body + &event(json!({"type": "message_stop"})))
+}
+
+fn gemini_says(pieces: &[&str]) -> Act {
+    let chunk = |candidate: Value| format!("data: {}\r\n\r\n", json!({"candidates": [candidate]}));
+    let said = |piece: &&str| chunk(json!({"content": {"role": "model", "parts": [{"text": piece}]}}));
+    let body = pieces.iter().map(said).collect::<String>() + &chunk(json!({"finishReason": "STOP"}));
+    answer("200 OK", &[SSE], body)
+}
+
+/// What a server says, and a provider that asks it: for each format where the server tells nothing of its models.
+type Format = (fn(&[&str]) -> Act, fn(&str) -> Arc<dyn Provider>);
+
+const FORMATS: [Format; 4] = [
+    (openai_says, |url| Arc::new(OpenAi::new(url))),
+    (responses_says, |url| Arc::new(OpenAiResponses::new(url))),
+    (anthropic_says, |url| Arc::new(Anthropic::new(url))),
+    (gemini_says, |url| Arc::new(Gemini::new(url))),
+];
 
 /// An Ollama that says this of its models, and answers with these pieces.
 async fn ollama(shown: &'static str, pieces: &'static [&'static str]) -> TestServer {
@@ -119,14 +165,39 @@ async fn ollama_is_not_asked_for_what_need_not_be_known() {
 }
 
 #[tokio::test]
-async fn a_call_written_as_text_counts_where_tools_were_native() {
-    for pieces in [&BLOCK[..], &HERMES] {
-        let server = TestServer::always(vec![openai_says(pieces)]).await;
-        let (text, tools) = streamed(OpenAi::new(&server.url)).await;
-        assert_eq!((text.trim_end(), tools), ("I look.", vec!["get".to_owned()]));
-        let asked = server.next_request().await.json();
-        assert_eq!(asked["tools"][0]["function"]["name"], "get");
-        assert_eq!(asked["messages"].as_array().map(Vec::len), Some(1), "nothing is told in words: {asked}");
+async fn a_call_written_as_text_counts_where_tools_were_native_in_every_format() {
+    for (says, asks) in FORMATS {
+        for pieces in [&BLOCK[..], &HERMES] {
+            let server = TestServer::always(vec![says(pieces)]).await;
+            let provider = asks(&server.url);
+            let api = provider.api();
+            let (text, tools) = streamed(provider).await;
+            assert_eq!((text.trim_end(), tools), ("I look.", vec!["get".to_owned()]), "{api}");
+            let asked = server.next_request().await.json();
+            assert!(asked["tools"].to_string().contains("Gets it."), "{api}");
+            assert!(!asked.to_string().contains("tool_call"), "{api}: nothing is told in words: {asked}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_needs_words_gets_them_in_every_format() {
+    for (n, (says, _)) in FORMATS.into_iter().enumerate() {
+        let server = TestServer::always(vec![says(&BLOCK)]).await;
+        let provider: Arc<dyn Provider> = match n {
+            0 => Arc::new(OpenAi::new(&server.url).tool_calls(ToolCalls::Text)),
+            1 => Arc::new(OpenAiResponses::new(&server.url).tool_calls(ToolCalls::Text)),
+            2 => Arc::new(Anthropic::new(&server.url).tool_calls(ToolCalls::Text)),
+            _ => Arc::new(Gemini::new(&server.url).tool_calls(ToolCalls::Text)),
+        };
+        let here = Endpoint { base_url: Some(server.url.as_str().into()), api_key_env: None };
+        for provider in [provider.clone(), provider.with_endpoint(&here).unwrap()] {
+            let api = provider.api();
+            assert_eq!(ask(&*provider, with_tool("go")).await.unwrap().message.calls().count(), 1, "{api}");
+            let asked = server.next_request().await.json();
+            assert_eq!(asked.get("tools"), None, "{api}");
+            assert!(asked.to_string().contains("~~~tool_call"), "{api}: {asked}");
+        }
     }
 }
 
@@ -134,13 +205,17 @@ async fn a_call_written_as_text_counts_where_tools_were_native() {
 async fn without_tools_a_block_is_text_like_any_other() {
     for pieces in [&BLOCK[..], &HERMES] {
         let said = pieces.concat();
-        let openai = TestServer::always(vec![openai_says(pieces)]).await;
+        let mut servers = Vec::new();
+        for (says, asks) in FORMATS {
+            let server = TestServer::always(vec![says(pieces)]).await;
+            servers.push((asks(&server.url), server));
+        }
         let ollama = TestServer::always(vec![ollama_says(pieces)]).await;
         let in_words = Ollama::new(&ollama.url).tool_calls(ToolCalls::Text);
         let unwanted = ModelRequest { tool_choice: ToolChoice::None, ..with_tool("go") };
         for request in [request("no tools"), unwanted] {
-            let providers: [&dyn Provider; 2] = [&OpenAi::new(&openai.url), &in_words];
-            for provider in providers {
+            let native = servers.iter().map(|(provider, _)| &**provider as &dyn Provider);
+            for provider in native.chain([&in_words as &dyn Provider]) {
                 let reply = ask(provider, request.clone()).await.unwrap();
                 assert_eq!((reply.message.text(), reply.message.calls().count()), (said.clone(), 0));
             }

@@ -283,7 +283,7 @@ fn push_turn<'a>(at: usize, turn: &'a Turn<'a>, model: &str, contents: &mut Vec<
             contents.push(user(Some(at), message.parts.iter().filter_map(user_part).collect()));
         }
         Turn::Assistant { message, own: true, calls, .. } => {
-            push_model(at, own_parts(message, calls), contents)
+            push_model(at, own_parts(message, calls, needs_signatures(model)), contents);
         }
         Turn::Assistant { message, own: false, calls, .. } => {
             push_model(at, foreign_parts(message, calls, needs_signatures(model)), contents);
@@ -325,10 +325,14 @@ fn image<'a>(mime: &'a str, source: &'a ImageSource) -> WirePart<'a> {
     })
 }
 
-/// Every part as it came, with its signature: they are checked.
-fn own_parts<'a>(message: &'a Message, calls: &'a [WireCall<'a>]) -> Vec<WirePart<'a>> {
+/// Every part as it came, with its signature: they are checked. A model of the kind that gives its calls ids and signs the
+/// first of them may also have written some as text, which have neither.
+fn own_parts<'a>(message: &'a Message, calls: &'a [WireCall<'a>], sign: bool) -> Vec<WirePart<'a>> {
+    let is_native = |wire: &WireCall| wire.call.wire_id.is_some() || wire.call.extra.contains_key(SIGNATURE);
+    let mut unsigned = (sign && !calls.iter().any(is_native)).then_some(NO_SIGNATURE);
     let mut calls = calls.iter();
     let mut parts: Vec<WirePart> = Vec::with_capacity(message.parts.len());
+    let mut before: Option<&Part> = None;
     for part in &message.parts {
         match part {
             Part::Text { text } | Part::Refusal { text } if !text.is_empty() => {
@@ -337,7 +341,7 @@ fn own_parts<'a>(message: &'a Message, calls: &'a [WireCall<'a>]) -> Vec<WirePar
             Part::Image { mime, source } => parts.push(image(mime, source)),
             Part::ToolCall(call) if call.complete => {
                 let Some(wire) = calls.next() else { continue };
-                let signature = call.extra.get(SIGNATURE).and_then(Value::as_str);
+                let signature = call.extra.get(SIGNATURE).and_then(Value::as_str).or(unsigned.take());
                 parts.push(WirePart { signature, ..call_part(wire) });
             }
             Part::Reasoning(reasoning) => parts.push(WirePart {
@@ -346,7 +350,10 @@ fn own_parts<'a>(message: &'a Message, calls: &'a [WireCall<'a>]) -> Vec<WirePar
                 ..WirePart::text(&*reasoning.text)
             }),
             Part::Opaque(opaque) if *opaque.kind == *SIGNATURE => {
-                if let Some(previous) = parts.last_mut() {
+                // It is of no other part than a text or an image, which may be gone: a call was made of all of the text.
+                let signed =
+                    before.is_some_and(|part| matches!(part, Part::Text { .. } | Part::Image { .. }));
+                if let Some(previous) = parts.last_mut().filter(|_| signed) {
                     previous.signature = opaque.data.as_str();
                 }
             }
@@ -355,6 +362,7 @@ fn own_parts<'a>(message: &'a Message, calls: &'a [WireCall<'a>]) -> Vec<WirePar
             }
             _ => {}
         }
+        before = Some(part);
     }
     parts
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::wire::testing::{failure, info, reply, run, run_every_way, split_at_all, stop, tool};
-use crate::wire::{CallInfo, Head, ollama, openai};
+use crate::wire::{CallInfo, Head, anthropic, gemini, ollama, openai, responses};
 
 fn tools() -> Arc<[ToolSpec]> {
     [tool("get", json!({"type": "object"}))].into()
@@ -134,6 +134,46 @@ fn it_works_around_every_decoder() {
         (&*reply(&events).message.text(), stop(reply(&events))),
         ("I look. ~~~", &StopReason::ToolCalls)
     );
+    let around = |call, head| Dialect::new(responses::Decoder::new(call, head), &tools());
+    let data = |event: Value| format!("data: {event}\n\n");
+    let delta =
+        |text: &str| data(json!({"type": "response.output_text.delta", "output_index": 0, "delta": text}));
+    let message = json!({"type": "message", "id": "msg_1", "content": [{"type": "output_text", "text": format!("I look. {CALL}")}]});
+    let body = delta("I look. <tool_")
+        + &delta(CALL.strip_prefix("<tool_").unwrap())
+        + &data(json!({"type": "response.output_item.done", "output_index": 0, "item": message}))
+        + &data(json!({"type": "response.completed", "response": {"status": "completed"}}));
+    found_in(&run_every_way(around, &sse(), body.as_bytes()));
+    let around = |call, head| Dialect::new(anthropic::Decoder::new(call, head), &tools());
+    let thinks = json!({"type": "thinking", "thinking": CALL, "signature": "s"});
+    let delta = |text: &str| {
+        let delta = json!({"type": "text_delta", "text": text});
+        data(json!({"type": "content_block_delta", "index": 1, "delta": delta}))
+    };
+    let body = data(json!({"type": "content_block_start", "index": 0, "content_block": thinks}))
+        + &data(json!({"type": "content_block_stop", "index": 0}))
+        + &delta("I look. <tool_")
+        + &delta(CALL.strip_prefix("<tool_").unwrap())
+        + &data(json!({"type": "content_block_stop", "index": 1}))
+        + &data(json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}))
+        + &data(json!({"type": "message_stop"}));
+    found_in(&run_every_way(around, &sse(), body.as_bytes()));
+    let around = |call, head| Dialect::new(gemini::Decoder::new(call, head), &tools());
+    let part = |part: Value| data(json!({"candidates": [{"content": {"parts": [part]}}]}));
+    let body = part(json!({"text": CALL, "thought": true}))
+        + &part(json!({"text": "I look. <tool_"}))
+        + &part(json!({"text": CALL.strip_prefix("<tool_").unwrap()}))
+        + &part(json!({"text": "", "thoughtSignature": "s"}))
+        + &data(json!({"candidates": [{"finishReason": "STOP"}]}));
+    found_in(&run_every_way(around, &sse(), body.as_bytes()));
+}
+
+/// What was said before the call, the call, and nothing of its block.
+fn found_in(events: &[StreamEvent]) {
+    let reply = reply(events);
+    assert_eq!((&*reply.message.text(), stop(reply)), ("I look.", &StopReason::ToolCalls));
+    let calls: Vec<_> = reply.message.calls().map(|call| (&*call.name, &*call.arguments)).collect();
+    assert_eq!((calls, &*shown(events)), (vec![("get", "{\"x\": 1}")], "I look."));
 }
 
 proptest! {

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use ergane_core::{CallId, Origin, Role, Sampling, StopReason, ToolCall, ToolResult, TurnId};
+use ergane_core::{CallId, Origin, Reasoning, Role, Sampling, StopReason, ToolCall, ToolResult, TurnId};
 use serde_json::Map;
 
 use super::*;
+use crate::wire::gemini::opaque;
 use crate::wire::testing::{model_request, tool};
 
 fn call(index: u32, wire_id: Option<&str>, arguments: &str, signature: Option<&str>) -> Part {
@@ -291,13 +292,44 @@ fn a_history_that_no_one_would_accept_is_made_acceptable_42() {
     let missing = "no result was recorded for this call";
     let expected = json!([
         {"role": "user", "parts": [{"text": BEGINNING}]},
-        {"role": "model", "parts": [{"text": "I begin"}, {"functionCall": {"name": "read", "args": {}}}]},
+        {"role": "model", "parts": [{"text": "I begin"}, {"functionCall": {"name": "read", "args": {}}, "thoughtSignature": NO_SIGNATURE}]},
         {"role": "user", "parts": [{"functionResponse": {"name": "read", "response": {"error": missing}}}]},
         {"role": "user", "parts": [{"text": "on"}]},
         {"role": "user", "parts": [{"text": "and on"}]},
     ]);
     assert_eq!(contents(history.clone()), expected);
     assert_eq!(contents(history), expected, "the same history gives the same request");
+}
+
+/// Such calls have neither an id nor a signature, and a model that signs its calls is refused for those without.
+#[test]
+fn a_call_that_was_written_as_text_is_signed_by_the_sentinel_and_takes_no_signature_of_a_text_with_it() {
+    let thought = Reasoning { text: "hm".into(), ..Reasoning::default() };
+    let parts = || {
+        let signature = opaque(SIGNATURE, "of the text that was a block".into());
+        vec![
+            Part::Reasoning(thought.clone()),
+            signature,
+            call(1, None, "{}", None),
+            call(2, None, "{}", None),
+        ]
+    };
+    let history = |said: Vec<Part>| vec![Message::user_text("go"), own(said)];
+    let called = json!({"functionCall": {"name": "read", "args": {}}});
+    let mut signed = called.clone();
+    signed["thoughtSignature"] = NO_SIGNATURE.into();
+    let expected = json!([{"text": "hm", "thought": true}, signed, called]);
+    assert_eq!(contents(history(parts()))[1]["parts"], expected);
+    let native = vec![call(1, Some("c1"), "{}", None), call(2, None, "{}", None)];
+    assert_eq!(
+        contents(history(native))[1]["parts"][0].get("thoughtSignature"),
+        None,
+        "it is not ours to sign"
+    );
+    let mut elder = model_request(history(parts()));
+    elder.model = "gemini-2.5-flash".into();
+    let sent = body(&elder)["contents"][1]["parts"].to_string();
+    assert!(!sent.contains("thoughtSignature"), "elders know no sentinel: {sent}");
 }
 
 #[test]
