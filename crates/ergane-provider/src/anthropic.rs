@@ -114,7 +114,9 @@ impl Anthropic {
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
-        self.site.pages(wire::models_request, wire::models).await
+        let models = self.site.pages(wire::models_request, wire::models).await?;
+        self.site.learn_windows(&models);
+        Ok(models)
     }
 }
 

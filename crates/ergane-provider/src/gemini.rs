@@ -102,7 +102,9 @@ impl Gemini {
 
     async fn list(self) -> Result<Vec<ModelInfo>, ProviderError> {
         let read = |list: &serde_json::Value| Ok((wire::models(list)?, wire::next_page(list)));
-        self.site.pages(wire::models_request, read).await
+        let models = self.site.pages(wire::models_request, read).await?;
+        self.site.learn_windows(&models);
+        Ok(models)
     }
 }
 
@@ -143,7 +145,11 @@ impl Provider for Gemini {
 
     fn model_info(&self, model: Text) -> BoxFuture<'static, Result<ModelInfo, ProviderError>> {
         let site = self.site.clone();
-        Box::pin(async move { site.json(wire::model_info_request(&model), LISTING, wire::model_info).await })
+        Box::pin(async move {
+            let info = site.json(wire::model_info_request(&model), LISTING, wire::model_info).await?;
+            site.learn_windows([&info]);
+            Ok(info)
+        })
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {

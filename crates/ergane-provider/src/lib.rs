@@ -93,6 +93,7 @@ pub mod retry;
 mod scripted;
 mod site;
 mod tool_calls;
+mod windows;
 pub mod wire;
 
 pub use anthropic::Anthropic;

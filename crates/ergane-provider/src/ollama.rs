@@ -12,6 +12,7 @@ use crate::price::Pricing;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
 use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
 use crate::tool_calls::ToolCalls;
+use crate::windows::Window;
 use crate::wire::ollama::{self as wire, API, Decoder};
 
 const LOCAL: &str = "http://localhost:11434";
@@ -139,6 +140,8 @@ impl Ollama {
         {
             self.ask_for_native_calls(&call.request.model).await;
         }
+        // It may have given more, as to models that are hosted elsewhere.
+        self.site.windows.learn(&call.request.model, Window::Asked(u64::from(self.num_ctx)));
         let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, self.num_ctx);
         self.site.native.call(self.tool_calls, &self.site, call, request, Decoder::new).await
     }

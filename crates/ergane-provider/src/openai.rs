@@ -173,7 +173,14 @@ impl OpenAi {
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
-        self.site.json(wire::models_request(), LISTING, wire::models).await
+        let read = |list: &serde_json::Value| {
+            // What a model was made for is not what it was started with, and bounds nothing.
+            let made_for = wire::made_for(list);
+            let models = wire::models(list)?;
+            self.site.learn_windows(models.iter().filter(|model| !made_for.contains(&&*model.id)));
+            Ok(models)
+        };
+        self.site.json(wire::models_request(), LISTING, read).await
     }
 }
 
@@ -232,6 +239,7 @@ impl Provider for OpenAi {
                 && let Ok(window) = this.site.json(wire::props_request(), LISTING, wire::window).await
             {
                 info.context_window = Some(window);
+                this.site.learn_windows([&info]);
             }
             Ok(info)
         })

@@ -12,6 +12,7 @@ use crate::http::{Exchange, KeySource, Server};
 use crate::models::ModelInfo;
 use crate::provider::{Endpoint, ProviderCall, invalid};
 use crate::tool_calls::NativeCalls;
+use crate::windows::{Window, Windows};
 use crate::wire::{CallInfo, Decoder, Head, HttpRequest, Redactor};
 
 /// How long a listing of models may take in all.
@@ -35,14 +36,23 @@ pub(crate) struct Site {
     pub(crate) needs_key: bool,
     /// Which models have native calls.
     pub(crate) native: NativeCalls,
+    /// The context windows that are known.
+    pub(crate) windows: Windows,
     /// What the server was asked for when nobody named a model.
     found_model: Arc<OnceCell<Text>>,
 }
 
 impl Site {
     pub(crate) fn new(server: Server, api: &'static str, needs_key: bool) -> Self {
-        let native = NativeCalls::default();
-        Self { server, api, model: "".into(), needs_key, native, found_model: Arc::default() }
+        Self {
+            server,
+            api,
+            model: "".into(),
+            needs_key,
+            native: NativeCalls::default(),
+            windows: Windows::default(),
+            found_model: Arc::default(),
+        }
     }
 
     fn info(&self, provider: Text, model: Text, redactor: Redactor) -> CallInfo {
@@ -64,10 +74,24 @@ impl Site {
     ) -> Result<ModelReply, ProviderError> {
         let (key, redactor) = self.server.credentials(self.needs_key).await?;
         let bytes = request(&call)?;
-        let info = self.info(call.provider, call.request.model, redactor);
+        let model = call.request.model;
+        let info = self.info(call.provider.clone(), model.clone(), redactor);
         let exchange =
             Exchange { info, idle: call.idle_timeout, stream: call.request.stream, deltas: call.deltas };
-        self.server.exchange(bytes, key, exchange, decoder).await
+        let reply = self.server.exchange(bytes, key, exchange, decoder).await?;
+        match self.windows.of(&model) {
+            Some(window) => window.judge(reply, (&call.provider, &self.server.shown(), &model)),
+            None => Ok(reply),
+        }
+    }
+
+    /// Remembers the windows that a server tells of its models.
+    pub(crate) fn learn_windows<'a>(&self, models: impl IntoIterator<Item = &'a ModelInfo>) {
+        for model in models {
+            if let Some(tokens) = model.context_window {
+                self.windows.learn(&model.id, Window::Told(tokens));
+            }
+        }
     }
 
     /// Asks for a JSON document within `limit`, and makes something of it by `read`, which says what is wrong with it.

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use ergane_core::ErrorKind;
+use ergane_core::{ErrorKind, ModelRequest};
 use ergane_provider::{
     Anthropic, EmbedRequest, Endpoint, Gemini, Ollama, OpenAi, Provider, Providers, Scripted,
 };
@@ -119,4 +119,42 @@ async fn a_server_that_hangs_is_given_up_at_the_deadline_and_another_provider_do
     let unknown = tree.providers.list_models(&"nobody".into(), &here, DEADLINE).await.unwrap_err();
     assert_eq!(unknown.kind, ErrorKind::InvalidRequest);
     tree.shutdown().await;
+}
+
+/// Some cut what does not fit, answer the rest and say nothing; but they count the tokens.
+#[tokio::test]
+async fn a_prompt_that_is_larger_than_the_window_that_was_told_did_not_fit_whatever_was_answered() {
+    let server = TestServer::start(|request| match request.path() {
+        "/v1/models" => {
+            let made_for =
+                r#"{"data":[{"id":"m","max_model_len":1000},{"id":"n","meta":{"n_ctx_train":1000}}]}"#;
+            vec![answer("200 OK", &[JSON], made_for)]
+        }
+        _ => {
+            let usage = json!({"prompt_tokens": 1001, "completion_tokens": 1});
+            let choice = json!({"message": {"content": "Yes."}, "finish_reason": "stop"});
+            vec![answer("200 OK", &[JSON], json!({"choices": [choice], "usage": usage}).to_string())]
+        }
+    })
+    .await;
+    let provider = OpenAi::new(&server.url);
+    assert_eq!(ask(&provider, request("hi")).await.unwrap().message.text(), "Yes.", "no window is known");
+    provider.list_models().await.unwrap();
+    let error = ask(&provider, request("hi")).await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::ContextOverflow, false), "{error}");
+    assert!(error.message.contains("1001 tokens") && error.message.contains("room for 1000"), "{error}");
+    assert_eq!(error.spent.unwrap().usage.unwrap().input_tokens, 1001);
+    // What a model was made for is not the room that it has there.
+    let other = ModelRequest { model: "n".into(), ..request("hi") };
+    ask(&provider, other).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_of_nothing_to_a_prompt_that_filled_the_window_is_no_answer_cut_short() {
+    let done =
+        json!({"message": {"content": ""}, "done": true, "done_reason": "length", "prompt_eval_count": 508});
+    let server = TestServer::always(vec![answer("200 OK", &[NDJSON], format!("{done}\n"))]).await;
+    let error = ask(&Ollama::new(&server.url).num_ctx(512), request("hi")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ContextOverflow, "{error}");
+    ask(&Ollama::new(&server.url).num_ctx(1024), request("hi")).await.unwrap();
 }

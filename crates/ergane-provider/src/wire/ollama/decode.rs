@@ -113,7 +113,10 @@ impl Decoder {
             }
         }
         if line.done == Some(true) {
-            self.reply.usage = usage(line.prompt_eval_count, line.eval_count);
+            // A count of zero is not told. That it is one is certain only of an answer that had no room to begin.
+            let nothing = line.done_reason.as_deref() == Some("length") && self.reply.is_empty();
+            let zero = line.prompt_eval_count.filter(|_| nothing).map(|_| 0);
+            self.reply.usage = usage(line.prompt_eval_count, line.eval_count.or(zero));
             let (stop, calls_complete) = match line.done_reason.as_deref() {
                 None | Some("" | "stop" | "load" | "unload") => (StopReason::Stop, true),
                 Some("length") => (StopReason::Length, false),

@@ -20,10 +20,27 @@ pub fn models(list: &Value) -> Result<Vec<ModelInfo>, String> {
     Ok(list.ok_or("it is no list of models")?.iter().filter_map(model).collect())
 }
 
+/// The models of which a list tells only what they were made for, and not how much room they have there.
+pub(crate) fn made_for(list: &Value) -> Vec<&str> {
+    let list = list.get("data").and_then(Value::as_array).or(list.as_array());
+    let entries = list.into_iter().flatten().filter(|entry| number(entry, &ROOM).is_none());
+    entries.filter_map(|entry| entry.get("id")?.as_str()).collect()
+}
+
+/// Where servers tell how many tokens a model has room for.
+const ROOM: [&str; 5] = [
+    "/max_model_len",      // vLLM
+    "/meta/n_ctx",         // llama.cpp: what it was started with
+    "/context_length",     // OpenRouter, Together
+    "/context_window",     // Groq
+    "/max_context_length", // Mistral, LM Studio
+];
+
+fn number(entry: &Value, paths: &[&str]) -> Option<u64> {
+    paths.iter().find_map(|path| entry.pointer(path).and_then(Value::as_u64).filter(|n| *n > 0))
+}
+
 fn model(entry: &Value) -> Option<ModelInfo> {
-    let number = |paths: &[&str]| {
-        paths.iter().find_map(|path| entry.pointer(path).and_then(Value::as_u64).filter(|n| *n > 0))
-    };
     let listed = |path: &str, word: &str| {
         let words = entry.pointer(path)?.as_array()?;
         Some(words.iter().any(|known| known.as_str() == Some(word)))
@@ -31,15 +48,9 @@ fn model(entry: &Value) -> Option<ModelInfo> {
     let flag = |path: &str| entry.pointer(path).and_then(Value::as_bool);
     let mut info = ModelInfo::new(entry.get("id")?.as_str()?);
     info.display_name = entry.get("name").and_then(Value::as_str).map(Into::into);
-    info.context_window = number(&[
-        "/max_model_len",      // vLLM
-        "/meta/n_ctx",         // llama.cpp: what it was started with
-        "/context_length",     // OpenRouter, Together
-        "/context_window",     // Groq
-        "/max_context_length", // Mistral, LM Studio
-        "/meta/n_ctx_train",   // llama.cpp: what the model was made for
-    ]);
-    info.max_output = number(&["/top_provider/max_completion_tokens", "/max_completion_tokens"]);
+    // The last is what llama.cpp tells of what the model was made for.
+    info.context_window = number(entry, &ROOM).or_else(|| number(entry, &["/meta/n_ctx_train"]));
+    info.max_output = number(entry, &["/top_provider/max_completion_tokens", "/max_completion_tokens"]);
     info.tools = flag("/capabilities/function_calling").or(listed("/supported_parameters", "tools"));
     info.images = flag("/capabilities/vision").or(listed("/architecture/input_modalities", "image"));
     info.reasoning = flag("/capabilities/reasoning").or(listed("/supported_parameters", "reasoning"));

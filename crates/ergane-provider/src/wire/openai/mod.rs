@@ -11,6 +11,7 @@ pub use compat::{
 };
 pub(crate) use compat::{CompatServer, SERVERS};
 pub use decode::Decoder;
+pub(crate) use extra::made_for;
 pub use extra::{embed_request, embeddings, models, models_request, props_request, window};
 pub use request::request;
 
