@@ -45,8 +45,12 @@ pub(crate) struct Drive {
     /// Why the model call under way is not made yet, or once more. Of no interest once it answers.
     delayed: Option<Activity>,
     barrier: Seq,
+    /// The answer whose calls are run: nobody is asked about them before it is durable.
+    answer: Seq,
     /// What model calls of the turn took that came to no answer, since the last that did.
     unanswered: Option<Spent>,
+    /// The wish to interrupt the open turn: tools are told of it once it is durable.
+    wish: Seq,
     /// How far the end of an interrupted turn has come, when tools still ran.
     grace: Option<Grace>,
     pub(crate) specs: Option<(TurnId, Specs)>,
@@ -93,6 +97,11 @@ impl Drive {
 
     pub(crate) fn barrier(&self) -> Seq {
         self.barrier
+    }
+
+    /// The fact that has the calls of the open turn.
+    pub(crate) fn answer(&self) -> Seq {
+        self.answer
     }
 
     /// What it is doing; `shown` is whether the model answers already.
@@ -403,7 +412,7 @@ impl State {
                 let before = self.drive.unanswered;
                 match self.facts.conversation().replied(*reply, saw, attempts, before) {
                     Some(event) if fits(&event) => {
-                        self.facts.record(event)?;
+                        self.drive.answer = self.facts.record(event)?;
                         self.drive.unanswered = None; // the fact has it
                     }
                     Some(_) => {
@@ -456,19 +465,31 @@ impl State {
         Ok(())
     }
 
-    /// Asks for the end of the open turn: the model call is dropped, running tools are told and have their grace.
+    /// Asks for the end of the open turn: the model call is dropped. Running tools are told when the wish is durable, and have
+    /// their grace.
     pub(crate) fn interrupt(&mut self, by: Text, reason: Text) -> Result<(), ActorProcessingErr> {
-        let Some(turn) = self.facts.conversation().turn().map(|turn| turn.id) else { return Ok(()) };
+        if self.facts.conversation().turn().is_none() {
+            return Ok(());
+        }
         self.recover_at_last()?;
-        self.facts.record(Event::InterruptRequested { by, reason })?;
+        self.drive.wish = self.facts.record(Event::InterruptRequested { by, reason })?;
         self.drop_model_call();
         self.drive.drop_consultations();
         // What waited for its start never runs.
-        self.drive.tools.retain(|_, running| running.cancel());
-        if !self.drive.tools.is_empty() {
+        self.drive.tools.retain(|_, running| running.is_live());
+        Ok(())
+    }
+
+    /// Tells running tools that their turn is to end, once: when that wish is durable. A crash before that would leave a turn
+    /// that goes on without what they had begun.
+    fn tell_tools(&mut self) {
+        let turn = self.drive.tools.keys().next().map(|call| call.turn);
+        if let Some(turn) =
+            turn.filter(|_| self.drive.grace.is_none() && self.facts.durable() >= self.drive.wish)
+        {
+            self.drive.tools.values().for_each(Running::cancel);
             self.give_grace(turn, Grace::Told);
         }
-        Ok(())
     }
 
     /// Running tools have a moment: to give what they have, or, once they were killed, to be gone.
@@ -498,6 +519,7 @@ impl State {
     fn finish(&mut self, reason: FinishReason, error: Option<TurnError>) -> Result<bool, ActorProcessingErr> {
         let interrupted = self.facts.conversation().turn().and_then(|turn| turn.interrupted.clone());
         if interrupted.is_some() && !self.drive.tools.is_empty() {
+            self.tell_tools();
             return Ok(false); // what runs is told, then killed, and gone before the turn is over
         }
         if self.recover_at_last()? {

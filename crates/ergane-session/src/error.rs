@@ -222,7 +222,13 @@ impl From<JournalError> for SessionError {
 
 impl SessionError {
     /// Whether the same request may succeed later without anybody changing it.
-    pub(crate) fn may_pass(&self) -> bool {
+    ///
+    /// ```
+    /// use ergane_session::SessionError;
+    ///
+    /// assert!(SessionError::Deadline.may_pass() && !SessionError::EmptyPrompt.may_pass());
+    /// ```
+    pub fn may_pass(&self) -> bool {
         match self {
             Self::Journal(error) => error.is_retryable(),
             Self::Deadline | Self::Busy { .. } | Self::OwnedElsewhere { .. } | Self::Parked { .. } => true,

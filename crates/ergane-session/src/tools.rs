@@ -64,14 +64,15 @@ impl std::fmt::Debug for Start {
 }
 
 impl Running {
-    /// Tells the call to stop. False when it has not even begun: then it is over.
-    pub(crate) fn cancel(&self) -> bool {
-        match self {
-            Self::Waiting(_) => false,
-            Self::Live(handle) => {
-                handle.cancel();
-                true
-            }
+    /// Whether it has begun.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// Tells the call to stop.
+    pub(crate) fn cancel(&self) {
+        if let Self::Live(handle) = self {
+            handle.cancel();
         }
     }
 

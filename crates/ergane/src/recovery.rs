@@ -7,7 +7,8 @@
 //!
 //! What ends while its supervisor lives has ended for a reason: it was quarantined, stopped, or let go by its anchor.
 //! Nobody may undo that by himself. So the open turns are looked for once in a supervisor's life, a session is touched
-//! in a way that lifts no quarantine, and only one that another process owns is touched again.
+//! in a way that lifts no quarantine, and only one that another process owns, or that the journal could not tell of, is touched
+//! again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -131,8 +132,8 @@ impl Healing {
     }
 
     /// Brings up every session with an open turn, or only those of this process. A journal that cannot be read is read
-    /// again; so is, for a session that another process owns, whether its turn is still open (that process may be on
-    /// its way out, or die).
+    /// again, as often as it takes; so is, for a session that another process owns, whether its turn is still open (that
+    /// process may be on its way out, or die).
     async fn recover(&self, only_ours: bool) {
         let mut delay = Duration::from_millis(50);
         let mut left: Option<HashSet<SessionName>> = None;
@@ -170,6 +171,10 @@ async fn touch(context: SessionContext, name: SessionName, only_ours: bool) -> O
         Ok(_) => None,
         Err(SessionError::OwnedElsewhere { pid, .. }) => {
             tracing::debug!(session = %name, pid, "another process owns a session with an open turn");
+            Some(name)
+        }
+        Err(error) if error.may_pass() => {
+            tracing::warn!(session = %name, %error, "a session with an open turn cannot be brought up yet");
             Some(name)
         }
         Err(error) => {

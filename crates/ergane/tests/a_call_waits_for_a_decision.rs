@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::*;
 use ergane::core::{ApprovalCause, Digest, SettingsPatch};
 use ergane::prelude::*;
+use ergane_testkit::{FaultPlan, JournalFault};
 use serde_json::json;
 
 /// A session whose tools need a yes.
@@ -356,6 +357,39 @@ async fn a_callback_allows_denies_with_a_reason_or_has_somebody_asked() {
     assert_eq!(again.results(), ["todo: permission denied: a todo no", "todo: late", "todo: ok", "read: ok"]);
     again.answer("done");
     result(send).await;
+}
+
+#[tokio::test]
+async fn a_callback_is_not_asked_before_the_answer_that_makes_the_call_is_durable() {
+    let ((model, mut asked), (tools, mut calls)) = (model(), bash());
+    let plan = FaultPlan::none();
+    let folder = tempfile::tempdir().unwrap();
+    let (entered, mut inside) = tokio::sync::mpsc::unbounded_channel();
+    let system = System::builder()
+        .provider("test", model)
+        .tools(tools)
+        .journal(plan.journal(Arc::new(Sqlite::open(folder.path().join("j.db")).unwrap())))
+        .can_use_tool(move |request| {
+            entered.send(request.tool.to_string()).unwrap();
+            std::future::ready(Permission::Allow)
+        })
+        .start()
+        .await
+        .unwrap();
+    let session = system.session("a").start().await.unwrap();
+    let send = sending(&session, "go");
+    let question = asked.next().await;
+    plan.break_journal(JournalFault::NotWritten);
+    question.call(&[("bash", json!({}))]);
+    until("it is parked", || async { matches!(activity(&session).await, Activity::Parked { .. }) }).await;
+    until("it tried again", || async { plan.told().len() >= 3 }).await;
+    assert!(inside.try_recv().is_err(), "no one is asked about a call that may never have been made");
+    plan.heal();
+    assert_eq!(soon("the callback", inside.recv()).await.unwrap(), "bash");
+    calls.next().await.give("ok");
+    asked.next().await.answer("done");
+    result(send).await;
+    assert!(inside.try_recv().is_err(), "once");
 }
 
 #[tokio::test]

@@ -32,6 +32,36 @@ async fn alice(plan: &FaultPlan, system: SystemBuilder) -> (Session, System, Tem
 }
 
 #[tokio::test]
+async fn a_tool_is_not_told_to_stop_before_the_wish_to_interrupt_is_durable() {
+    let plan = FaultPlan::none();
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
+    let (alice, _system, _folder) =
+        alice(&plan, System::builder().provider("test", model).tools(tools)).await;
+    let send = sending(&alice, "go");
+    questions.next().await.call(&[("change", json!({})), ("change", json!({}))]);
+    let call = calls.next().await;
+    plan.break_journal(JournalFault::NotWritten);
+    let wish = soon("it is told why", alice.interrupt("enough")).await;
+    assert!(matches!(wish, Err(SessionError::Parked { .. })), "{wish:?}");
+    until("it tried again", || async { plan.told().len() >= 3 }).await;
+    assert!(!call.context.is_cancelled(), "after a crash nobody would know that the turn was to end");
+    plan.heal();
+    soon("it is told", call.context.cancelled()).await;
+    call.give("what there was");
+    assert_eq!(result(send).await.finish_reason, FinishReason::Interrupted);
+    assert!(calls.is_empty(), "and the next one never ran");
+    let said: Vec<String> = alice
+        .messages()
+        .await
+        .unwrap()
+        .iter()
+        .flat_map(|m| m.results().map(|r| r.text()).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(said[0], "what there was");
+}
+
+#[tokio::test]
 async fn a_full_disk_parks_the_session_and_it_goes_on_when_there_is_room() {
     let plan = FaultPlan::none();
     let (model, mut questions) = model();

@@ -4,12 +4,15 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
 use ergane::SystemBuilder;
+use ergane::journal::JournalError;
 use ergane::otp::Watch;
 use ergane::prelude::*;
+use ergane_testkit::FaultPlan;
 
 fn builder(path: &Path, model: &Model) -> SystemBuilder {
     System::builder().provider("test", model.clone()).journal(Sqlite::open(path).unwrap())
@@ -89,6 +92,31 @@ async fn a_lazy_system_whose_supervisor_of_sessions_died_still_leaves_alone_what
     asked.answer("done");
     until("alice's turn ends", || async { alice.status().await.unwrap().activity == Activity::Idle }).await;
     second.shutdown(LONG).await.unwrap();
+}
+
+/// Memory that is there at once, behind a plan that says when it can be read.
+#[tokio::test(start_paused = true)]
+async fn an_open_turn_that_the_journal_could_not_tell_of_for_a_while_is_gone_on_with_when_it_can() {
+    let (model, mut questions) = model();
+    let store: Arc<Memory> = Arc::default();
+    let builder = || System::builder().provider("test", model.clone());
+    let first = builder().shared_journal(store.clone()).start().await.unwrap();
+    let alice = first.session("alice").start().await.unwrap();
+    alice.send_message("go on").accepted().await.unwrap();
+    questions.next().await.given_up_by(first).await;
+
+    let error = JournalError::Timeout { what: "find a session", after: Duration::from_secs(30) };
+    let plan = FaultPlan::none();
+    plan.break_positions(error);
+    let journal = plan.journal(store.clone());
+    let second = builder().journal(journal).recovery(Recovery::Eager).start().await.unwrap();
+    // Longer than anything here waits by itself.
+    tokio::time::sleep(Duration::from_secs(10 * 60)).await;
+    assert!(questions.is_empty() && !plan.told().is_empty());
+    plan.heal();
+    let asked = questions.next().await;
+    assert_eq!(asked.texts(), ["go on"]);
+    asked.given_up_by(second).await;
 }
 
 trait GivenUp {

@@ -93,14 +93,23 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
         Some(ErrorCode::NotADatabase) => {
             JournalError::InvalidPath { path, reason: "it is a file of another kind".to_owned() }
         }
+        // What is not there now may be there again: a folder that is mounted, a file handle that is free.
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => io(
             format!("{error}; check that it and its folder exist and that you may read and write both"),
-            false,
+            true,
         ),
         Some(ErrorCode::DatabaseCorrupt) => {
             io(format!("{error}; check the disk and restore the journal from a copy"), false)
         }
         Some(ErrorCode::SystemIoFailure) => io(format!("{error}; check the disk"), true),
+        // They say nothing of what is stored.
+        Some(
+            ErrorCode::OutOfMemory
+            | ErrorCode::OperationAborted
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::SchemaChanged
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => io(error.to_string(), true),
         _ => io(error.to_string(), false),
     }
 }

@@ -98,6 +98,48 @@ fn a_commit_that_failed_for_a_full_disk_says_what_to_do() {
 }
 
 #[test]
+fn a_file_that_is_away_for_a_moment_says_so_and_is_read_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mounted, elsewhere) = (dir.path().join("mounted"), dir.path().join("elsewhere"));
+    std::fs::create_dir(&mounted).unwrap();
+    let store = store(&mounted);
+    assert_eq!(store.append(&[append_at("a", Epoch(1), 1, "x")]), [Ok(())]);
+    std::fs::rename(&mounted, &elsewhere).unwrap(); // before it is read for the first time
+    for error in
+        [store.position(&name("a")).unwrap_err(), store.load(&name("a"), Seq(0), Seq(9)).unwrap_err()]
+    {
+        assert!(error.is_retryable(), "{error:?}");
+        assert!(error.to_string().contains("check that it and its folder exist"), "{error}");
+    }
+    std::fs::rename(&elsewhere, &mounted).unwrap();
+    assert_eq!(store.load(&name("a"), Seq(0), Seq(9)).unwrap().len(), 1);
+}
+
+#[test]
+fn only_what_speaks_of_what_is_stored_is_no_reason_to_try_again() {
+    use rusqlite::ffi;
+    let retryable = |code| {
+        let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        schema::explain(Path::new("j.db"), &error).is_retryable()
+    };
+    for passing in [
+        ffi::SQLITE_CANTOPEN,
+        ffi::SQLITE_READONLY,
+        ffi::SQLITE_PERM,
+        ffi::SQLITE_IOERR,
+        ffi::SQLITE_FULL,
+        ffi::SQLITE_BUSY,
+        ffi::SQLITE_NOMEM,
+        ffi::SQLITE_PROTOCOL,
+    ] {
+        assert!(retryable(passing), "{passing}");
+    }
+    for lasting in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB, ffi::SQLITE_ERROR, ffi::SQLITE_MISMATCH] {
+        assert!(!retryable(lasting), "{lasting}");
+    }
+}
+
+#[test]
 fn a_failed_append_of_a_session_opened_elsewhere_since_is_fenced() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());

@@ -132,7 +132,7 @@ impl Journal for FaultyJournal {
     }
 
     fn position(&self, session: &SessionName) -> Result<Option<Position>, JournalError> {
-        self.store.position(session)
+        self.plan.lost(session).map_or_else(|| self.store.position(session), Err)
     }
 
     fn summary(&self, session: &SessionName) -> Result<Option<SessionSummary>, JournalError> {

@@ -116,6 +116,7 @@ struct State {
     tool: Exact<ToolFault>,
     append: Exact<JournalFault>,
     locked: bool,
+    lost: Option<JournalError>,
     held: bool,
     unread: bool,
     no_snapshots: bool,
@@ -164,6 +165,7 @@ impl FaultPlan {
             tool: Exact::default(),
             append: Exact::default(),
             locked: false,
+            lost: None,
             held: false,
             unread: false,
             no_snapshots: false,
@@ -227,6 +229,11 @@ impl FaultPlan {
         self.lock().locked = true;
     }
 
+    /// Whether there is a session, and where it stands, cannot be told from now on, until [`heal`](Self::heal): that is the error.
+    pub fn break_positions(&self, error: JournalError) {
+        self.lock().lost = Some(error);
+    }
+
     /// No session is given up from now on, until [`heal`](Self::heal): its owner cannot be cleared.
     pub fn hold_sessions(&self) {
         self.lock().held = true;
@@ -255,6 +262,7 @@ impl FaultPlan {
         let mut state = self.lock();
         state.append.from_now = None;
         state.locked = false;
+        state.lost = None;
         state.held = false;
         state.unread = false;
         state.no_snapshots = false;
@@ -360,6 +368,13 @@ impl FaultPlan {
     }
 
     /// Whether this session is not given up.
+    pub(super) fn lost(&self, session: &SessionName) -> Option<JournalError> {
+        let mut state = self.lock();
+        let error = state.lost.clone()?;
+        state.tell(format!("position of {session}: {error}"));
+        Some(error)
+    }
+
     pub(super) fn is_held(&self, session: &SessionName) -> bool {
         let mut state = self.lock();
         if state.held {
