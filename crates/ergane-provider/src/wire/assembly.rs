@@ -6,7 +6,8 @@ use ergane_core::{
 };
 use serde_json::{Map, Value};
 
-use super::{CallInfo, StreamEvent};
+use super::classify::protocol;
+use super::{CallInfo, MAX_CALLS, MAX_PIECES, StreamEvent};
 
 /// What has come of a reply. After [`finish`](Assembly::finish) or [`fail`](Assembly::fail) it takes nothing more.
 #[derive(Debug)]
@@ -24,6 +25,10 @@ pub(crate) struct Assembly {
     pub(crate) slots: Vec<Slot>,
     pub(crate) usage: Option<Usage>,
     pub(crate) cost: Option<MicroUsd>,
+    /// How many calls have begun.
+    calls: usize,
+    /// How many pieces of whatever kind have.
+    pieces: usize,
     shown: bool,
     over: bool,
 }
@@ -31,7 +36,6 @@ pub(crate) struct Assembly {
 /// A tool call that is being written.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Slot {
-    pub(crate) index: Option<i64>,
     pub(crate) id: Option<String>,
     pub(crate) name: String,
     pub(crate) arguments: String,
@@ -53,6 +57,8 @@ impl Assembly {
             slots: Vec::new(),
             usage: None,
             cost: None,
+            calls: 0,
+            pieces: 0,
             shown: false,
             over: false,
         }
@@ -60,6 +66,21 @@ impl Assembly {
 
     pub(crate) fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// A piece of the reply has begun, which is kept elsewhere until it is whole.
+    pub(crate) fn piece_began(&mut self) {
+        self.pieces = self.pieces.saturating_add(1);
+    }
+
+    /// What is wrong with a reply that has more in it than any reply may have.
+    pub(crate) fn excess(&self) -> Option<ProviderError> {
+        if self.over {
+            return None;
+        }
+        let calls = (self.calls > MAX_CALLS).then(|| format!("it makes more than {MAX_CALLS} calls"));
+        let pieces = || (self.pieces > MAX_PIECES).then(|| format!("it has more than {MAX_PIECES} parts"));
+        calls.or_else(pieces).map(|what| protocol(&self.call, &what))
     }
 
     /// Whether anything of an answer has come.
@@ -88,7 +109,15 @@ impl Assembly {
     /// A part that came whole. A call says by its `complete` whether it did.
     pub(crate) fn part(&mut self, part: Part) {
         self.seal();
+        self.piece_began();
         self.parts.push(part);
+    }
+
+    /// A call that is being written; where it stands among the others.
+    pub(crate) fn slot(&mut self, slot: Slot) -> usize {
+        self.piece_began();
+        self.slots.push(slot);
+        self.slots.len() - 1
     }
 
     /// A call that came whole, or that was cut.
@@ -157,6 +186,7 @@ impl Assembly {
     }
 
     pub(crate) fn call_began(&mut self, name: &str, events: &mut Vec<StreamEvent>) {
+        self.calls = self.calls.saturating_add(1);
         self.show(StreamEvent::ToolCall { name: name.into() }, events);
     }
 
@@ -171,6 +201,9 @@ impl Assembly {
     pub(crate) fn finish(&mut self, stop: StopReason, calls_complete: bool, events: &mut Vec<StreamEvent>) {
         if self.over {
             return;
+        }
+        if let Some(error) = self.excess() {
+            return self.fail(error, events);
         }
         self.seal();
         let refused = self.parts.iter().any(|part| matches!(part, Part::Refusal { .. }));
@@ -243,3 +276,6 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

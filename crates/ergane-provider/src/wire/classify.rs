@@ -205,6 +205,12 @@ pub(crate) fn protocol(call: &CallInfo, what: &str) -> ProviderError {
     ProviderError::new(ErrorKind::Protocol, message)
 }
 
+/// A success that is no JSON. What it is instead may tell what is wrong.
+pub(crate) fn no_json(call: &CallInfo, error: &serde_json::Error, body: &[u8]) -> ProviderError {
+    let text = WireError::in_body(body, &call.redactor).message;
+    protocol(call, &format!("it is not JSON ({error}), but begins: {text}"))
+}
+
 /// A success that is a web page: a proxy, a login, or simply the wrong address.
 pub(crate) fn web_page(call: &CallInfo) -> ProviderError {
     let message = format!(

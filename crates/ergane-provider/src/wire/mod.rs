@@ -50,6 +50,13 @@ pub(crate) use classify::{protocol as protocol_error, said, stream_cut as cut_er
 /// [`Protocol`](ergane_core::ErrorKind::Protocol) error, never more memory.
 pub const MAX_EVENT: usize = 16 * 1024 * 1024;
 
+/// The most tool calls of one answer: 1,024. With more it is a [`Protocol`](ergane_core::ErrorKind::Protocol) error, and none of
+/// them is carried out.
+pub const MAX_CALLS: usize = 1024;
+
+/// The most pieces (texts, calls, pictures, thoughts) of one answer.
+const MAX_PIECES: usize = 16 * 1024;
+
 /// How much of an error's body is looked at: 64 KiB.
 pub const MAX_ERROR_BODY: usize = 64 * 1024;
 
@@ -231,6 +238,6 @@ pub(crate) fn json_body(call: &CallInfo, head: &Head, body: &[u8]) -> Result<Val
             None => Ok(value),
         },
         Err(_) if body.trim_ascii_start().first() == Some(&b'<') => Err(classify::web_page(call)),
-        Err(error) => Err(classify::protocol(call, &format!("it is not JSON ({error})"))),
+        Err(error) => Err(classify::no_json(call, &error, body)),
     }
 }

@@ -5,7 +5,7 @@ use ergane_core::ProviderError;
 
 use super::assembly::Assembly;
 use super::body::{Body, Plan};
-use super::classify::{WireError, protocol, stream_cut, stream_error};
+use super::classify::{WireError, no_json, protocol, stream_cut, stream_error};
 use super::frame::{SseDecoder, SseItem};
 use super::{CallInfo, Head, StreamEvent};
 
@@ -43,7 +43,7 @@ pub(crate) struct SseReply<F> {
 impl<F: Format> SseReply<F> {
     pub(crate) fn new(call: &CallInfo, head: Head, format: F) -> Self {
         let plan = match head.media_type().as_str() {
-            "text/event-stream" => Plan::Stream,
+            "text/event-stream" => Plan::Events,
             _ => Plan::Sniff,
         };
         Self { body: Body::new(call, head, plan, SseDecoder::new), format }
@@ -109,7 +109,13 @@ impl<F: Format> SseReply<F> {
     }
 
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) {
-        let Err(error) = self.format.event(name, data, events) else { return };
+        let Err(error) = self.format.event(name, data, events) else {
+            let reply = self.format.reply();
+            if let Some(error) = reply.excess() {
+                self.fail(error, events);
+            }
+            return;
+        };
         let call = &self.format.reply().call;
         let error = match name {
             "error" => stream_error(call, &WireError::in_body(data.as_bytes(), &call.redactor)),
@@ -124,7 +130,7 @@ impl<F: Format> SseReply<F> {
         let error = match broken {
             Some(broken) => broken,
             None if error.is_eof() => stream_cut(&reply.call, "the JSON of the answer is not complete"),
-            None => protocol(&reply.call, &format!("it is not JSON ({error})")),
+            None => no_json(&reply.call, &error, body),
         };
         self.fail(error, events);
     }

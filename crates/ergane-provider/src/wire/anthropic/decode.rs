@@ -302,6 +302,7 @@ impl State {
                 Block::Other { kind: kind.unwrap_or("unknown").to_owned(), data, json: String::new() }
             }
         };
+        self.reply.piece_began();
         self.open.insert(index, begun);
     }
 
@@ -309,6 +310,7 @@ impl State {
         let index = index.unwrap_or_default();
         if let Entry::Vacant(place) = self.open.entry(index) {
             // A server that leaves out the start of a text.
+            self.reply.piece_began();
             if delta.text.is_some() {
                 place.insert(Block::Text(String::new()));
             } else if delta.thinking.is_some() {

@@ -29,8 +29,11 @@ pub use offer::offer;
 /// The largest block of calls: 1 MiB. A larger one is an error for the model to see.
 const MAX_BLOCK: usize = 1024 * 1024;
 
-/// The most calls of one answer. What follows is text.
+/// The most calls of one answer. One more is an error for the model to see, and the rest is left out.
 const MAX_CALLS: usize = 64;
+
+/// What stands in the place of the arguments of the first call that is too many.
+const TOO_MANY: &str = "not carried out, nor any call after it: an answer may make 64 calls; make the others in your next answer";
 
 /// The longest line that may open a fence.
 const MAX_FENCE: usize = 100;

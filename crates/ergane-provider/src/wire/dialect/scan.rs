@@ -3,13 +3,14 @@
 //! Why so small steps: what a piece of the text shows, and which calls it completes, then depends on the text alone and
 //! never on where a network happened to cut it. Text is held back only while it may still become a block.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use ergane_core::ToolSpec;
 
 use super::bare::Bare;
 use super::block::{Block, Kind, Verdict};
-use super::{Found, MAX_CALLS, MAX_FENCE, parse};
+use super::{Found, MAX_CALLS, MAX_FENCE, TOO_MANY, parse};
 
 /// What opens a block wherever it stands.
 const OPENERS: [(&str, Kind); 5] = [
@@ -261,13 +262,6 @@ impl Scanner {
     }
 
     fn begin(&mut self, kind: Kind, opener: String) {
-        if self.calls.len() >= MAX_CALLS {
-            self.state = State::Text;
-            for c in opener.chars() {
-                self.emit(c);
-            }
-            return;
-        }
         self.state = State::Block(Box::new(Block::new(kind, opener)));
     }
 
@@ -318,8 +312,19 @@ impl Scanner {
     fn found(&mut self, calls: Vec<Found>) {
         self.space.clear();
         self.behind_block = true;
-        let room = MAX_CALLS.saturating_sub(self.calls.len());
-        self.calls.extend(calls.into_iter().take(room));
+        for call in calls {
+            match self.calls.len().cmp(&MAX_CALLS) {
+                Ordering::Less => self.calls.push(call),
+                // One more, which cannot be carried out: its error tells the model of the others too.
+                Ordering::Equal => {
+                    tracing::warn!(
+                        "the model wrote more than {MAX_CALLS} calls as text; the others are not carried out"
+                    );
+                    self.calls.push(Found { arguments: TOO_MANY.to_owned(), ..call });
+                }
+                Ordering::Greater => {}
+            }
+        }
     }
 
     /// A block that nothing closed.

@@ -112,6 +112,9 @@ impl Decoder {
                 self.call(call, events);
             }
         }
+        if let Some(error) = self.reply.excess() {
+            return self.reply.fail(error, events);
+        }
         if line.done == Some(true) {
             // A count of zero is not told. That it is one is certain only of an answer that had no room to begin.
             let nothing = line.done_reason.as_deref() == Some("length") && self.reply.is_empty();
@@ -130,7 +133,7 @@ impl Decoder {
         let Some(function) = call.function else { return };
         let name = function.name.unwrap_or_default();
         self.reply.call_began(&name, events);
-        self.reply.slots.push(Slot {
+        self.reply.slot(Slot {
             id: call.id.filter(|id| !id.is_empty()),
             name,
             arguments: function.arguments.map(|raw| loose::arguments(&raw).into_owned()).unwrap_or_default(),

@@ -4,10 +4,10 @@ use ergane_core::{ErrorKind, ProviderError, StopReason};
 use serde_json::{Map, Value};
 
 use super::API;
-use super::chunk::{CallDelta, Chunk, Delta};
-use crate::wire::assembly::{Assembly, Slot};
+use super::chunk::{Chunk, Delta};
+use super::places::Places;
+use crate::wire::assembly::Assembly;
 use crate::wire::classify::{WireError, protocol, stream_cut, stream_error};
-use crate::wire::loose;
 use crate::wire::sse::{Format, Read, SseReply, forward_decoder};
 use crate::wire::{CallInfo, Head, StreamEvent};
 
@@ -18,13 +18,15 @@ pub struct Decoder(SseReply<State>);
 #[derive(Debug)]
 struct State {
     reply: Assembly,
+    places: Places,
     finish: Option<String>,
 }
 
 impl Decoder {
     /// A decoder for the answer that begins with `head`.
     pub fn new(call: CallInfo, head: Head) -> Self {
-        let state = State { reply: Assembly::new(call.clone(), API), finish: None };
+        let state =
+            State { reply: Assembly::new(call.clone(), API), places: Places::default(), finish: None };
         Self(SseReply::new(&call, head, state))
     }
 }
@@ -118,13 +120,13 @@ impl State {
             (None, None) => reply.reasoning(None, &delta.content.thinking, events),
         }
         for entry in delta.reasoning_details.into_iter().flatten() {
-            join_detail(&mut reply.reasoning_data, entry);
+            self.places.join_detail(reply, entry);
         }
         reply.text(&delta.content.text, events);
         reply.refusal(&delta.refusal.unwrap_or_default(), events);
         let first_of_delta = reply.slots.len();
         for call in delta.tool_calls.into_iter().flatten() {
-            place(reply, call, if whole { None } else { Some(first_of_delta) }, events);
+            self.places.place(reply, call, if whole { None } else { Some(first_of_delta) }, events);
         }
     }
 
@@ -173,98 +175,6 @@ fn error_of(chunk: &Chunk, is_error: bool, data: impl AsRef<[u8]>) -> Option<Wir
         .as_ref()
         .and_then(WireError::in_json)
         .or_else(|| WireError::in_json(&Value::Object(Map::from_iter([("error".to_owned(), error.clone())]))))
-}
-
-/// Adds to the call that a delta belongs to. `first_of_delta` is where this delta's new calls begin; `None` for a whole
-/// answer, where every entry is a call of its own.
-fn place(
-    reply: &mut Assembly,
-    delta: CallDelta,
-    first_of_delta: Option<usize>,
-    events: &mut Vec<StreamEvent>,
-) {
-    let Some(function) = delta.function else { return };
-    let id = delta.id.filter(|id| !id.is_empty());
-    let name = function.name.filter(|name| !name.is_empty());
-    let found = first_of_delta
-        .and_then(|first| find(&reply.slots, first, delta.index, id.as_deref(), name.is_some()));
-    let at = found.unwrap_or_else(|| {
-        reply.slots.push(Slot { index: delta.index, ..Slot::default() });
-        reply.slots.len() - 1
-    });
-    let Some(slot) = reply.slots.get_mut(at) else { return };
-    if slot.id.is_none() {
-        slot.id = id;
-    }
-    if let Some(raw) = function.arguments {
-        slot.arguments.push_str(&loose::arguments(&raw));
-    }
-    slot.extra.extend(delta.extra.into_iter().filter(|(_, value)| !value.is_null()));
-    if slot.name.is_empty()
-        && let Some(name) = name
-    {
-        slot.name = name;
-        let name = slot.name.clone();
-        reply.call_began(&name, events);
-    }
-}
-
-/// Which call a delta goes on with; `None` when it begins one.
-fn find(
-    slots: &[Slot],
-    first_of_delta: usize,
-    index: Option<i64>,
-    id: Option<&str>,
-    named: bool,
-) -> Option<usize> {
-    let differs = |slot: &Slot| matches!((&slot.id, id), (Some(old), Some(new)) if old != new);
-    let found = match (index, id) {
-        (Some(_), _) => slots.iter().rposition(|slot| slot.index == index).filter(|&at| {
-            // An index used again for another call: seen on the wire.
-            !(named && slots.get(at).is_some_and(differs))
-        }),
-        (None, Some(id)) => {
-            let same = slots.iter().rposition(|slot| slot.id.as_deref() == Some(id));
-            // A call whose id comes late.
-            let late = || {
-                slots.len().checked_sub(1).filter(|&at| slots.get(at).is_some_and(|slot| slot.id.is_none()))
-            };
-            same.or_else(|| late().filter(|_| !named))
-        }
-        (None, None) => {
-            let last = slots.len().checked_sub(1)?;
-            let begun =
-                slots.get(last).is_some_and(|slot| !slot.name.is_empty() && !slot.arguments.is_empty());
-            (!(named && begun)).then_some(last)
-        }
-    };
-    // Two named entries of one delta are two calls, whatever else they have in common.
-    found.filter(|&at| !(named && index.is_none() && at >= first_of_delta))
-}
-
-/// Entries of `reasoning_details` come in pieces: those with the same index and type are one.
-fn join_detail(data: &mut Map<String, Value>, entry: Value) {
-    let list = data.entry("reasoning_details").or_insert_with(|| Value::Array(Vec::new()));
-    let Value::Array(list) = list else { return };
-    let key = |entry: &Value| (entry.get("index").cloned(), entry.get("type").cloned());
-    let same = list.iter_mut().rev().find(|old| entry.get("index").is_some() && key(old) == key(&entry));
-    let (Some(Value::Object(old)), Value::Object(new)) = (same, &entry) else {
-        list.push(entry);
-        return;
-    };
-    for (name, value) in new {
-        match (old.get_mut(name), value) {
-            (Some(Value::String(old)), Value::String(new))
-                if matches!(name.as_str(), "text" | "summary" | "data") =>
-            {
-                old.push_str(new);
-            }
-            (_, Value::Null) => {}
-            _ => {
-                old.insert(name.clone(), value.clone());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

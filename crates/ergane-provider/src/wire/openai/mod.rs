@@ -4,6 +4,7 @@ mod chunk;
 mod compat;
 mod decode;
 mod extra;
+mod places;
 mod request;
 
 pub use compat::{

@@ -3,9 +3,10 @@
 //! Pieces of items are shown as they come, but what counts of an item is what the server says of it when it is done.
 
 use ergane_core::{ProviderError, StopReason, Usage};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::draft::{Draft, Unshown};
+use super::draft::Draft;
+use super::drafts::{Drafts, Named};
 use super::{API, items};
 use crate::wire::assembly::Assembly;
 use crate::wire::classify::{WireError, protocol, stream_error};
@@ -19,13 +20,13 @@ pub struct Decoder(SseReply<State>);
 #[derive(Debug)]
 struct State {
     reply: Assembly,
-    drafts: Vec<Draft>,
+    drafts: Drafts,
 }
 
 impl Decoder {
     /// A decoder for the answer that begins with `head`.
     pub fn new(call: CallInfo, head: Head) -> Self {
-        let state = State { reply: Assembly::new(call.clone(), API), drafts: Vec::new() };
+        let state = State { reply: Assembly::new(call.clone(), API), drafts: Drafts::default() };
         Self(SseReply::new(&call, head, state))
     }
 }
@@ -61,9 +62,7 @@ impl Format for State {
     fn end_of_stream(&mut self, _: &mut Vec<StreamEvent>) {}
 
     fn before_failure(&mut self) {
-        // By their place in the reply, whatever the order of their events.
-        self.drafts.sort_by_key(|draft| draft.index.unwrap_or(u64::MAX));
-        for draft in std::mem::take(&mut self.drafts) {
+        for draft in self.drafts.take() {
             self.reply.parts(|parts| items::push_parts(draft.into_item(), parts));
         }
     }
@@ -82,17 +81,20 @@ impl State {
             }
             "response.output_item.added" | "response.output_item.done" => {
                 let item = take_object(event, "item");
-                let Some(draft) = self.draft(event, &item) else { return };
-                let unshown = if kind.ends_with("done") {
-                    draft.finish(item)
+                let word = |field: &str| item.get(field).and_then(Value::as_str);
+                let named = Named { kind: word("type"), ..named(event, word("id")) };
+                let before = self.drafts.len();
+                if kind.ends_with("done") {
+                    let at = self.drafts.going_on(named);
+                    self.count(before);
+                    self.item_done(at, item, events);
                 } else {
-                    draft.item = item;
-                    Unshown::default()
-                };
-                let call = draft.untold_call();
-                self.show(&unshown.reasoning, &unshown.text, events);
-                if let Some(name) = call {
-                    self.reply.call_began(&name, events);
+                    let at = self.drafts.begun(named);
+                    self.count(before);
+                    if let Some(draft) = self.drafts.get(at) {
+                        draft.item = item;
+                    }
+                    self.tell_call(at, events);
                 }
             }
             "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
@@ -109,17 +111,20 @@ impl State {
     fn piece(&mut self, kind: &str, event: &Value, events: &mut Vec<StreamEvent>) {
         let field = if kind == "response.function_call_arguments.done" { "arguments" } else { "delta" };
         let piece = event.get(field).and_then(Value::as_str).unwrap_or_default();
-        let is_known = matches!(
-            kind,
-            "response.output_text.delta"
-                | "response.refusal.delta"
-                | "response.reasoning_summary_text.delta"
-                | "response.reasoning_text.delta"
-                | "response.reasoning_summary_part.added"
-                | "response.function_call_arguments.delta"
-                | "response.function_call_arguments.done"
-        );
-        let Some(draft) = is_known.then(|| self.draft(event, &Map::new())).flatten() else { return };
+        let of = match kind {
+            "response.output_text.delta" | "response.refusal.delta" => "message",
+            "response.reasoning_summary_text.delta"
+            | "response.reasoning_text.delta"
+            | "response.reasoning_summary_part.added" => "reasoning",
+            "response.function_call_arguments.delta" | "response.function_call_arguments.done" => {
+                "function_call"
+            }
+            _ => return,
+        };
+        let before = self.drafts.len();
+        let at = self.drafts.going_on(Named { kind: Some(of), ..named(event, None) });
+        self.count(before);
+        let Some(draft) = self.drafts.get(at) else { return };
         match kind {
             "response.output_text.delta" => {
                 draft.text.push_str(piece);
@@ -161,29 +166,25 @@ impl State {
         }
     }
 
-    /// The item of an event: by its place, else by its id, else the last one. It is made when it is new.
-    fn draft(&mut self, event: &Value, item: &Map<String, Value>) -> Option<&mut Draft> {
-        let index = event.get("output_index").and_then(Value::as_u64);
-        let id = event.get("item_id").or(item.get("id")).and_then(Value::as_str);
-        let found = match (index, id) {
-            (Some(_), id) => {
-                let by_id = |draft: &Draft| draft.index.is_none() && id.is_some_and(|id| draft.has_id(id));
-                let by_index = self.drafts.iter().rposition(|draft| draft.index == index);
-                by_index.or_else(|| self.drafts.iter().rposition(by_id))
-            }
-            (None, Some(id)) => self.drafts.iter().rposition(|draft| draft.has_id(id)),
-            // An item that says neither is the one that is being written, or a new one.
-            (None, None) => self
-                .drafts
-                .len()
-                .checked_sub(1)
-                .filter(|&at| self.drafts.get(at).is_some_and(|draft| !draft.done)),
-        };
-        let at = found.unwrap_or_else(|| {
-            self.drafts.push(Draft { index, id: id.map(str::to_owned), ..Draft::default() });
-            self.drafts.len() - 1
-        });
-        self.drafts.get_mut(at)
+    /// Counts an item that has begun.
+    fn count(&mut self, before: usize) {
+        if self.drafts.len() > before {
+            self.reply.piece_began();
+        }
+    }
+
+    /// The server's last word on an item.
+    fn item_done(&mut self, at: usize, item: Map<String, Value>, events: &mut Vec<StreamEvent>) {
+        let Some(draft) = self.drafts.get(at) else { return };
+        let unshown = draft.finish(item);
+        self.show(&unshown.reasoning, &unshown.text, events);
+        self.tell_call(at, events);
+    }
+
+    fn tell_call(&mut self, at: usize, events: &mut Vec<StreamEvent>) {
+        if let Some(name) = self.drafts.get(at).and_then(Draft::untold_call) {
+            self.reply.call_began(&name, events);
+        }
     }
 
     /// An event that says it is an error, in either of its shapes.
@@ -226,21 +227,27 @@ impl State {
     /// The items that the response holds, for those that no event has completed.
     fn take_output(&mut self, response: &mut Value, events: &mut Vec<StreamEvent>) {
         let Some(Value::Array(output)) = response.get_mut("output").map(Value::take) else { return };
-        if self.drafts.len() >= output.len() && self.drafts.iter().all(|draft| draft.done) {
+        if self.drafts.len() >= output.len() && self.drafts.are_done() {
             return;
         }
-        for (index, item) in (0u64..).zip(output) {
+        let claims = self.drafts.claims(&output);
+        for ((index, item), claim) in (0u64..).zip(output).zip(claims) {
             let Value::Object(item) = item else { continue };
-            let known = self.drafts.iter().any(|draft| {
-                let same_id = item.get("id").and_then(Value::as_str).is_some_and(|id| draft.has_id(id));
-                draft.done && (draft.index == Some(index) || (draft.index.is_none() && same_id))
-            });
-            if !known {
-                let event = json!({"type": "response.output_item.done", "output_index": index, "item": item});
-                self.typed_event("response.output_item.done", &mut { event }, events);
+            let before = self.drafts.len();
+            let id = item.get("id").and_then(Value::as_str);
+            let at = self.drafts.place(claim, Named { index: Some(index), id, kind: None });
+            self.count(before);
+            if !self.drafts.is_done(at) {
+                self.item_done(at, item, events);
             }
         }
     }
+}
+
+/// What an event says of its item; `id` is what the item says of itself.
+fn named<'a>(event: &'a Value, id: Option<&'a str>) -> Named<'a> {
+    let of_item = event.get("item_id").and_then(Value::as_str);
+    Named { index: event.get("output_index").and_then(Value::as_u64), id: of_item.or(id), kind: None }
 }
 
 fn take_object(event: &mut Value, field: &str) -> Map<String, Value> {

@@ -30,8 +30,20 @@ pub(super) struct Unshown {
 }
 
 impl Draft {
-    pub(super) fn has_id(&self, id: &str) -> bool {
-        self.id.as_deref() == Some(id)
+    /// Whether nothing is known of what it is.
+    pub(super) fn is_blank(&self) -> bool {
+        let Self { item, text, refusal, reasoning, arguments, .. } = self;
+        item.is_empty() && [text, refusal, reasoning, arguments].into_iter().all(String::is_empty)
+    }
+
+    /// What it is: as the server said, or as its pieces look when it did not.
+    pub(super) fn kind(&self) -> &str {
+        match self.item.get("type").and_then(Value::as_str) {
+            Some(kind) => kind,
+            None if !self.arguments.is_empty() => "function_call",
+            None if !self.text.is_empty() || !self.refusal.is_empty() => "message",
+            None => "reasoning",
+        }
     }
 
     /// The name of a call that has not been told yet.
@@ -45,8 +57,6 @@ impl Draft {
     pub(super) fn finish(&mut self, item: Map<String, Value>) -> Unshown {
         self.item = item;
         self.done = true;
-        let rest =
-            |whole: String, shown: &str| whole.strip_prefix(shown).map(str::to_owned).unwrap_or_default();
         match self.item.get("type").and_then(Value::as_str) {
             Some("message") => {
                 let mut texts = String::new();
@@ -54,8 +64,9 @@ impl Draft {
                     let text = piece.get("text").or(piece.get("refusal")).and_then(Value::as_str);
                     texts.push_str(text.unwrap_or_default());
                 }
-                let shown = format!("{}{}", self.text, self.refusal);
-                Unshown { text: rest(texts, &shown), ..Unshown::default() }
+                // Not put together first: what was shown may be long, and this be said of it often.
+                let rest = texts.strip_prefix(&*self.text).and_then(|rest| rest.strip_prefix(&*self.refusal));
+                Unshown { text: rest.unwrap_or_default().to_owned(), ..Unshown::default() }
             }
             // A server may show thoughts and sum them up in other words at the end.
             Some("reasoning") if self.reasoning.is_empty() => {
@@ -67,16 +78,11 @@ impl Draft {
 
     /// The item: as the server said, or as its pieces make it when it did not.
     pub(super) fn into_item(self) -> Value {
-        let mut item = self.item;
         if self.done {
-            return item.into();
+            return self.item.into();
         }
-        let kind = match item.get("type").and_then(Value::as_str) {
-            Some(kind) => kind.to_owned(),
-            None if !self.arguments.is_empty() => "function_call".to_owned(),
-            None if !self.text.is_empty() || !self.refusal.is_empty() => "message".to_owned(),
-            None => "reasoning".to_owned(),
-        };
+        let kind = self.kind().to_owned();
+        let mut item = self.item;
         // It says that the item is not done, which is known.
         item.remove("status");
         match kind.as_str() {

@@ -7,6 +7,7 @@
 
 mod decode;
 mod draft;
+mod drafts;
 mod items;
 mod request;
 

@@ -254,10 +254,19 @@ fn small_faults_are_mended() {
 
 #[test]
 fn blocks_calls_and_nesting_have_limits() {
-    let many = "<tool_call>{\"name\": \"now\"}</tool_call>".repeat(MAX_CALLS + 2);
-    let (shown, calls) = scan_pieces(&[&many], false);
-    assert_eq!(calls.len(), MAX_CALLS);
-    assert_eq!(shown, "<tool_call>{\"name\": \"now\"}</tool_call>".repeat(2), "nothing is lost");
+    let now = "{\"name\": \"now\"}";
+    let list = format!("<tool_call>[{}{now}]</tool_call>", format!("{now}, ").repeat(MAX_CALLS + 2));
+    for many in [format!("<tool_call>{now}</tool_call>").repeat(MAX_CALLS + 3), list.clone(), list.repeat(2)]
+    {
+        let (shown, calls) = scan_pieces(&[&format!("a{many}b")], false);
+        assert_eq!((&*shown, calls.len()), ("ab", MAX_CALLS + 1), "no block is shown");
+        assert!(calls[..MAX_CALLS].iter().all(|found| *found == call("now", "{}")));
+        // The model is told that it is one of those that were too many.
+        assert_eq!(calls[MAX_CALLS], call("now", TOO_MANY));
+        assert!(TOO_MANY.contains(&format!("{MAX_CALLS} calls")));
+    }
+    let (_, calls) = scan_pieces(&[&list.replace("]</tool_call>", "")], true);
+    assert!(calls.iter().all(|call| !call.complete), "{calls:?}");
     let deep = format!(
         "<tool_call>{{\"name\": \"get\", \"arguments\": {}1{}}}</tool_call>ok",
         "[".repeat(100),
@@ -306,7 +315,7 @@ fn long_texts(size: usize) -> [String; 20] {
 fn a_text_of_a_million_characters_is_read_once() {
     for text in &long_texts(1 << 20)[..6] {
         let (shown, calls) = scan_pieces(&[text], false);
-        assert!(shown.len() < 2 * text.len() && calls.len() <= MAX_CALLS, "{text:.60}");
+        assert!(shown.len() < 2 * text.len() && calls.len() <= MAX_CALLS + 1, "{text:.60}");
     }
 }
 

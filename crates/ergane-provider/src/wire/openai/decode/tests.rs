@@ -144,13 +144,55 @@ fn edge_08_an_error_object_with_a_success_status_is_classified() {
 #[test]
 fn edge_08_and_09_a_whole_completion_on_a_stream_request_is_an_answer_also_after_blank_lines() {
     let completion = json!({"id": "c", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi", "refusal": null, "tool_calls": null}}], "usage": {"prompt_tokens": 1, "completion_tokens": 2}});
-    for lead in ["", "\n\n\n   "] {
-        for media in ["application/json", "text/plain", ""] {
+    for lead in ["", "\n\n\n   ", "\u{feff}", "\r\n\u{feff} \n"] {
+        for media in ["application/json", "text/plain", "", "text/event-stream"] {
             let body = format!("{lead}{completion}");
             let events = run_every_way(Decoder::new, &Head::new(200, media), body.as_bytes());
             assert_eq!(events[0], StreamEvent::Text("hi".into()));
             assert_eq!(reply(&events).usage.unwrap().output_tokens, 2);
         }
+    }
+}
+
+#[test]
+fn edge_08_an_error_in_the_place_of_a_stream_is_one_whatever_the_head_says() {
+    for body in [
+        "{\"error\":\n{\"message\":\"no money\",\n\n\"code\":\"insufficient_quota\"}}\n\n",
+        "[{\"error\":{\"code\":402,\"message\":\"m\"}}]",
+    ] {
+        let events = run_every_way(Decoder::new, &sse(), body.as_bytes());
+        assert_eq!(failure(&events).0.kind, ErrorKind::Quota, "{body}");
+    }
+    let events = run_every_way(Decoder::new, &sse(), b"{\"choices\":[{\"message\":{\"content\":\"h");
+    assert_eq!(failure(&events).0.kind, ErrorKind::StreamCut);
+    let events = run_every_way(Decoder::new, &sse(), b"\n<html>log in</html>");
+    assert!(failure(&events).0.message.contains("web page"));
+}
+
+#[test]
+fn edge_08_a_text_that_is_no_stream_is_told_whatever_it_begins_with() {
+    for text in [
+        "data is missing",
+        "error: out of memory",
+        "internal fault",
+        "retry later",
+        "dat",
+        "ident: x",
+        "événement",
+        "\u{feff}x",
+    ] {
+        for media in ["text/plain", "application/json", ""] {
+            let events = run_every_way(Decoder::new, &Head::new(200, media), text.as_bytes());
+            let (error, _) = failure(&events);
+            assert_eq!(error.kind, ErrorKind::Protocol, "{text}: {error}");
+            assert!(error.message.contains(text.trim_start_matches('\u{feff}')), "{text}: {error}");
+        }
+    }
+    for begin in ["", "\u{feff}", ": ping\n\n", "id: 7\n", "retry: 10\n", "event: x\n", "id\n", "\n\u{feff}"]
+    {
+        let body = format!("{begin}{}", stream(&[delta(json!({"content": "x"})), finish("stop")]));
+        let events = run_every_way(Decoder::new, &Head::new(200, "text/plain"), body.as_bytes());
+        assert_eq!(reply(&events).message.text(), "x", "{begin:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 use ergane_core::{ErrorKind, Message, ModelReply, Opaque, Part, TurnId};
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::wire::testing::{failure, info, model_request, reply, run, run_every_way, split_at_all, stop};
@@ -341,6 +342,69 @@ fn a_server_that_numbers_nothing_is_understood() {
     let events = decode(&events);
     assert_eq!(reply(&events).message.text(), "hi");
     assert_eq!(calls(reply(&events)), [("get", "{\"x\":1}", Some("call_1"), true)]);
+}
+
+/// Of an item that the server names otherwise at the end, or not at all before, and never says that it is done.
+#[test]
+fn an_item_without_its_last_word_is_known_again_in_the_whole_response() {
+    fn without(mut event: Value, fields: &[&str]) -> Value {
+        for field in fields {
+            event.as_object_mut().unwrap().remove(*field);
+            if let Some(item) = event.get_mut("item") {
+                item.as_object_mut().unwrap().remove(*field);
+            }
+        }
+        event
+    }
+    let pieces = [
+        added(0, json!({"type": "reasoning", "id": "rs_1", "summary": []})),
+        delta("reasoning_summary_text", 0, "hm"),
+        added(1, message("")),
+        delta("output_text", 1, "hi"),
+        added(2, call("", "in_progress")),
+        delta("function_call_arguments", 2, "{\"x\":1}"),
+        added(3, call("", "in_progress")),
+        delta("function_call_arguments", 3, "{\"x\":2}"),
+    ];
+    let other_id = |mut item: Value, id: &str| {
+        item["id"] = id.into();
+        item
+    };
+    let thought =
+        json!({"type": "reasoning", "id": "rs_9", "summary": [{"type": "summary_text", "text": "hm"}]});
+    let (one, two) = (call("{\"x\":1}", "completed"), call("{\"x\":2}", "completed"));
+    let (one, two) = (other_id(one, "fc_8"), other_id(two, "fc_9"));
+    let end = over(
+        "completed",
+        json!({"output": [thought, other_id(message("hi"), "msg_9"), one.clone(), two.clone()]}),
+    );
+    for fields in [&["output_index", "item_id", "id"][..], &["output_index", "item_id"], &["item_id", "id"]] {
+        let told = pieces.iter().map(|event| without(event.clone(), fields));
+        let events = decode(&told.clone().chain([end.clone()]).collect::<Vec<_>>());
+        let reply = reply(&events);
+        assert_eq!(reply.message.text(), "hi", "without {fields:?}");
+        let made: Vec<_> = calls(reply).into_iter().map(|(_, arguments, ..)| arguments).collect();
+        assert_eq!(made, ["{\"x\":1}", "{\"x\":2}"], "without {fields:?}");
+        let shown = |event: &StreamEvent| matches!(event, StreamEvent::Text(_) | StreamEvent::Reasoning(_));
+        assert_eq!(events.iter().filter(|event| shown(event)).count(), 2, "without {fields:?}: {events:?}");
+    }
+    // The last word names what nothing named before.
+    for fields in [&["output_index"][..], &["id"]] {
+        let words = [
+            without(added(0, message("")), &["output_index", "id"]),
+            without(delta("output_text", 0, "hi"), &["output_index", "item_id"]),
+            without(item_done(0, message("hi")), fields),
+            without(added(1, one.clone()), &["output_index", "id"]),
+            without(item_done(1, one.clone()), fields),
+            over("completed", json!({"output": [message("hi"), one.clone()]})),
+        ];
+        let events = decode(&words);
+        assert_eq!(
+            (reply(&events).message.text(), calls(reply(&events)).len()),
+            ("hi".to_owned(), 1),
+            "{fields:?}"
+        );
+    }
 }
 
 #[test]
