@@ -1,6 +1,7 @@
 //! `doctor`: looks whether everything is usable, and says how to mend what is not.
 
 mod checks;
+mod providers;
 
 use ergane::core::Text;
 use serde::Serialize;
@@ -70,7 +71,7 @@ pub(super) async fn examine(global: &Global) -> Result<Printed, Failure> {
     if let Ok(home) = home {
         findings.push(checks::journal(&home.place).await);
         let default: Text = default_provider(&home.config).await;
-        findings.extend(checks::providers(&home.config, &default).await);
+        findings.extend(providers::providers(&home.config, &default).await);
     }
     findings.push(checks::sandbox().await);
     findings.push(checks::terminal());

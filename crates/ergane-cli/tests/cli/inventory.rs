@@ -137,6 +137,30 @@ fn doctor_finds_all_usable_and_ends_with_0() {
 }
 
 #[test]
+fn doctor_says_of_a_provider_only_what_was_asked_and_answered() {
+    let server = openai();
+    let home = configured(&server, "m1");
+    let ollama = Server::start(|asked| match asked.path.as_str() {
+        "/api/tags" => Answer::json(200, &json!({"models": [{"name": "qwen3:8b", "model": "qwen3:8b"}]})),
+        _ => Answer::json(404, &json!({})),
+    });
+    let mut command = home.command(&["doctor", "--json"]);
+    command.env("MINE", "right").env("OLLAMA_HOST", ollama.url(""));
+    let object = finish(command).expect(0).json();
+    // It is not meant by anybody, and it is there.
+    let found = finding(&object, "provider ollama");
+    assert_eq!((&found["status"], &found["message"]), (&json!("ok"), &json!("reachable, 1 models")));
+    assert_eq!(ollama.asked("/api/tags").len(), 1);
+    // This list is given to whoever has the key; but that is not known of a server that nobody knows.
+    let found = finding(&object, "provider mine");
+    assert_eq!(found["message"], "reachable, 2 models, m1 among them, the default");
+    let object = with_key(&home, &["doctor", "--json"], "right").expect(0).json();
+    let found = finding(&object, "provider ollama");
+    assert_eq!(found["status"], "unused");
+    assert_eq!(found["message"], "nobody answers at http://127.0.0.1:1");
+}
+
+#[test]
 fn doctor_says_what_is_wrong_and_what_mends_it() {
     let server = openai();
     // No key, a wrong model, nobody there, a broken configuration, a journal that is none.

@@ -8,14 +8,9 @@ use ergane::core::SessionName;
 use ergane::journal::{Journal, JournalError, Sqlite};
 
 use super::super::Home;
-use super::super::inventory::{ask_all, key_of};
 use super::Finding;
-use crate::config::Config;
 use crate::outcome::{FAILED, Failure};
-use crate::provider::{self, Kind, SCRIPTED};
 use crate::workshop::Place;
-
-const START_OLLAMA: &str = "start it (`ollama serve`), or set OLLAMA_HOST";
 
 /// Less free space than this is told.
 const LITTLE: u64 = 200 << 20;
@@ -151,101 +146,6 @@ fn space(path: &Path) -> (Option<u64>, String) {
     #[cfg(not(unix))]
     drop(path);
     (None, "free space unknown".to_owned())
-}
-
-pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
-    let all = match provider::all(config, None) {
-        Ok(all) => all,
-        Err(failure) => return vec![Finding::problem("providers", &failure, "correct the configuration")],
-    };
-    let mut findings = Vec::new();
-    let is_meant = |name: &str| {
-        name == default || config.of(name).is_some() || key_of(name, config).is_some_and(|key| key.set)
-    };
-    let (meant, unused): (Vec<_>, Vec<_>) =
-        all.into_iter().filter(|(name, _)| name != SCRIPTED).partition(|(name, _)| is_meant(name));
-    for (name, answer) in ask_all(meant).await {
-        let check = format!("provider {name}");
-        let chosen = if name == default { ", the default" } else { "" };
-        let finding = match answer {
-            Ok(models) => {
-                let model = config.model.clone().filter(|_| config.provider.as_deref() == Some(&name));
-                let model = model.or_else(|| config.of(&name)?.model.clone());
-                let has = |model: &str| {
-                    models.is_empty()
-                        || models
-                            .iter()
-                            .any(|info| *info.id == *model || *info.id == format!("{model}:latest"))
-                };
-                match model {
-                    Some(model) if !has(&model) => {
-                        let why = format!("it answers and does not list the configured model {model}");
-                        Finding::problem(
-                            check,
-                            &Failure::model_missing(why),
-                            format!("`ergane models --provider {name}` lists what it has"),
-                        )
-                    }
-                    _ if models.is_empty() => {
-                        let why = format!("it answers and has no model{chosen}");
-                        Finding::warning(check, why, fix_of_no_model(&name, config))
-                    }
-                    model => {
-                        let model = model.map(|model| format!(", {model} among them")).unwrap_or_default();
-                        Finding::ok(
-                            check,
-                            format!("reachable and authorised, {} models{model}{chosen}", models.len()),
-                        )
-                    }
-                }
-            }
-            Err(failure) => Finding::problem(check, &failure, fix_of(&name, config, &failure)),
-        };
-        findings.push(finding);
-    }
-    for (name, provider) in unused {
-        let (why, fix) = match key_of(&name, config) {
-            Some(key) => (format!("{} is not set", key.place), format!("to use it, export {}=…", key.place)),
-            None => {
-                let why = format!("nobody answers at {}", provider.endpoint());
-                (why, format!("to use it, {START_OLLAMA}"))
-            }
-        };
-        findings.push(Finding::unused(format!("provider {name}"), why, fix));
-    }
-    if default == SCRIPTED {
-        findings.push(Finding::warning(
-            "provider scripted",
-            "no model was found, so a small built-in conversation answers",
-            "start Ollama, export ANTHROPIC_API_KEY=…, OPENAI_API_KEY=… or GEMINI_API_KEY=…, or configure a provider \
-             (docs/configuration.md)",
-        ));
-    }
-    findings
-}
-
-fn fix_of_no_model(name: &str, config: &Config) -> String {
-    match config.kind(name) {
-        Kind::Ollama => "ollama pull qwen3:8b".to_owned(),
-        _ => "load a model into that server".to_owned(),
-    }
-}
-
-fn fix_of(name: &str, config: &Config, failure: &Failure) -> String {
-    let key = key_of(name, config);
-    match (failure.kind, key) {
-        (Some("auth"), Some(key)) if key.place.contains(['/', '\\']) => {
-            format!("put a valid key into {}", key.place)
-        }
-        (Some("auth"), Some(key)) => format!("export {}=… with a valid key", key.place),
-        (Some("auth"), None) => format!("name its key: api_key_env in [providers.{name}]"),
-        (Some("transport" | "timeout"), _) if name == "ollama" => START_OLLAMA.to_owned(),
-        (Some("transport" | "timeout"), _) => {
-            format!("start that server, or correct base_url in [providers.{name}]")
-        }
-        (Some("unsupported"), _) => "it lists no models; name one by --model".to_owned(),
-        _ => format!("look at what it says: ergane query hello --provider {name}"),
-    }
 }
 
 /// Whether what a shell writes is confined by the kernel.

@@ -1,0 +1,229 @@
+//! What `doctor` finds of the providers. It tells what it has asked, and what follows from the answer, and no more.
+
+use std::collections::HashMap;
+
+use ergane::provider::ModelInfo;
+
+use super::super::inventory::{ask_all, key_of};
+use super::Finding;
+use crate::config::Config;
+use crate::outcome::Failure;
+use crate::provider::{self, Kind, OLLAMA, SCRIPTED};
+
+const START_OLLAMA: &str = "start it (`ollama serve`), or set OLLAMA_HOST";
+
+/// Servers that list their models to the owner of a valid key only. Others, as OpenRouter and llama.cpp, list them to anybody.
+const KEY_FOR_THE_LIST: [&str; 7] = [
+    "https://api.openai.com/",
+    "https://api.anthropic.com",
+    "https://generativelanguage.googleapis.com/",
+    "https://api.groq.com/",
+    "https://api.mistral.ai/",
+    "https://api.deepseek.com",
+    "https://api.together.xyz/",
+];
+
+/// The model that a provider is asked for when nobody names one.
+#[derive(Debug, PartialEq)]
+enum Wanted {
+    /// The configuration says so.
+    Configured(String),
+    /// The provider's own default.
+    Usual(String),
+}
+
+/// A provider that has answered.
+struct Asked<'a> {
+    name: &'a str,
+    endpoint: &'a str,
+    wanted: Option<Wanted>,
+    is_default: bool,
+    /// What to do when it has no model.
+    get_one: &'a str,
+}
+
+pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
+    let all = match provider::all(config, None) {
+        Ok(all) => all,
+        Err(failure) => return vec![Finding::problem("providers", &failure, "correct the configuration")],
+    };
+    let mut findings = Vec::new();
+    let is_meant = |name: &str| {
+        name == default || config.of(name).is_some() || key_of(name, config).is_some_and(|key| key.set)
+    };
+    // A local Ollama is asked too, for nobody knows whether it is there before it was.
+    let (asked, unused): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .filter(|(name, _)| name != SCRIPTED)
+        .partition(|(name, _)| is_meant(name) || name == OLLAMA);
+    let mut known: HashMap<String, (String, Option<Wanted>)> = asked
+        .iter()
+        .map(|(name, provider)| {
+            let wanted = wanted(name, config, provider.default_model().as_deref());
+            (name.clone(), (provider.endpoint(), wanted))
+        })
+        .collect();
+    for (name, answer) in ask_all(asked).await {
+        let (endpoint, wanted) = known.remove(&name).unwrap_or_default();
+        let check = format!("provider {name}");
+        findings.push(match answer {
+            Ok(models) => {
+                let get_one = match config.kind(&name) {
+                    Kind::Ollama => "ollama pull qwen3:8b",
+                    _ => "load a model into that server",
+                };
+                let is_default = name == default;
+                answered(&Asked { name: &name, endpoint: &endpoint, wanted, is_default, get_one }, &models)
+            }
+            Err(failure) if !is_meant(&name) => {
+                let why = match failure.kind {
+                    Some("transport" | "timeout") => format!("nobody answers at {endpoint}"),
+                    _ => failure.message,
+                };
+                Finding::unused(check, why, format!("to use it, {START_OLLAMA}"))
+            }
+            Err(failure) => Finding::problem(check, &failure, fix_of(&name, config, &failure)),
+        });
+    }
+    for (name, _) in unused {
+        let Some(key) = key_of(&name, config) else { continue };
+        let why = format!("{} is not set", key.place);
+        let fix = format!("to use it, export {}=…", key.place);
+        findings.push(Finding::unused(format!("provider {name}"), why, fix));
+    }
+    if default == SCRIPTED {
+        findings.push(Finding::warning(
+            "provider scripted",
+            "no model was found, so a small built-in conversation answers",
+            "start Ollama, export ANTHROPIC_API_KEY=…, OPENAI_API_KEY=… or GEMINI_API_KEY=…, or configure a provider \
+             (docs/configuration.md)",
+        ));
+    }
+    findings
+}
+
+fn wanted(name: &str, config: &Config, usual: Option<&str>) -> Option<Wanted> {
+    let of_all = config.model.as_deref().filter(|_| config.provider.as_deref() == Some(name));
+    let configured = of_all.or_else(|| config.of(name)?.model.as_deref());
+    let usual = usual.filter(|model| !model.is_empty());
+    configured
+        .map(|model| Wanted::Configured(model.to_owned()))
+        .or_else(|| usual.map(|model| Wanted::Usual(model.to_owned())))
+}
+
+/// What follows from a list of models.
+fn answered(asked: &Asked<'_>, models: &[ModelInfo]) -> Finding {
+    let check = format!("provider {}", asked.name);
+    let chosen = if asked.is_default { ", the default" } else { "" };
+    if models.is_empty() && !matches!(asked.wanted, Some(Wanted::Usual(_))) {
+        return Finding::warning(check, format!("it answers and has no model{chosen}"), asked.get_one);
+    }
+    let lists = format!("`ergane models --provider {}` lists what it has", asked.name);
+    let among = match &asked.wanted {
+        Some(Wanted::Configured(model)) if !has(models, model) => {
+            let why = format!("it answers and does not list the configured model {model}");
+            return Finding::problem(check, &Failure::model_missing(why), lists);
+        }
+        Some(Wanted::Usual(model)) if !has(models, model) => {
+            let why =
+                format!("it answers and does not list {model}, which it is asked for when no model is named");
+            return Finding::warning(
+                check,
+                why,
+                format!("{lists}; name one by --model, or in the configuration"),
+            );
+        }
+        Some(Wanted::Configured(model) | Wanted::Usual(model)) => format!(", {model} among them"),
+        None => String::new(),
+    };
+    let shows = KEY_FOR_THE_LIST.iter().any(|server| asked.endpoint.starts_with(server));
+    let authorised = if shows { " and authorised" } else { "" };
+    Finding::ok(check, format!("reachable{authorised}, {} models{among}{chosen}", models.len()))
+}
+
+/// Whether the list has the model: by its name, or with the tag or the date that its name stands for.
+fn has(models: &[ModelInfo], model: &str) -> bool {
+    models.iter().any(|info| match info.id.strip_prefix(model) {
+        Some("" | ":latest") => true,
+        Some(rest) => {
+            let date = rest.strip_prefix('-').unwrap_or_default();
+            date.len() >= "20260101".len() && date.chars().all(|c| c.is_ascii_digit() || c == '-')
+        }
+        None => false,
+    })
+}
+
+fn fix_of(name: &str, config: &Config, failure: &Failure) -> String {
+    let key = key_of(name, config);
+    match (failure.kind, key) {
+        (Some("auth"), Some(key)) if key.place.contains(['/', '\\']) => {
+            format!("put a valid key into {}", key.place)
+        }
+        (Some("auth"), Some(key)) => format!("export {}=… with a valid key", key.place),
+        (Some("auth"), None) => format!("name its key: api_key_env in [providers.{name}]"),
+        (Some("transport" | "timeout"), _) if name == OLLAMA => START_OLLAMA.to_owned(),
+        (Some("transport" | "timeout"), _) => {
+            format!("start that server, or correct base_url in [providers.{name}]")
+        }
+        (Some("unsupported"), _) => "it lists no models; name one by --model".to_owned(),
+        _ => format!("look at what it says: ergane query hello --provider {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+
+    fn finding(endpoint: &str, wanted: Option<Wanted>, models: &[&str]) -> (Status, String) {
+        let models: Vec<ModelInfo> = models.iter().map(|name| ModelInfo::new(*name)).collect();
+        let asked = Asked { name: "p", endpoint, wanted, is_default: false, get_one: "get one" };
+        let found = answered(&asked, &models);
+        assert_eq!(found.fix.is_none(), found.status == Status::Ok, "{found:?}");
+        (found.status, found.message)
+    }
+
+    #[test]
+    fn a_list_shows_that_a_key_is_accepted_only_where_nobody_else_gets_it() {
+        let shown = |endpoint: &str| finding(endpoint, None, &["m"]).1;
+        assert_eq!(shown("https://api.openai.com/v1"), "reachable and authorised, 1 models");
+        assert_eq!(shown("https://api.anthropic.com"), "reachable and authorised, 1 models");
+        for endpoint in
+            ["https://openrouter.ai/api/v1", "http://localhost:8080/v1", "https://gateway.example/v1"]
+        {
+            assert_eq!(shown(endpoint), "reachable, 1 models");
+        }
+    }
+
+    #[test]
+    fn the_model_that_will_be_asked_for_is_looked_for_whoever_named_it() {
+        let at = "http://localhost/v1";
+        let configured = |model: &str| Some(Wanted::Configured(model.to_owned()));
+        let usual = |model: &str| Some(Wanted::Usual(model.to_owned()));
+        assert_eq!(finding(at, configured("m"), &["n"]).0, Status::Problem);
+        assert_eq!(finding(at, configured("m"), &[]).0, Status::Warning);
+        let (status, message) = finding(at, usual("m"), &["n"]);
+        assert_eq!(status, Status::Warning);
+        assert!(
+            message.contains("does not list m, which it is asked for when no model is named"),
+            "{message}"
+        );
+        assert_eq!(finding(at, usual("m"), &[]).0, Status::Warning);
+        for listed in ["m", "m:latest", "m-20260101", "m-2026-01-01"] {
+            assert_eq!(finding(at, usual("m"), &["n", listed]).1, "reachable, 2 models, m among them");
+        }
+        for other in ["m-mini", "m-4", "mm", "m-"] {
+            assert_eq!(finding(at, usual("m"), &[other]).0, Status::Warning, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_the_configuration_names_goes_before_what_the_provider_would_ask_for() {
+        let none = Config::default();
+        assert_eq!(wanted("openai", &none, Some("gpt")), Some(Wanted::Usual("gpt".into())));
+        assert_eq!(wanted("ollama", &none, Some("")), None, "the server chooses");
+        let config = Config { provider: Some("openai".into()), model: Some("m".into()), ..Config::default() };
+        assert_eq!(wanted("openai", &config, Some("gpt")), Some(Wanted::Configured("m".into())));
+        assert_eq!(wanted("gemini", &config, Some("g")), Some(Wanted::Usual("g".into())));
+    }
+}
