@@ -4,12 +4,18 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::gate::{gate, gate_of};
 use common::*;
 use ergane_core::{ErrorKind, ProviderError};
-use ergane_provider::{BreakerPolicy, Call, CallEvent, Circuit, Limits, OpenAi, Providers, WaitReason};
+use ergane_otp::{ChildSpec, DynamicSupervisorRef};
+use ergane_provider::{
+    BreakerPolicy, Call, CallEvent, Circuit, Endpoint, Limits, OpenAi, Providers, WaitReason,
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::Notify;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -361,6 +367,85 @@ async fn draining_ends_when_its_time_is_over_and_tells_what_still_runs() {
     let held = calls.next().await;
     assert_eq!(tree.providers.drain(MINUTE).await, 1);
     drop((call, held));
+    tree.shutdown().await;
+}
+
+/// Not even ready to start: a stand-in for a provider's actor that has not come back yet.
+struct Slow(Arc<Notify>);
+
+impl Actor for Slow {
+    type Msg = ();
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+        self.0.notified().await;
+        Err("it was not meant to start".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_providers_actor_itself_is_told_so() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    let go = Arc::new(Notify::new());
+    let slow = go.clone();
+    let spec = ChildSpec::actor("provider/g", move |_| (Slow(slow.clone()), ()));
+    let providers = DynamicSupervisorRef::new(&tree.namespace, "providers");
+    let starting = tokio::spawn(async move { providers.start_child(spec, DEADLINE).await });
+    tokio::time::sleep(Duration::from_secs(1)).await; // the clock stands still, so it is being started by now
+    let mut first = tree.call("g", "first");
+    assert_eq!(first.waiting().await, WaitReason::Starting);
+    let mut second = tree.call("g", "second");
+    assert_eq!(second.waiting().await, WaitReason::Starting, "told at once, as it is known");
+    go.notify_one();
+    within("the start", starting).await.unwrap().unwrap_err();
+    // The one that was waited for is started now.
+    for call in [&mut first, &mut second] {
+        call.started().await;
+        calls.next().await.answer();
+        call.done().await.unwrap();
+    }
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_lists_of_models_and_lets_no_further_one_begin() {
+    let told = Gate::new();
+    let body = answer("200 OK", &[JSON], r#"{"data":[{"id":"m"}]}"#);
+    let server = TestServer::always(vec![Act::Wait(told.clone()), body]).await;
+    let tree = Tree::start(Providers::builder().register("o", OpenAi::new(&server.url))).await;
+    let list = |providers: Providers| async move {
+        providers.list_models(&"o".into(), &Endpoint::default(), DEADLINE).await
+    };
+    let listing = tokio::spawn(list(tree.providers.clone()));
+    server.next_request().await;
+    assert_eq!(tree.providers.drain(Duration::from_millis(1)).await, 1);
+    let late = list(tree.providers.clone()).await.unwrap_err();
+    assert_eq!((late.kind, late.retryable), (ErrorKind::Overloaded, true), "{late}");
+    let providers = tree.providers.clone();
+    let drained = tokio::spawn(async move { providers.drain(DEADLINE).await });
+    told.open();
+    assert_eq!(within("the list", listing).await.unwrap().unwrap()[0].id.as_ref(), "m");
+    assert_eq!(within("the drain", drained).await.unwrap(), 0);
+    assert_eq!(server.requests(), 1);
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_models_keeps_to_what_a_server_asked_for_and_is_refused_when_that_is_too_long() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    let mut call = tree.call("g", "x");
+    let slow_down = ProviderError::new(ErrorKind::RateLimited, "slow down");
+    calls.next().await.fail(ProviderError { retry_after: Some(Duration::from_secs(20)), ..slow_down });
+    call.done().await.unwrap_err();
+    let list = async |deadline| tree.providers.list_models(&"g".into(), &Endpoint::default(), deadline).await;
+    let begun = tokio::time::Instant::now();
+    let error = list(Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!((error.kind, error.retry_after), (ErrorKind::RateLimited, Some(Duration::from_secs(20))));
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nobody waited in vain");
+    // With more time it waits, and then asks; this provider lists none.
+    assert_eq!(list(MINUTE).await.unwrap_err().kind, ErrorKind::Unsupported);
+    assert!(begun.elapsed() >= Duration::from_secs(20));
     tree.shutdown().await;
 }
 

@@ -7,13 +7,19 @@ use std::time::Duration;
 use ergane_core::{ErrorKind, ProviderError};
 use ergane_otp::{ChildSpec, DynamicSupervisorRef, StartError, TaskSupervisorRef};
 use ractor::{ActorRef, MessagingErr};
+use tokio::time::timeout;
 
 use super::admission::{Admission, AdmissionMsg};
+use super::call::Line;
+use super::gate::WaitReason;
 use super::lane::{Lane, Ticket};
 use super::request;
 
 /// How long a provider's actor may take to be (again) alive.
 const OPENING: Duration = Duration::from_secs(30);
+
+/// After so long, those who wait for it are told what they wait for. Usually it is there in no time.
+const TELLING: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
 pub(super) struct Door(Mutex<Leaf>);
@@ -26,7 +32,8 @@ type Waiters = Vec<Box<Ticket>>;
 enum Leaf {
     #[default]
     Closed,
-    Opening(Waiters),
+    /// With those who wait, and whether they are told so.
+    Opening(Waiters, bool),
     Open(ActorRef<AdmissionMsg>),
 }
 
@@ -45,9 +52,13 @@ impl Door {
     /// Carries the call out, when it may be and nobody waits before it; else sends it to the lane's actor, which is started
     /// when it is not alive. Never waits. Must be called within a tokio runtime.
     pub(super) fn enter(lane: &Arc<Lane>, supervisors: &Supervisors, ticket: Box<Ticket>) {
+        if matches!(&*lane.door.leaf(), Leaf::Opening(_, true)) {
+            // Before it is among them, and outside of the lock: from there on its next event may be that it begins.
+            ticket.line.waiting(&WaitReason::Starting);
+        }
         let mut leaf = lane.door.leaf();
         let ticket = match &mut *leaf {
-            Leaf::Opening(tickets) => return tickets.push(ticket),
+            Leaf::Opening(tickets, _) => return tickets.push(ticket),
             Leaf::Closed => ticket,
             Leaf::Open(_)
                 if lane.is_alone()
@@ -63,9 +74,21 @@ impl Door {
                 Err(_) => return,
             },
         };
-        *leaf = Leaf::Opening(vec![ticket]);
+        *leaf = Leaf::Opening(vec![ticket], false);
         drop(leaf);
         tokio::spawn(open(lane.clone(), supervisors.clone()));
+    }
+
+    /// Tells those who wait what they wait for. Whoever opens the door calls this, so none of them goes in meanwhile.
+    fn tell_that_it_opens(&self) {
+        let lines: Vec<Arc<Line>> = match &mut *self.leaf() {
+            Leaf::Opening(tickets, told) => {
+                *told = true;
+                tickets.iter().map(|ticket| ticket.line.clone()).collect()
+            }
+            Leaf::Closed | Leaf::Open(_) => Vec::new(),
+        };
+        lines.iter().for_each(|line| line.waiting(&WaitReason::Starting));
     }
 
     /// Tells the actor, if it is alive. One that is not has nothing to be told: it begins with an empty queue and counts
@@ -83,13 +106,21 @@ async fn open(lane: Arc<Lane>, supervisors: Supervisors) {
     let (for_actor, requests) = (lane.clone(), supervisors.requests.clone());
     let spec =
         ChildSpec::actor(lane.actor.clone(), move |_| (Admission, (for_actor.clone(), requests.clone())));
-    let actor = match supervisors.providers.start_child(spec, OPENING).await {
+    let mut starting = std::pin::pin!(supervisors.providers.start_child(spec, OPENING));
+    let started = match timeout(TELLING, &mut starting).await {
+        Ok(started) => started,
+        Err(_) => {
+            lane.door.tell_that_it_opens();
+            starting.await
+        }
+    };
+    let actor = match started {
         Ok(cell) | Err(StartError::AlreadyStarted(cell)) => ActorRef::from(cell),
         Err(error) => return refuse(&lane, &error),
     };
     let mut leaf = lane.door.leaf();
     let before = std::mem::replace(&mut *leaf, Leaf::Open(actor.clone()));
-    let Leaf::Opening(tickets) = before else { return };
+    let Leaf::Opening(tickets, _) = before else { return };
     let submitted = tickets.into_iter().map(AdmissionMsg::Submit);
     // Some may have been cancelled meanwhile, when there was nobody to be told.
     let sent: Vec<_> = submitted
@@ -105,7 +136,7 @@ async fn open(lane: Arc<Lane>, supervisors: Supervisors) {
 
 fn refuse(lane: &Lane, error: &StartError) {
     let before = std::mem::take(&mut *lane.door.leaf());
-    let Leaf::Opening(tickets) = before else { return };
+    let Leaf::Opening(tickets, _) = before else { return };
     let message = format!("the actor {} of the provider is not running: {error}", lane.actor);
     for ticket in tickets {
         let error =
@@ -118,7 +149,7 @@ impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &*self.leaf() {
             Leaf::Closed => "closed",
-            Leaf::Opening(_) => "opening",
+            Leaf::Opening(..) => "opening",
             Leaf::Open(_) => "open",
         };
         f.write_str(state)

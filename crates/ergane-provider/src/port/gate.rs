@@ -39,6 +39,8 @@ pub enum WaitReason {
     },
     /// The system is ending: no new calls are made.
     Draining,
+    /// The provider's actor is not there yet, or not again after its end.
+    Starting,
 }
 
 impl fmt::Display for WaitReason {
@@ -50,6 +52,7 @@ impl fmt::Display for WaitReason {
             Self::Asked => f.write_str("the server asked to wait"),
             Self::CircuitOpen { last } => write!(f, "the server failed again and again, last: {last}"),
             Self::Draining => f.write_str("the system is shutting down and makes no new calls"),
+            Self::Starting => f.write_str("the provider's actor has not started yet, or again"),
         }
     }
 }
@@ -59,7 +62,9 @@ impl WaitReason {
     pub(super) fn error_kind(&self) -> ErrorKind {
         match self {
             Self::Requests | Self::Tokens | Self::Asked => ErrorKind::RateLimited,
-            Self::Busy { .. } | Self::CircuitOpen { .. } | Self::Draining => ErrorKind::Overloaded,
+            Self::Busy { .. } | Self::CircuitOpen { .. } | Self::Draining | Self::Starting => {
+                ErrorKind::Overloaded
+            }
         }
     }
 
@@ -77,6 +82,16 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// The error of what would not wait for it.
+    pub(super) fn refusal(&self, provider: &str, now: Instant) -> ProviderError {
+        let message = format!("{provider} was not asked: {}", self.reason);
+        ProviderError {
+            retry_after: self.until.map(|until| until.saturating_duration_since(now)),
+            retryable: true,
+            ..ProviderError::new(self.reason.error_kind(), message)
+        }
+    }
+
     /// Whether it is the same as `other` to whoever waits.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.reason.is_like(&other.reason)
@@ -225,8 +240,8 @@ impl Gate {
         self.draining = true;
     }
 
-    /// Why a call of so many tokens may not be made now; `None` when it may.
-    pub(super) fn block(&self, tokens: u64, now: Instant) -> Option<Block> {
+    /// Why the server may not be asked anything now; `None` when it may.
+    pub(super) fn shut(&self, now: Instant) -> Option<Block> {
         let block = |reason, until| Some(Block { reason, until });
         if self.draining {
             return block(WaitReason::Draining, None);
@@ -234,9 +249,15 @@ impl Gate {
         if let Some(until) = self.shut_until(now) {
             return block(WaitReason::CircuitOpen { last: self.last_failure.clone() }, Some(until));
         }
-        if let Some(until) = self.asked_until(now) {
-            return block(WaitReason::Asked, Some(until));
+        self.asked_until(now).and_then(|until| block(WaitReason::Asked, Some(until)))
+    }
+
+    /// Why a call of so many tokens may not be made now; `None` when it may.
+    pub(super) fn block(&self, tokens: u64, now: Instant) -> Option<Block> {
+        if let Some(block) = self.shut(now) {
+            return Some(block);
         }
+        let block = |reason, until| Some(Block { reason, until });
         if self.room() == 0 {
             return block(WaitReason::Busy { running: self.running }, None);
         }

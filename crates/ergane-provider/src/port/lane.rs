@@ -14,8 +14,8 @@ use ergane_core::{
     Cost, ErrorKind, MicroUsd, ModelReply, ModelRequest, Part, ProviderError, Text, ToolSpec, Usage,
 };
 use ergane_otp::Promise;
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admission::AdmissionMsg;
 use super::call::Line;
@@ -39,7 +39,7 @@ pub(super) struct Lane {
     gate: Mutex<Gate>,
     waiting: AtomicUsize,
     errands: Semaphore,
-    /// Told when no call runs.
+    /// Told when nothing is open.
     still: Notify,
     /// What was set for models of this provider.
     prices: Vec<(Text, Price)>,
@@ -67,16 +67,28 @@ impl Lane {
     }
 
     /// Asks the provider something that is no call, in the task of whoever asks: a bounded number at a time, and within
-    /// `deadline`, the wait for the others included.
+    /// `deadline`, the wait for the others included. A server that asked to be left alone, or whose circuit is open, is left
+    /// alone by these questions too, and one that would have to wait for it beyond its deadline is refused at once. What
+    /// comes of them is no sign of how calls fare, so it opens and closes no circuit.
     pub(super) async fn errand<T>(
         &self,
         deadline: Duration,
         ask: impl FnOnce(&dyn Provider) -> BoxFuture<'static, Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
         let asked = async {
-            // It is never closed; if it were, the bound would be gone and nothing else.
-            let _turn = self.errands.acquire().await.ok();
-            ask(&*self.provider).await
+            // One that is beyond the clock's end is none.
+            let by = Instant::now().checked_add(deadline);
+            loop {
+                // It is never closed; if it were, the bound would be gone and nothing else.
+                let turn = Turn { lane: self, permit: self.errands.acquire().await.ok() };
+                let now = Instant::now();
+                let Some(block) = self.gate().shut(now) else { return ask(&*self.provider).await };
+                drop(turn);
+                match block.until.filter(|until| by.is_none_or(|by| *until <= by)) {
+                    Some(until) => sleep_until(until).await,
+                    None => return Err(block.refusal(&self.provider_name, now)),
+                }
+            }
         };
         timeout(deadline, asked).await.unwrap_or_else(|_| {
             let message = format!(
@@ -142,14 +154,19 @@ impl Lane {
         self.tell_of_room();
     }
 
-    /// Returns when no call runs.
+    /// Calls and other questions that are open.
+    pub(super) fn open(&self) -> usize {
+        self.running().saturating_add(ERRANDS.saturating_sub(self.errands.available_permits()))
+    }
+
+    /// Returns when neither a call nor another question is open.
     pub(super) async fn still(&self) {
         loop {
             let told = self.still.notified();
             tokio::pin!(told);
             // From here on it is told, so an end between the look and the wait is not missed.
             told.as_mut().enable();
-            if self.running() == 0 {
+            if self.open() == 0 {
                 return;
             }
             told.await;
@@ -220,6 +237,12 @@ impl Lane {
         set.or_else(|| self.provider.pricing(model).price(model))
     }
 
+    fn tell_if_still(&self) {
+        if self.open() == 0 {
+            self.still.notify_waiters();
+        }
+    }
+
     fn tell_of_room(&self) {
         // A call counts as waiting before its message is sent, so none that the actor left waiting is overlooked here.
         if self.waiting() > 0 {
@@ -284,14 +307,21 @@ impl Ticket {
 
     /// It is not made.
     pub(super) fn refuse(self, block: &Block, now: Instant) {
-        let wait = block.until.map(|until| until.saturating_duration_since(now));
-        let message = format!("{} was not asked: {}", self.call.provider, block.reason);
-        let error = ProviderError {
-            retry_after: wait,
-            retryable: true,
-            ..ProviderError::new(block.reason.error_kind(), message)
-        };
+        let error = block.refusal(&self.call.provider, now);
         self.promise.keep(Err(error));
+    }
+}
+
+/// A question that is no call, open until it is dropped.
+struct Turn<'a> {
+    lane: &'a Lane,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.lane.tell_if_still();
     }
 }
 
@@ -323,14 +353,8 @@ impl Running {
 
     fn end(&mut self, result: Option<&Result<ModelReply, ProviderError>>, answered: bool) {
         let Some(permit) = self.permit.take() else { return };
-        let left = {
-            let mut gate = self.lane.gate();
-            gate.ended(permit, result, answered, Instant::now());
-            gate.running()
-        };
-        if left == 0 {
-            self.lane.still.notify_waiters();
-        }
+        self.lane.gate().ended(permit, result, answered, Instant::now());
+        self.lane.tell_if_still();
         self.lane.tell_of_room();
     }
 }

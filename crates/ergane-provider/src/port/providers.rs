@@ -202,7 +202,10 @@ impl Providers {
     /// waits for it; dropping the future cancels it.
     ///
     /// # Errors
-    /// See [`Provider::list_models`]; [`ErrorKind::Timeout`](ergane_core::ErrorKind::Timeout) at the deadline.
+    /// See [`Provider::list_models`]; [`ErrorKind::Timeout`](ergane_core::ErrorKind::Timeout) at the deadline;
+    /// [`ErrorKind::Overloaded`](ergane_core::ErrorKind::Overloaded) or
+    /// [`ErrorKind::RateLimited`](ergane_core::ErrorKind::RateLimited), without asking, of a server whose circuit is open or that
+    /// asked to wait, beyond the deadline, and while the system is ending.
     pub async fn list_models(
         &self,
         provider: &Text,
@@ -215,7 +218,7 @@ impl Providers {
     /// What a provider tells of one model, as [`list_models`](Self::list_models).
     ///
     /// # Errors
-    /// See [`Provider::model_info`]; [`ErrorKind::Timeout`](ergane_core::ErrorKind::Timeout) at the deadline.
+    /// See [`Provider::model_info`], and [`list_models`](Self::list_models).
     pub async fn model_info(
         &self,
         provider: &Text,
@@ -229,7 +232,7 @@ impl Providers {
     /// Vectors of texts, as [`list_models`](Self::list_models).
     ///
     /// # Errors
-    /// See [`Provider::embed`]; [`ErrorKind::Timeout`](ergane_core::ErrorKind::Timeout) at the deadline.
+    /// See [`Provider::embed`], and [`list_models`](Self::list_models).
     pub async fn embed(
         &self,
         provider: &Text,
@@ -241,7 +244,8 @@ impl Providers {
     }
 
     /// Makes no new calls from here on, and waits for those that run, but not longer than `patience`. Returns how many
-    /// run still. A call that is not made waits, and is told so.
+    /// run still. A call that is not made waits, and is told so. Lists of models and vectors count as calls do; what is asked
+    /// of these later is refused.
     pub async fn drain(&self, patience: Duration) -> usize {
         self.0.draining.store(true, Ordering::SeqCst);
         let lanes = self.distinct_lanes();
@@ -253,7 +257,7 @@ impl Providers {
         };
         // Either way it is looked at what is left.
         drop(tokio::time::timeout(patience, all_still).await);
-        lanes.iter().map(|lane| lane.running()).sum()
+        lanes.iter().map(|lane| lane.open()).sum()
     }
 
     /// How each provider stands that was called: by the name of its actor.
