@@ -62,6 +62,8 @@ pub(crate) struct ProviderConfig {
     pub(crate) limits: Limits,
     /// What an OpenAI-compatible server takes, where its address alone does not tell.
     pub(crate) compat: Option<Compat>,
+    /// Whether tools are offered in the strict mode, by other formats than that.
+    pub(crate) strict_tools: Option<bool>,
     /// By model.
     pub(crate) prices: Vec<(Text, Price)>,
 }

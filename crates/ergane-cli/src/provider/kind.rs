@@ -117,6 +117,16 @@ macro_rules! with_said {
     }};
 }
 
+/// With what is said of strict tools.
+macro_rules! strict_said {
+    ($provider:expr, $said:expr) => {
+        match $said.and_then(|said| said.strict_tools) {
+            Some(strict) => $provider.strict_tools(strict),
+            None => $provider,
+        }
+    };
+}
+
 /// Every provider there is.
 pub(crate) fn all(config: &Config, script: Option<&Path>) -> Result<Vec<Named>, Failure> {
     let make = |name: String| {
@@ -125,8 +135,8 @@ pub(crate) fn all(config: &Config, script: Option<&Path>) -> Result<Vec<Named>, 
             Kind::Ollama if name == OLLAMA => Arc::new(local_ollama(config)),
             Kind::Ollama => Arc::new(ollama(said, None)),
             Kind::OpenAi => Arc::new(open_ai(said)),
-            Kind::OpenAiResponses => Arc::new(with_said!(OpenAiResponses, said)),
-            Kind::Anthropic => Arc::new(with_said!(Anthropic, said)),
+            Kind::OpenAiResponses => Arc::new(strict_said!(with_said!(OpenAiResponses, said), said)),
+            Kind::Anthropic => Arc::new(strict_said!(with_said!(Anthropic, said), said)),
             Kind::Gemini => Arc::new(with_said!(Gemini, said)),
             Kind::Scripted => Arc::new(scripted(script)?),
         };
@@ -221,6 +231,7 @@ mod tests {
                     key: None,
                     limits,
                     compat: None,
+                    strict_tools: None,
                     prices: Vec::new(),
                 };
                 let config = Config { providers: [("mine".to_owned(), said)].into(), ..Config::default() };

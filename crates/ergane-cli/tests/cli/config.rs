@@ -126,6 +126,48 @@ fn ollama_host_beats_the_file() {
 }
 
 #[test]
+fn tools_are_strict_where_the_file_says_so() {
+    let home = Home::new();
+    let server = Server::start(|asked| {
+        let (text, usage) = ("ok", json!({"input_tokens": 1, "output_tokens": 1}));
+        let answer = if asked.path == "/v1/messages" {
+            let content = json!([{"type": "text", "text": text}]);
+            json!({"id": "1", "type": "message", "role": "assistant", "content": content, "stop_reason": "end_turn", "usage": usage})
+        } else {
+            let content = json!([{"type": "output_text", "text": text, "annotations": []}]);
+            let message = json!({"id": "2", "type": "message", "role": "assistant", "status": "completed", "content": content});
+            json!({"id": "1", "status": "completed", "output": [message], "usage": usage})
+        };
+        Answer::json(200, &answer)
+    });
+    let table = |name: &str, kind: &str, more: &str| {
+        format!("[providers.{name}]\nkind = '{kind}'\nbase_url = '{}'\nmodel = 'm'\n{more}\n", server.url(""))
+    };
+    let kinds = [("openai_responses", "/v1/responses"), ("anthropic", "/v1/messages")];
+    let file = kinds.map(|(kind, _)| {
+        table(&format!("{kind}-2"), kind, "strict_tools = true") + &table(&format!("{kind}-3"), kind, "")
+    });
+    home.write(FILE, file.concat());
+    for (kind, path) in kinds {
+        let strict = |name: &str| -> Vec<String> {
+            let args = ["run", "hi", "--provider", &format!("{kind}-{name}"), "--no-stream", "--json"];
+            assert_eq!(home.run(&args).expect(0).json()["text"], "ok");
+            let asked = server.asked(path).pop().unwrap().body;
+            let tools = asked["tools"].as_array().unwrap().iter();
+            tools
+                .filter(|tool| tool["strict"] == true)
+                .map(|tool| tool["name"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let told = strict("2");
+        assert!(told.contains(&"edit".to_owned()), "{kind}: {told:?}");
+        // Every builtin tool can be said in OpenAI's mode; Anthropic's knows no bounds of numbers.
+        assert_eq!(told.contains(&"grep".to_owned()), kind == "openai_responses", "{told:?}");
+        assert!(strict("3").is_empty(), "{kind}");
+    }
+}
+
+#[test]
 fn bounds_prices_flags_and_how_to_answer_are_taken_from_the_file() {
     let home = Home::new();
     let server = Server::start(|_| {

@@ -1,7 +1,8 @@
-//! Schemas for the mode in which a server lets a model write nothing that does not match: OpenAI's strict mode.
+//! Schemas for the mode in which a server lets a model write nothing that does not match: the strict mode of OpenAI, and that of
+//! Anthropic.
 //!
-//! It takes a part of JSON Schema: every object closed, every property required. A property that may be left out is made one
-//! that may be null instead, and what a model says by that null is left out again before a tool sees it
+//! Both take a part of JSON Schema: every object closed, and at OpenAI every property required. There a property that may be left
+//! out is made one that may be null instead, and what a model says by that null is left out again before a tool sees it
 //! ([`ToolSpec::arguments`](ergane_core::ToolSpec::arguments)). A request with a schema that the mode does not take is refused as a
 //! whole. So this is a list of what it takes: what is not on it, and what could not be said without another meaning, does not
 //! fit, and such a schema goes as it is, without the mode. A map of any keys is one, an optional property that may be null of its
@@ -33,7 +34,14 @@ const NUMBERS: [&str; 14] = [
     "uint", "float", "double",
 ];
 
-/// The schema as it goes to a server, and whether in the strict mode: so when it is `wanted` and the schema fits, else as it is.
+/// Whose mode it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    OpenAi,
+    Anthropic,
+}
+
+/// The schema as it goes to OpenAI, and whether in the strict mode: so when it is `wanted` and the schema fits, else as it is.
 pub(crate) fn where_it_fits(schema: &Value, wanted: bool) -> (Value, bool) {
     match wanted.then(|| strict(schema)).flatten() {
         Some(made) => (made, true),
@@ -41,39 +49,92 @@ pub(crate) fn where_it_fits(schema: &Value, wanted: bool) -> (Value, bool) {
     }
 }
 
-/// The schema of an object as the strict mode wants it; `None` when it does not fit, or could not be made to without another
+/// What may still come of strict tools in one request to Anthropic: its server makes one grammar of them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    tools: usize,
+    /// Properties that may be left out.
+    optional: usize,
+    /// Properties with more than one type.
+    unions: usize,
+}
+
+impl Room {
+    pub(crate) const ALL: Self = Self { tools: 20, optional: 24, unions: 16 };
+    pub(crate) const NONE: Self = Self { tools: 0, optional: 0, unions: 0 };
+
+    /// As [`where_it_fits`], for Anthropic, where there is room for the tool too.
+    pub(crate) fn where_it_fits(&mut self, schema: &Value) -> (Value, bool) {
+        let mut made = || {
+            let tools = self.tools.checked_sub(1)?;
+            let mut strict = Strict { room: *self, ..Strict::new(schema, Mode::Anthropic) };
+            let made = strict.whole()?;
+            *self = Self { tools, ..strict.room };
+            Some(made)
+        };
+        made().map_or_else(|| (schema.clone(), false), |made| (made, true))
+    }
+}
+
+/// The schema of an object as OpenAI's strict mode wants it; `None` when it does not fit, or could not be made to without another
 /// meaning.
 fn strict(schema: &Value) -> Option<Value> {
-    if schema.get("type")? != "object" {
-        return None;
-    }
-    let mut strict = Strict { root: schema, names: NAMES, bytes: BYTES };
-    let mut made = strict.schema(schema, LEVELS, false)?;
-    for word in ["$defs", "definitions"] {
-        if let Some(parts) = schema.get(word) {
-            let mut defs = Map::new();
-            for (name, part) in parts.as_object()? {
-                strict.count(name)?;
-                defs.insert(name.clone(), strict.schema(part, LEVELS - 1, false)?.into());
-            }
-            made.insert(word.to_owned(), defs.into());
-        }
-    }
-    Some(made.into())
+    Strict::new(schema, Mode::OpenAi).whole()
 }
 
 struct Strict<'a> {
     root: &'a Value,
+    mode: Mode,
     /// What may still come.
     names: usize,
     bytes: usize,
+    room: Room,
 }
 
-impl Strict<'_> {
+impl<'a> Strict<'a> {
+    fn new(root: &'a Value, mode: Mode) -> Self {
+        Self { root, mode, names: NAMES, bytes: BYTES, room: Room::ALL }
+    }
+
+    fn whole(&mut self) -> Option<Value> {
+        let root = self.root;
+        if root.get("type")? != "object" {
+            return None;
+        }
+        let mut made = self.schema(root, LEVELS, false)?;
+        for word in ["$defs", "definitions"] {
+            if let Some(parts) = root.get(word) {
+                let mut defs = Map::new();
+                for (name, part) in parts.as_object()? {
+                    self.count(name)?;
+                    defs.insert(name.clone(), self.schema(part, LEVELS - 1, false)?.into());
+                }
+                made.insert(word.to_owned(), defs.into());
+            }
+        }
+        Some(made.into())
+    }
+
     fn count(&mut self, name: &str) -> Option<()> {
         self.names = self.names.checked_sub(1)?;
         self.bytes = self.bytes.checked_sub(name.len())?;
         Some(())
+    }
+
+    /// Something may be of more than one type.
+    fn union(&mut self) -> Option<()> {
+        if self.mode == Mode::Anthropic {
+            self.room.unions = self.room.unions.checked_sub(1)?;
+        }
+        Some(())
+    }
+
+    /// Words that Anthropic's mode does not know.
+    fn only_openai(&self, words: &'static [&'static str]) -> &'static [&'static str] {
+        match self.mode {
+            Mode::OpenAi => words,
+            Mode::Anthropic => &[],
+        }
     }
 
     /// `chosen` is whether it is one of several choices: then nobody could tell later in which of them a property is null that
@@ -83,7 +144,8 @@ impl Strict<'_> {
         let said = Words { words };
         let mut made = if let Some(target) = words.get("$ref") {
             said.only(&["$ref"])?;
-            if chosen || !self.is_part(target.as_str()?) {
+            // Anthropic takes none that leads in a circle, and others there are hardly ever.
+            if chosen || self.mode == Mode::Anthropic || !self.is_part(target.as_str()?) {
                 return None;
             }
             Map::from_iter([("$ref".to_owned(), target.clone())])
@@ -124,6 +186,7 @@ impl Strict<'_> {
     fn choices(&mut self, choices: &[Value], levels: usize, chosen: bool) -> Option<Map<String, Value>> {
         let is_null = |choice: &Value| choice.get("type").is_some_and(|kind| kind == "null");
         let several = choices.iter().filter(|choice| !is_null(choice)).count() > 1;
+        self.union()?;
         let made: Vec<Value> = choices
             .iter()
             .map(|choice| Some(self.schema(choice, levels, chosen || several)?.into()))
@@ -164,6 +227,7 @@ impl Strict<'_> {
             Value::String(kind) => kind,
             // Of several types only null and another one.
             Value::Array(kinds) => {
+                self.union()?;
                 let mut others = kinds.iter().filter(|kind| *kind != "null");
                 let kind = others.next()?;
                 if others.next().is_some() {
@@ -178,7 +242,7 @@ impl Strict<'_> {
             "array" => {
                 let items = said.words.get("items")?;
                 let items = self.schema(items, levels.checked_sub(1)?, chosen)?;
-                let mut made = said.kept(&["type", "items"], &SIZES)?;
+                let mut made = said.kept(&["type", "items"], self.only_openai(&SIZES))?;
                 made.insert("items".to_owned(), items.into());
                 made
             }
@@ -191,14 +255,18 @@ impl Strict<'_> {
                 if !plain || !known {
                     return None;
                 }
-                said.kept(&["type"], &["pattern", "format"])?
+                let mut made = said.kept(&["type", "format"], self.only_openai(&["pattern"]))?;
+                made.extend(
+                    said.words.get_key_value("format").map(|(word, value)| (word.clone(), value.clone())),
+                );
+                made
             }
             "integer" | "number" => {
                 let format = said.words.get("format").map(|value| value.as_str());
                 if format.is_some_and(|format| format.is_none_or(|name| !NUMBERS.contains(&name))) {
                     return None;
                 }
-                said.kept(&["type", "format"], &BOUNDS)?
+                said.kept(&["type", "format"], self.only_openai(&BOUNDS))?
             }
             "boolean" | "null" => said.kept(&["type"], &[])?,
             _ => return None,
@@ -222,18 +290,21 @@ impl Strict<'_> {
         for (name, property) in properties {
             self.count(name)?;
             let mut strict: Value = self.schema(property, levels, chosen)?.into();
-            if !required.iter().any(|known| known == name) {
-                if chosen || takes_null(self.root, property) {
-                    return None;
-                }
-                make_nullable(&mut strict);
+            match self.mode {
+                _ if required.iter().any(|known| known == name) => {}
+                Mode::Anthropic => self.room.optional = self.room.optional.checked_sub(1)?,
+                Mode::OpenAi if chosen || takes_null(self.root, property) => return None,
+                Mode::OpenAi => make_nullable(&mut strict),
             }
             made.insert(name.clone(), strict);
         }
-        let all: Vec<Value> = properties.keys().map(|name| name.as_str().into()).collect();
+        let required: Vec<Value> = match self.mode {
+            Mode::OpenAi => properties.keys().map(|name| name.as_str().into()).collect(),
+            Mode::Anthropic => required.clone(),
+        };
         Some(Map::from_iter([
             ("properties".to_owned(), made.into()),
-            ("required".to_owned(), all.into()),
+            ("required".to_owned(), required.into()),
             ("additionalProperties".to_owned(), false.into()),
         ]))
     }

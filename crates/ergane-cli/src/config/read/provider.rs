@@ -10,7 +10,7 @@ use crate::config::{Key, Limits, ProviderConfig};
 use crate::outcome::Failure;
 use crate::provider::Kind;
 
-pub(super) const PROVIDER: [&str; 11] = [
+pub(super) const PROVIDER: [&str; 12] = [
     "kind",
     "model",
     "base_url",
@@ -21,6 +21,7 @@ pub(super) const PROVIDER: [&str; 11] = [
     "tokens_per_minute",
     "breaker",
     "compat",
+    "strict_tools",
     "prices",
 ];
 pub(super) const BREAKER: [&str; 3] = ["failures", "open_for", "at_most"];
@@ -106,12 +107,23 @@ pub(super) fn provider(
             return Err(table.source.wrong(at, &flags.path, why));
         }
     };
+    let strict_tools = strict_tools(table, kind)?;
     let (base_url, prices) = (base_url.map(|(_, url)| url), prices(table)?);
-    Ok(ProviderConfig { kind, model, base_url, key, limits, compat, prices })
+    Ok(ProviderConfig { kind, model, base_url, key, limits, compat, strict_tools, prices })
 }
 
 fn count(table: &Table<'_>, key: &str) -> Result<Option<u64>, Failure> {
     table.number(key, 1, MANY)
+}
+
+fn strict_tools(table: &Table<'_>, kind: Kind) -> Result<Option<bool>, Failure> {
+    let Some((at, strict)) = table.yes_or_no("strict_tools")? else { return Ok(None) };
+    let why = match kind {
+        Kind::OpenAiResponses | Kind::Anthropic => return Ok(Some(strict)),
+        Kind::OpenAi => "of such a provider it is a flag of `compat`",
+        _ => "only providers of kind openai, openai_responses and anthropic know such tools",
+    };
+    Err(table.wrong(at, "strict_tools", why))
 }
 
 /// When calls are held back because the server does not work, or that they never are.

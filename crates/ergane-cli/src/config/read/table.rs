@@ -138,6 +138,17 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Whether, and where it stands.
+    pub(super) fn yes_or_no(&self, key: &str) -> Result<Option<(usize, bool)>, Failure> {
+        match self.value(key) {
+            None => Ok(None),
+            Some((at, DeValue::Boolean(yes))) => Ok(Some((at, *yes))),
+            Some((at, other)) => {
+                Err(self.wrong(at, key, &format!("allowed are true and false, not {}", kind(other))))
+            }
+        }
+    }
+
     /// A whole number and its unit, such as `30s`.
     pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, Failure> {
         let Some((at, text)) = self.text(key)? else { return Ok(None) };

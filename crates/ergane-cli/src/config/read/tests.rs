@@ -59,6 +59,7 @@ fn the_documented_example_is_read_and_uses_every_key() {
     let flags: Compat =
         serde_json::from_str(r#"{"like":"vllm","images":"none","developer_role":true}"#).unwrap();
     assert_eq!(config.of("lab").unwrap().compat, Some(flags));
+    assert_eq!(config.of("anthropic").unwrap().strict_tools, Some(true));
     let answers = config.defaults();
     assert_eq!(
         (answers.max_tokens, answers.reasoning),
@@ -190,6 +191,18 @@ fn a_bad_value_is_told_with_what_is_allowed() {
         (
             "[providers.openai]\nbreaker = { open_for = '40s' }",
             ":2: providers.openai.breaker: `at_most` is 30000 ms, and so it could not be open for 40000 ms",
+        ),
+        (
+            "[providers.anthropic]\nstrict_tools = 'yes'",
+            ":2: providers.anthropic.strict_tools: allowed are true and false, not a value of type string",
+        ),
+        (
+            "[providers.openai]\nstrict_tools = true",
+            ":2: providers.openai.strict_tools: of such a provider it is a",
+        ),
+        (
+            "[providers.gemini]\nstrict_tools = true",
+            ":2: providers.gemini.strict_tools: only providers of kind",
         ),
         ("[providers.scripted]\n\nmodel = 'm'", ":3: providers.scripted.model: a script has no model"),
         (

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use ergane_core::{
     ErrorKind, ImageSource, Message, ModelRequest, Opaque, OutputSchema, Part, PromptCache, ProviderError,
-    Reasoning, ReasoningEffort, ToolChoice,
+    Reasoning, ReasoningEffort, ToolChoice, ToolSpec,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -15,16 +15,22 @@ use super::{API, VERSION};
 use crate::wire::effort::level;
 use crate::wire::frozen::{self, Format, Later, Tail};
 use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
+use crate::wire::strict::Room;
 use crate::wire::{HttpRequest, Payload, schema};
 
 /// The least that a model can be given to think, in tokens.
 const LEAST_BUDGET: u32 = 1024;
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own.
+/// `strict_tools` is whether tools are offered in the strict mode where their schemas fit it.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for an image of a type that the API does not take.
-pub fn request(request: &ModelRequest, provider: &str) -> Result<HttpRequest, ProviderError> {
+pub fn request(
+    request: &ModelRequest,
+    provider: &str,
+    strict_tools: bool,
+) -> Result<HttpRequest, ProviderError> {
     let wire = Format {
         reader: Reader { provider, api: API, model: &request.model, ids: IdRule::Word },
         flags: None,
@@ -48,7 +54,7 @@ pub fn request(request: &ModelRequest, provider: &str) -> Result<HttpRequest, Pr
         model: &request.model,
         max_tokens: limits.max_tokens,
         system: system(request, mark.as_ref()),
-        tools: tools(request, mark.as_ref()),
+        tools: tools(request, strict_tools, mark.as_ref()),
         tool_choice: tool_choice(request),
         thinking: limits.thinking.clone(),
         output_config: (output.format.is_some() || output.effort.is_some()).then_some(output),
@@ -193,14 +199,18 @@ fn system<'a>(request: &'a ModelRequest, mark: Option<&Value>) -> Vec<Block<'a>>
     block.into_iter().collect()
 }
 
-fn tools(request: &ModelRequest, mark: Option<&Value>) -> Vec<Value> {
-    let mut tools: Vec<Value> = request
-        .tools
-        .iter()
-        .map(|tool| {
-            json!({"name": &*tool.name, "description": &*tool.description, "input_schema": &*tool.parameters})
-        })
-        .collect();
+fn tools(request: &ModelRequest, strict: bool, mark: Option<&Value>) -> Vec<Value> {
+    let mut room = if strict { Room::ALL } else { Room::NONE };
+    let tool = |tool: &ToolSpec| {
+        let (schema, strict) = room.where_it_fits(&tool.parameters);
+        let mut made =
+            json!({"name": &*tool.name, "description": &*tool.description, "input_schema": schema});
+        if let (true, Value::Object(made)) = (strict, &mut made) {
+            made.insert("strict".to_owned(), true.into());
+        }
+        made
+    };
+    let mut tools: Vec<Value> = request.tools.iter().map(tool).collect();
     if let (Some(Value::Object(last)), Some(mark)) = (tools.last_mut(), mark) {
         last.insert("cache_control".to_owned(), mark.clone());
     }

@@ -171,8 +171,8 @@ const FORMATS: [(&str, Writer); 11] = [
     ("deepseek", |messages| compatible("deepseek", messages)),
     ("in words", |messages| openai::request(&offer(&asked("m", messages)), "p", &openai::Compat::default())),
     ("ollama", |messages| ollama::request(&asked("m", messages), "q", 4096)),
-    ("anthropic", |messages| anthropic::request(&asked("claude-sonnet-4-5", messages), "p")),
-    ("anthropic, adaptive", |messages| anthropic::request(&asked("claude-opus-4-7", messages), "p")),
+    ("anthropic", |messages| anthropic::request(&asked("claude-sonnet-4-5", messages), "p", false)),
+    ("anthropic, adaptive", |messages| anthropic::request(&asked("claude-opus-4-7", messages), "p", false)),
     ("gemini", |messages| Ok(gemini::request(&asked("gemini-3-pro", messages), "p"))),
     ("an older gemini", |messages| Ok(gemini::request(&asked("gemini-2.5-pro", messages), "p"))),
     ("responses", |messages| {

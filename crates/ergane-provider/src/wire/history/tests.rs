@@ -99,7 +99,7 @@ fn bodies() -> [(&'static str, Value); 4] {
         ("openai", body(openai::request(&request, "openai", &openai::Compat::default()))),
         ("mistral", body(openai::request(&request, "mistral", &mistral))),
         ("ollama", body(ollama::request(&request, "ollama", 4096))),
-        ("anthropic", body(anthropic::request(&request, "anthropic"))),
+        ("anthropic", body(anthropic::request(&request, "anthropic", false))),
     ]
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::wire::testing::{model_request, tool};
 
 fn body(request: &ModelRequest) -> Value {
-    serde_json::from_slice(&super::request(request, "p").unwrap().body.bytes()).unwrap()
+    serde_json::from_slice(&super::request(request, "p", false).unwrap().body.bytes()).unwrap()
 }
 
 fn plain(request: ModelRequest) -> ModelRequest {
@@ -56,7 +56,7 @@ fn a_request_has_its_version_its_limit_and_marks_where_the_cache_ends() {
     request.model = "claude-sonnet-4-6".into();
     request.system = Some("be brief".into());
     request.tools = Arc::new([tool("a", json!({"type": "object"})), tool("b", json!({"type": "object"}))]);
-    let http = super::request(&request, "p").unwrap();
+    let http = super::request(&request, "p", false).unwrap();
     assert_eq!(http.path, "/v1/messages");
     assert!(http.headers.contains(&("anthropic-version", "2023-06-01".into())));
     let mark = json!({"type": "ephemeral"});
@@ -93,7 +93,7 @@ fn edge_34_two_results_come_first_in_one_user_turn_and_thoughts_go_back_in_their
         Message::user_text("and?"),
     ];
     let request = plain(model_request(history));
-    let sent = String::from_utf8(super::request(&request, "p").unwrap().body.bytes().into()).unwrap();
+    let sent = String::from_utf8(super::request(&request, "p", false).unwrap().body.bytes().into()).unwrap();
     assert!(sent.contains(r#""input":{"z": 1,  "a":2}"#), "the model's own bytes: {sent}");
     let expected = json!([
         {"role": "user", "content": [{"type": "text", "text": "look"}]},
@@ -196,8 +196,8 @@ fn images_go_as_bytes_or_as_links_also_in_results_and_a_strange_type_is_told_bef
         json!({"type": "image", "source": {"type": "url", "url": "https://x.example/a.png"}})
     );
     assert_eq!(sent[2]["content"][0]["content"][1]["source"]["media_type"], "image/webp");
-    let error =
-        super::request(&model_request(vec![Message::user(vec![image("image/tiff")])]), "p").unwrap_err();
+    let error = super::request(&model_request(vec![Message::user(vec![image("image/tiff")])]), "p", false)
+        .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported);
 }
 
@@ -298,10 +298,60 @@ fn thinking_gives_way_to_a_forced_tool_and_does_not_begin_in_the_middle_of_a_rou
 #[test]
 fn the_same_request_is_the_same_bytes_and_a_longer_history_begins_with_them() {
     let mut history = vec![Message::user_text("a"), assistant_from("m", vec![Part::text("b")])];
-    let first = super::request(&plain(model_request(history.clone())), "p").unwrap();
-    assert_eq!(first, super::request(&plain(model_request(history.clone())), "p").unwrap());
+    let first = super::request(&plain(model_request(history.clone())), "p", false).unwrap();
+    assert_eq!(first, super::request(&plain(model_request(history.clone())), "p", false).unwrap());
     history.push(Message::user_text("c"));
-    let longer = super::request(&plain(model_request(history)), "p").unwrap();
+    let longer = super::request(&plain(model_request(history)), "p", false).unwrap();
     let shared = first.body.len() - 2;
     assert_eq!(longer.body.bytes()[..shared], first.body.bytes()[..shared]);
+}
+
+#[test]
+fn tools_are_strict_where_it_is_asked_for_and_their_schemas_and_the_mode_have_room() {
+    let mut request = plain(model_request(vec![Message::user_text("hi")]));
+    let optional = |n: usize| {
+        let properties =
+            |n: usize| (0..n).map(|n| (format!("p{n}"), json!({"type": "string"}))).collect::<Map<_, _>>();
+        json!({"type": "object", "properties": properties(n)})
+    };
+    let asked = |request: &ModelRequest, strict| -> Value {
+        serde_json::from_slice(&super::request(request, "p", strict).unwrap().body.bytes()).unwrap()
+    };
+    let number = json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 0}}});
+    request.tools = [tool("fits", optional(1)), tool("does_not", number.clone())].into();
+    let tools = asked(&request, true)["tools"].clone();
+    let closed = json!({"type": "object", "properties": {"p0": {"type": "string"}}, "required": [], "additionalProperties": false});
+    let fits = json!({"name": "fits", "description": "d", "input_schema": closed, "strict": true});
+    assert_eq!(tools, json!([fits, {"name": "does_not", "description": "d", "input_schema": number}]));
+    let plain = json!({"name": "fits", "description": "d", "input_schema": optional(1)});
+    assert_eq!(asked(&request, false)["tools"][0], plain);
+    // What is over the limits of the mode goes without, and what comes after it and is smaller does not suffer.
+    let strict_of = |tools: Vec<ToolSpec>| {
+        let request = ModelRequest { tools: tools.into(), ..request.clone() };
+        let tools = asked(&request, true)["tools"].as_array().unwrap().clone();
+        tools.iter().map(|tool| tool.get("strict").is_some()).collect::<Vec<_>>()
+    };
+    let sized = |sizes: &[usize]| sizes.iter().map(|n| tool("t", optional(*n))).collect::<Vec<_>>();
+    assert_eq!(strict_of(sized(&[20, 5, 4, 1])), [true, false, true, false]);
+    assert_eq!(strict_of(sized(&[0; 21])), [[true; 20].as_slice(), &[false]].concat());
+    let unions = |n: usize| {
+        let maybe = |n: usize| (format!("p{n}"), json!({"type": ["string", "null"]}));
+        let required: Vec<String> = (0..n).map(|n| format!("p{n}")).collect();
+        json!({"type": "object", "properties": (0..n).map(maybe).collect::<Map<_, _>>(), "required": required})
+    };
+    assert_eq!(strict_of(vec![tool("t", unions(16)), tool("t", unions(1))]), [true, false]);
+    for not_taken in [
+        json!({"type": "object", "properties": {"next": {"$ref": "#"}}}),
+        json!({"type": "object", "properties": {"p": {"type": "string", "pattern": "a"}}}),
+        json!({"type": "object", "properties": {"p": {"type": "array", "items": {"type": "string"}, "maxItems": 2}}}),
+        json!({"type": "object", "properties": {}, "additionalProperties": true}),
+    ] {
+        assert_eq!(strict_of(vec![tool("t", not_taken.clone())]), [false], "{not_taken}");
+    }
+    let format = json!({"type": "object", "properties": {"p": {"type": "string", "format": "date"}}});
+    assert_eq!(
+        asked(&ModelRequest { tools: [tool("t", format)].into(), ..request.clone() }, true)["tools"][0]["input_schema"]
+            ["properties"]["p"]["format"],
+        "date"
+    );
 }
