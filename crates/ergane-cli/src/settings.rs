@@ -26,6 +26,13 @@ pub(crate) fn patch(flags: &TurnFlags, known: &[Text]) -> Result<SettingsPatch, 
         stream: flags.no_stream.map(|whole| !whole),
         ..SettingsPatch::default()
     };
+    if patch.may_hold_a_secret() {
+        return Err(Failure::config(
+            "--base-url: a query or a user name in the URL may be a key, and what a session is told is kept; give the URL \
+             to a provider in the configuration file (base_url of [providers.NAME]), and name the variable of a key by \
+             --api-key-env",
+        ));
+    }
     match flags.tools.as_deref() {
         None => {}
         Some("all") => patch.all_tools = true,

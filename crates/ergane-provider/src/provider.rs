@@ -109,7 +109,7 @@ fn ready<T: Send + 'static>(error: ProviderError) -> BoxFuture<'static, Result<T
 /// assert_eq!(Ollama::default().with_endpoint(&elsewhere)?.endpoint(), "http://gpu-box:11434");
 /// # Ok::<(), ergane_core::ProviderError>(())
 /// ```
-#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
+#[derive(Default, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Another base URL.
     pub base_url: Option<Text>,
@@ -128,6 +128,13 @@ impl Endpoint {
     /// ```
     pub fn is_default(&self) -> bool {
         self.base_url.is_none() && self.api_key_env.is_none()
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.base_url.as_deref().map(crate::http::quotable);
+        f.debug_struct("Endpoint").field("base_url", &shown).field("api_key_env", &self.api_key_env).finish()
     }
 }
 

@@ -227,6 +227,32 @@ async fn another_endpoint_has_an_actor_and_a_queue_of_its_own() {
 }
 
 #[tokio::test]
+async fn endpoints_that_differ_only_in_their_query_are_two_and_no_name_tells_it() {
+    let body = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
+    let server = TestServer::always(vec![answer("200 OK", &[JSON], body)]).await;
+    let tree = Tree::start(Providers::builder().register("o", OpenAi::default().model("m"))).await;
+    let at = |query: &str| Endpoint {
+        base_url: Some(format!("{}/v1{query}", server.url).into()),
+        api_key_env: None,
+    };
+    for query in ["?key=planted-a", "?key=planted-b", "?key=planted-a", ""] {
+        tree.call_at("o", at(query), "hi").done().await.unwrap();
+        let path = server.next_request().await.path().to_owned();
+        assert_eq!(path, format!("/v1/chat/completions{query}"), "each with its own");
+        assert!(!format!("{:?}", at(query)).contains("planted"), "{:?}", at(query));
+    }
+    let actors: Vec<String> = tree.providers.status().into_iter().map(|status| status.actor).collect();
+    assert_eq!(actors.len(), 3, "{actors:?}");
+    assert!(actors.iter().all(|name| !name.contains("planted")), "{actors:?}");
+    // Another spelling of the same place is the same.
+    let spelt = format!("{}/?key=planted-a#x", server.url.trim_start_matches("http://"));
+    let spelt = Endpoint { base_url: Some(spelt.into()), api_key_env: None };
+    tree.call_at("o", spelt, "hi").done().await.unwrap();
+    assert_eq!(tree.providers.status().len(), 3);
+    tree.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_bad_endpoint_is_told_at_once() {
     let tree =
         Tree::start(Providers::builder().register("s", Scripted::builtin()).register("o", OpenAi::default()))

@@ -121,7 +121,9 @@ impl SessionBuilder {
         self
     }
 
-    /// Another base URL than the provider was registered with.
+    /// Another base URL than the provider was registered with. One with a query, or with a user name, may hold a key and is
+    /// refused when the session starts ([`SessionError::SecretInUrl`]): settings are kept and shown. Register a provider with
+    /// such a URL.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -554,6 +556,10 @@ impl SessionBuilder {
         let missing: Vec<String> = unknown.map(|provider| format!("provider {provider}")).collect();
         if !missing.is_empty() {
             return Err(SessionError::Unresolved { session: session.name().clone(), missing });
+        }
+        // Before anything of it is brought up; the session looks too.
+        if patch.may_hold_a_secret() {
+            return Err(SessionError::SecretInUrl(session.name().clone()));
         }
         let mut initial: Settings = context.defaults().ok_or(SessionError::NoProvider)?;
         initial.durability = durability;

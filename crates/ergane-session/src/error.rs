@@ -90,6 +90,13 @@ pub enum SessionError {
         /// What it keeps.
         running: Durability,
     },
+    /// A base URL may hold a key, and settings are kept and shown.
+    #[error(
+        "session {0}: a base URL with a query or a user name is not taken, for settings are kept and it may hold a key: \
+         give the URL to a provider of its own (in a program, or as base_url of [providers.NAME] in the configuration \
+         file), and name the variable of a key by api_key_env"
+    )]
+    SecretInUrl(SessionName),
     /// A tool or provider of the session is not registered here.
     #[error("session {session} needs what is not registered in this process: {}", missing.join(", "))]
     Unresolved {
@@ -263,7 +270,7 @@ impl SessionError {
             | Self::OtherArguments { .. } => "bad_request",
             Self::Busy { .. } | Self::OwnedElsewhere { .. } => "busy",
             Self::Deadline => "timeout",
-            Self::Unresolved { .. } | Self::OtherDurability { .. } => "config",
+            Self::Unresolved { .. } | Self::OtherDurability { .. } | Self::SecretInUrl(_) => "config",
             Self::Quarantined { .. } | Self::Stopped(_) | Self::System(_) => "internal",
             Self::Parked { .. } | Self::NotForked { .. } => "journal",
             Self::TurnOpen { .. } => "busy",

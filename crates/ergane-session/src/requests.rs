@@ -103,6 +103,10 @@ impl State {
             answer(reply, Err(SessionError::InputTooLarge { bytes, limit: SETTINGS_LIMIT }));
             return Ok(());
         }
+        if patch.may_hold_a_secret() {
+            answer(reply, Err(SessionError::SecretInUrl(self.name.clone())));
+            return Ok(());
+        }
         match self.facts.conversation().settings() {
             None => {
                 self.fill_model(&mut patch, &initial.provider);
@@ -206,6 +210,8 @@ impl State {
             Some(SessionError::EmptyPrompt)
         } else if !send.is_speech() {
             Some(SessionError::NotSpeech)
+        } else if send.settings.as_ref().is_some_and(|patch| patch.may_hold_a_secret()) {
+            Some(SessionError::SecretInUrl(self.name.clone()))
         } else if bytes > INPUT_LIMIT {
             Some(SessionError::InputTooLarge { bytes, limit: INPUT_LIMIT })
         } else if meta > META_LIMIT {

@@ -184,6 +184,26 @@ async fn a_planted_key_is_found_nowhere_whatever_goes_wrong() {
         heard.debug(&listed);
         heard.note(&listed.map_or_else(|error| error.to_string(), |_| String::new()));
     }
+    // What a session itself is told is kept, so it takes no URL in which a key may stand.
+    let session = system.session("refusing").provider(&*names[0]).start().await.unwrap();
+    for url in [format!("http://127.0.0.1:1/v1?key={KEY}"), format!("http://me:{KEY}@127.0.0.1:1/v1")] {
+        let at = SettingsPatch { base_url: Some(url.as_str().into()), ..SettingsPatch::default() };
+        let refused = [
+            system.session("refused").provider(&*names[0]).base_url(&*url).start().await.map(|_| ()),
+            system.session("refusing").settings(at.clone()).start().await.map(|_| ()),
+            session.send_message("hello").settings(at).await.map(|_| ()),
+        ];
+        for refused in refused {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, SessionError::SecretInUrl(_)), "{error}");
+            heard.note(&error.to_string());
+            heard.debug(&error);
+        }
+    }
+    heard.debug(&session.settings().await.unwrap());
+    let kept: Vec<String> =
+        system.sessions().await.unwrap().iter().map(|info| info.name.to_string()).collect();
+    assert!(!kept.iter().any(|name| name == "refused"), "{kept:?}");
     heard.debug(&system.tree().await.unwrap());
     heard.debug(&system.context().providers().status());
     system.shutdown(LONG).await.unwrap();

@@ -84,6 +84,24 @@ fn values_that_only_the_system_can_judge_are_config_errors() {
 }
 
 #[test]
+fn a_base_url_that_may_hold_a_key_is_refused_and_told_and_kept_nowhere() {
+    let home = Home::new();
+    let at = ["--provider", "openai", "--model", "m", "--json", "--base-url"];
+    for url in [
+        "http://127.0.0.1:1/v1?key=planted",
+        "http://me:planted@127.0.0.1:1/v1",
+        "http://127.0.0.1:1/v1#planted",
+    ] {
+        for command in [&["send", "a", "hi"][..], &["run", "hi"], &["query", "hi"]] {
+            let output =
+                refused(home.run(&[command, &at, &[url]].concat()), 2, "config", "configuration file");
+            assert!(!output.stderr.contains("planted") && !output.stdout.contains("planted"), "{url}");
+        }
+    }
+    home.run(&["sessions", "show", "a", "--json"]).expect(1);
+}
+
+#[test]
 fn an_empty_prompt_is_refused() {
     let home = Home::new();
     for prompt in ["", "  \n\t "] {

@@ -328,6 +328,24 @@ impl SettingsPatch {
         self
     }
 
+    /// Whether its base URL may hold a secret: something in a query, behind a `#`, or before an `@`. Settings are kept and
+    /// shown, so that no session takes such a patch.
+    ///
+    /// ```
+    /// use ergane_core::SettingsPatch;
+    ///
+    /// let at = |url: &str| SettingsPatch { base_url: Some(url.into()), ..SettingsPatch::default() };
+    /// assert!(!at("http://gpu-box:11434/v1").may_hold_a_secret());
+    /// assert!(at("https://gateway.example/v1?key=sk-1").may_hold_a_secret());
+    /// assert!(at("https://me:secret@gateway.example/v1").may_hold_a_secret());
+    /// ```
+    pub fn may_hold_a_secret(&self) -> bool {
+        let Some(url) = self.base_url.as_deref() else { return false };
+        let (place, behind) = url.split_once(['?', '#']).unwrap_or((url, ""));
+        let server = place.split_once("://").map_or(place, |(_, rest)| rest).split(['/', '\\']).next();
+        !behind.trim().is_empty() || server.is_some_and(|server| server.contains('@'))
+    }
+
     /// What of this patch would change `settings`; `None` when nothing would. So an equal value writes no fact.
     ///
     /// ```

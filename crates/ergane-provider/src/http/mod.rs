@@ -20,8 +20,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use answer::{Answer, Bounded, Silence, broke_off, receive};
-use base::quotable;
-pub(crate) use base::{BaseUrl, PathRules};
+pub(crate) use base::{BaseUrl, PathRules, quotable};
 pub(crate) use key::KeySource;
 
 use crate::port::Limits;

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,8 @@ struct Inner {
     /// By provider and model.
     prices: Vec<((Text, Text), Price)>,
     lanes: Mutex<HashMap<(Text, Endpoint), Arc<Lane>>>,
+    /// Makes digests of queries, which may be secret: others in every process, so that nobody can find out by them.
+    digests: RandomState,
     draining: AtomicBool,
 }
 
@@ -52,7 +55,7 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProviderStatus {
-    /// Its actor's name: `provider/NAME` or `provider/NAME@URL`.
+    /// Its actor's name: `provider/NAME` or `provider/NAME@URL`. A query is told by a digest only.
     pub actor: String,
     /// Its registered name.
     pub provider: Text,
@@ -118,6 +121,7 @@ impl ProvidersBuilder {
                 requests: TaskSupervisorRef::new(namespace, REQUESTS),
             },
             lanes: Mutex::default(),
+            digests: RandomState::new(),
             draining: AtomicBool::new(false),
         }))
     }
@@ -287,9 +291,13 @@ impl Providers {
         let registered = self.get(name).ok_or_else(|| self.unknown(name))?;
         let provider = if endpoint.is_default() { registered } else { registered.with_endpoint(endpoint)? };
         let mut actor = format!("provider/{name}");
-        if endpoint.base_url.is_some() {
+        if let Some(url) = &endpoint.base_url {
             actor.push('@');
             actor.push_str(&provider.endpoint());
+            // A key may stand there: two of them are two lanes, and neither is told.
+            if let Some(query) = query_of(url) {
+                actor.push_str(&format!("?{:016x}", self.0.digests.hash_one(query)));
+            }
         }
         if let Some(variable) = &endpoint.api_key_env {
             actor.push('#');
@@ -312,6 +320,12 @@ impl Providers {
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         invalid(format!("there is no provider {name:?}; registered are: {known}"))
     }
+}
+
+/// The query of a URL as it was typed; `None` when there is nothing in it.
+fn query_of(url: &str) -> Option<&str> {
+    let (_, query) = url.split('#').next()?.split_once('?')?;
+    Some(query.trim()).filter(|query| !query.is_empty())
 }
 
 impl fmt::Debug for Providers {

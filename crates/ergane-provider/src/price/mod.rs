@@ -295,6 +295,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_when_nobody_names_a_model_has_a_price() {
+        use crate::{Anthropic, Gemini, Provider};
+        let anthropic = Anthropic::default().default_model().unwrap();
+        assert_eq!(ANTHROPIC.price(&anthropic).map(|price| price.input), Some(3_000_000));
+        // An alias that leads to another model every few months: whose price it has, nobody knows in advance.
+        let gemini = Gemini::default().default_model().unwrap();
+        assert!(
+            gemini.ends_with("-latest") && Pricing::Vendor("gemini").price(&gemini).is_none(),
+            "{gemini}"
+        );
+        assert_eq!(ANTHROPIC.price("claude-sonnet-4-60"), None);
+    }
+
+    #[test]
     fn prices_hold_where_their_vendor_is_and_nowhere_else() {
         assert_eq!(Pricing::at("https://api.openai.com/v1"), OPENAI);
         assert_eq!(Pricing::at("https://api.anthropic.com"), ANTHROPIC);

@@ -10,8 +10,34 @@ const REDACTED: &str = "[redacted]";
 /// Shorter than this is no secret, and would be found everywhere.
 const SHORTEST: usize = 4;
 
-/// Headers and query parameters that carry a key.
+/// Headers that carry a key.
 const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+
+/// What the formats themselves ask by a query is no secret, and what a base URL brings along may be one whatever it is
+/// called.
+fn is_told_by_the_format(name: &str) -> bool {
+    matches!(name, "alt" | "limit" | "pageSize" | "pageToken" | "after_id" | "before_id" | "api-version")
+}
+
+/// `a%2Bb` as `a+b`.
+fn percent_decoded(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.filter(|_| byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
 
 /// The secrets that are known so far.
 #[derive(Debug, Clone, Default)]
@@ -36,8 +62,10 @@ impl Secrets {
         }
         let query = path.split_once('?').map_or("", |(_, query)| query);
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            if matches!(name, "key" | "api_key" | "api-key" | "access_token") {
+            if !is_told_by_the_format(name) {
                 self.add(value);
+                // As a server may say it back.
+                self.add(&percent_decoded(value));
             }
         }
     }
@@ -104,6 +132,18 @@ mod tests {
         let mut parts: Vec<Part> = pieces.iter().map(part).collect();
         secrets.parts(&mut parts);
         parts.iter().map(|part| String::from_utf8_lossy(&part.bytes).into_owned()).collect()
+    }
+
+    #[test]
+    fn what_a_base_url_brings_in_its_query_is_a_secret_whatever_it_is_called() {
+        let mut secrets = Secrets::default();
+        secrets.learn(&[], "/v1/x?alt=sse_events&sig=a%2Bb%3Dc&api-version=2024-10-21&team=blue-team");
+        let heard = "sig a%2Bb%3Dc or a+b=c of blue-team by sse_events and 2024-10-21";
+        assert_eq!(
+            secrets.text(heard),
+            "sig [redacted] or [redacted] of [redacted] by sse_events and 2024-10-21"
+        );
+        assert_eq!((percent_decoded("%"), percent_decoded("a%zz%4")), ("%".to_owned(), "a%zz%4".to_owned()));
     }
 
     #[test]
