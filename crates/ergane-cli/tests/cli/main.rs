@@ -8,6 +8,7 @@ mod bad_input;
 mod chat;
 mod config;
 mod crashes;
+mod formats;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod harness;
