@@ -69,6 +69,9 @@ pub(super) struct CallDelta {
     _type: serde::de::IgnoredAny,
     #[serde(default)]
     pub(super) function: Option<FunctionDelta>,
+    /// A call in free text. None is ever offered, so that the model wrote one is its mistake, of which it is to be told.
+    #[serde(default)]
+    pub(super) custom: Option<CustomDelta>,
     #[serde(flatten)]
     pub(super) extra: Map<String, Value>,
 }
@@ -80,6 +83,20 @@ pub(super) struct FunctionDelta {
     /// Raw, so that an object keeps the model's own bytes.
     #[serde(default)]
     pub(super) arguments: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct CustomDelta {
+    #[serde(default, deserialize_with = "loose::text")]
+    name: Option<String>,
+    #[serde(default)]
+    input: Option<Box<RawValue>>,
+}
+
+impl From<CustomDelta> for FunctionDelta {
+    fn from(CustomDelta { name, input }: CustomDelta) -> Self {
+        Self { name, arguments: input }
+    }
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]

@@ -27,7 +27,7 @@ impl Places {
         first_of_delta: Option<usize>,
         events: &mut Vec<StreamEvent>,
     ) {
-        let Some(function) = delta.function else { return };
+        let Some(function) = delta.function.or(delta.custom.map(Into::into)) else { return };
         let id = delta.id.filter(|id| !id.is_empty());
         let name = function.name.filter(|name| !name.is_empty());
         let found = first_of_delta

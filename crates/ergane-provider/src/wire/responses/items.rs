@@ -30,6 +30,15 @@ pub(super) fn push_parts(item: Value, parts: &mut Vec<Part>) {
             parts.push(Part::Reasoning(Reasoning { text, field: None, data: item }));
         }
         "function_call" => parts.push(Part::ToolCall(call(item))),
+        // In free text, and never offered: the model is told that its arguments are none. It goes back as a call of a
+        // function, whose id this one's cannot be.
+        "custom_tool_call" => {
+            item.remove("id");
+            if let Some(input) = item.remove("input") {
+                item.insert("arguments".to_owned(), input);
+            }
+            parts.push(Part::ToolCall(call(item)));
+        }
         _ => parts.push(opaque(ITEM, Value::Object(item))),
     }
 }

@@ -360,6 +360,21 @@ fn edge_17_arguments_may_come_as_an_object_and_what_is_no_object_is_kept_for_the
 }
 
 #[test]
+fn a_call_in_free_text_is_none_that_was_offered_and_the_model_is_told_so() {
+    let custom = |custom: Value| call(json!({"index": 0, "id": "a", "type": "custom", "custom": custom}));
+    let chunks = [custom(json!({"name": "sh", "input": "ls "})), custom(json!({"input": "-la"}))];
+    let events = done(&chunks, "tool_calls");
+    let call = reply(&events).message.calls().next().unwrap();
+    assert_eq!((&*call.name, &*call.arguments, call.complete), ("sh", "ls -la", true));
+    assert!(call.arguments().unwrap_err().to_string().contains("not valid JSON"));
+    assert!(events.contains(&StreamEvent::ToolCall { name: "sh".into() }));
+    let whole = json!({"choices": [{"finish_reason": "tool_calls", "message": {"content": null, "tool_calls": [
+        {"id": "a", "type": "custom", "custom": {"name": "sh", "input": "ls"}}]}}]});
+    let events = run(Decoder::new, &Head::new(200, "application/json"), &[whole.to_string().as_bytes()]);
+    assert_eq!(calls(&reply(&events).message), [("sh", "ls", Some("a"))]);
+}
+
+#[test]
 fn an_object_keeps_the_models_own_bytes() {
     let body = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"n\",\"arguments\":{\"z\":1.0, \"a\":2}}}]},\"finish_reason\":\"tool_calls\"}]}\n\n";
     assert_eq!(calls(&reply(&decode(body)).message), [("n", "{\"z\":1.0, \"a\":2}", Some("a"))]);

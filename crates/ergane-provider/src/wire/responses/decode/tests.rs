@@ -246,6 +246,19 @@ fn items_go_back_as_they_came_and_in_their_order_30() {
     assert_eq!(sent[6]["type"], "function_call_output", "and then the results");
 }
 
+#[test]
+fn a_call_in_free_text_is_none_that_was_offered_and_the_model_is_told_so() {
+    let custom = json!({"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1", "name": "sh", "input": "ls -la",
+                        "status": "completed"});
+    let events = decode(&[item_done(0, custom), completed()]);
+    let reply = reply(&events);
+    assert_eq!(calls(reply), [("sh", "ls -la", Some("call_1"), true)]);
+    assert_eq!(stop(reply), &StopReason::ToolCalls);
+    let call = reply.message.calls().next().unwrap();
+    assert!(call.arguments().unwrap_err().to_string().contains("not valid JSON"));
+    assert!(call.extra.is_empty(), "its id is that of no function's call: {call:?}");
+}
+
 /// Edge case 30.
 #[test]
 fn unknown_items_are_kept_and_unknown_events_are_not_30() {
