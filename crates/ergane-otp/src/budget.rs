@@ -1,7 +1,7 @@
 //! Restart budgets: pure decisions on instants.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -73,10 +73,13 @@ impl Backoff {
     }
 }
 
-/// A random number from 0 to 1, good enough to spread restarts.
-pub(crate) fn jitter() -> f64 {
-    // Every `RandomState` has keys of its own, and 53 bits are all that an f64 holds.
-    (RandomState::new().hash_one(0_u8) >> 11) as f64 / (1_u64 << 53) as f64
+/// A number from 0 to 1 that spreads restarts: what it is made of is to differ between any two that end together. It is no
+/// random number, so that on a clock that a test moves a history happens again as it did.
+pub(crate) fn jitter(of: impl Hash) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    // 53 bits are all that an f64 holds.
+    (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// The restarts within the sliding window.
@@ -97,6 +100,12 @@ impl RestartWindow {
         }
         self.at.push_back(now);
         Some(before)
+    }
+
+    /// The time between the first and the last restart that it knows of.
+    pub(crate) fn span(&self) -> Duration {
+        let ends = self.at.front().zip(self.at.back());
+        ends.map(|(first, last)| last.saturating_duration_since(*first)).unwrap_or_default()
     }
 
     /// Admits a restart now if it is the first within the window, which never waits.

@@ -352,7 +352,9 @@ impl State {
             return;
         };
         record.restarts += 1;
-        let wait = budget.backoff.wait(before, jitter());
+        // To the nanosecond no two children come to their second restart after the same time.
+        let fraction = jitter((&name, &key.id, record.restarts, record.window.span()));
+        let wait = budget.backoff.wait(before, fraction);
         if wait.is_zero() {
             self.restart(myself, key, claim);
         } else {

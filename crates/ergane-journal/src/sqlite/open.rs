@@ -154,7 +154,7 @@ impl Writer {
         let begun = begin(&connection, disk.options.busy_timeout);
         let done = begun.and_then(|()| work(self, &connection));
         match done {
-            Ok(done) => match connection.execute_batch("COMMIT") {
+            Ok(done) => match self.commit(&connection) {
                 Ok(()) => {
                     self.connection = Some(connection);
                     Ok(done)

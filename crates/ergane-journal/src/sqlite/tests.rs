@@ -71,6 +71,47 @@ fn a_commit_that_failed_and_wrote_all_the_same_is_told_as_written() {
 }
 
 #[test]
+fn after_a_failed_commit_the_file_itself_has_what_is_told_as_written() {
+    let (_dir, store, outcomes) = with_faults(&[Fault::CommitFailsLate]);
+    assert_eq!(outcomes[0], Ok(()));
+    // What stood in the log alone may be a page that no sync ever brought to the disk: it is written anew, with a sync.
+    let mut log = store.path().as_os_str().to_owned();
+    log.push("-wal");
+    assert_eq!(std::fs::metadata(log).unwrap().len(), 0);
+}
+
+#[test]
+fn a_row_that_cannot_be_written_is_told_as_not_written_and_nothing_of_its_transaction_stays() {
+    let (_dir, store, outcomes) = with_faults(&[Fault::WriteFails]);
+    assert!(matches!(outcomes[0], Err(AppendError::NotWritten { .. })), "{outcomes:?}");
+    assert_eq!(outcomes[1], Err(AppendError::Fenced { epoch: Epoch(1) }));
+    assert!(matches!(outcomes[2], Err(AppendError::NotWritten { .. })), "{outcomes:?}");
+    assert_eq!((next_seq(&store, "a"), next_seq(&store, "b"), store.commits()), (1, 1, 0));
+    // Whatever the failure left in this connection is not believed: the next append has another one.
+    assert!(lock(&store.writer).connection.is_none());
+    assert_eq!(store.append(&[append_at("a", Epoch(1), 1, "x")]), [Ok(())]);
+    assert_eq!(store.load(&name("a"), Seq(0), Seq(9)).unwrap().len(), 1);
+}
+
+#[test]
+fn an_opening_or_a_deletion_whose_commit_failed_can_be_done_again_whatever_became_of_it() {
+    for (fault, raised) in [(Fault::CommitFails, 2), (Fault::CommitFailsLate, 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        assert_eq!(store.append(&[append_at("a", Epoch(1), 1, "x")]), [Ok(())]);
+        lock(&store.writer).faults = vec![fault];
+        let error = store.open_session(&name("a")).unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        let opened = store.open_session(&name("a")).unwrap();
+        assert_eq!((opened.epoch, opened.next_seq), (Epoch(raised), Seq(2)), "{fault:?}");
+        lock(&store.writer).faults = vec![fault];
+        store.delete(&name("a")).unwrap_err();
+        assert_eq!(store.delete(&name("a")).unwrap(), fault == Fault::CommitFails, "what is gone is gone");
+        assert_eq!(store.position(&name("a")).unwrap(), None, "{fault:?}");
+    }
+}
+
+#[test]
 fn an_outcome_that_cannot_be_learned_is_unknown_and_read_back_later() {
     let (_dir, store, outcomes) =
         with_faults(&[Fault::CommitFailsLate, Fault::RecoveryFails, Fault::RecoveryFails]);

@@ -42,6 +42,8 @@ pub(super) enum Fault {
     CommitFailsLate,
     /// The commit fails because the disk is full, and has written nothing.
     DiskFull,
+    /// A row cannot be written, and no commit is tried.
+    WriteFails,
     /// The file cannot be made sure of.
     RecoveryFails,
 }
@@ -143,7 +145,7 @@ impl Writer {
     fn append_once(&mut self, disk: &Disk, batch: &[Prepared]) -> Written {
         let mut outcomes = Vec::with_capacity(batch.len());
         #[cfg(test)]
-        let fault = self.take_commit_fault();
+        let fault = self.connection.is_some().then(|| self.next_fault()).flatten();
         let connection = match self.connection_to_this_version(disk) {
             Ok(connection) => connection,
             Err(error) => {
@@ -154,9 +156,10 @@ impl Writer {
         let written = write_all(connection, disk.options.busy_timeout, batch, &mut outcomes, || {
             #[cfg(test)]
             if let Some(fault) = fault {
-                return fault.commit(connection);
+                let at_commit = fault != Fault::WriteFails;
+                return fault.commit(connection).map_err(|error| Failure { error, at_commit });
             }
-            connection.execute_batch("COMMIT")
+            connection.execute_batch("COMMIT").map_err(|error| Failure { error, at_commit: true })
         });
         match written {
             Ok(commits) => Written { outcomes, commits, failed: false, full: false },
@@ -212,13 +215,20 @@ impl Writer {
         commits
     }
 
-    #[cfg(test)]
-    fn take_commit_fault(&mut self) -> Option<Fault> {
-        let next = self.faults.first().copied().filter(|fault| *fault != Fault::RecoveryFails);
-        if next.is_some() && self.connection.is_some() {
-            return Some(self.faults.remove(0));
+    /// Commits what is no append.
+    pub(super) fn commit(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
+        #[cfg(test)]
+        if let Some(fault) = self.next_fault() {
+            return fault.commit(connection);
         }
-        None
+        connection.execute_batch("COMMIT")
+    }
+
+    /// Of a commit that is tried; one of a recovery is none.
+    #[cfg(test)]
+    fn next_fault(&mut self) -> Option<Fault> {
+        let is_next = self.faults.first().is_some_and(|fault| *fault != Fault::RecoveryFails);
+        is_next.then(|| self.faults.remove(0))
     }
 }
 
@@ -233,6 +243,7 @@ impl Fault {
         match self {
             Self::CommitFailsLate => connection.execute_batch("COMMIT")?,
             Self::DiskFull => return Err(fault(rusqlite::ffi::SQLITE_FULL)),
+            Self::WriteFails => return Err(fault(rusqlite::ffi::SQLITE_IOERR_WRITE)),
             Self::CommitFails | Self::RecoveryFails => {}
         }
         Err(fault(rusqlite::ffi::SQLITE_IOERR_FSYNC))
@@ -258,7 +269,7 @@ fn write_all(
     patience: Duration,
     batch: &[Prepared],
     outcomes: &mut Vec<Result<(), AppendError>>,
-    commit: impl FnOnce() -> Result<(), rusqlite::Error>,
+    commit: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<bool, Failure> {
     begin(connection, patience)?;
     for prepared in batch {
@@ -269,7 +280,7 @@ fn write_all(
         connection.execute_batch("ROLLBACK")?;
         return Ok(false);
     }
-    commit().map_err(|error| Failure { error, at_commit: true })?;
+    commit()?;
     Ok(true)
 }
 

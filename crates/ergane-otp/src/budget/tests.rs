@@ -42,7 +42,12 @@ fn the_first_restart_of_a_window_does_not_wait_and_later_ones_double_up_to_the_l
 
 #[test]
 fn jitter_spreads_between_0_and_1() {
-    let draws: Vec<f64> = (0..1000).map(|_| jitter()).collect();
+    let draws: Vec<f64> = (0..1000).map(|n| jitter(("a child", n))).collect();
+    assert_eq!(
+        jitter("a child").to_bits(),
+        jitter("a child").to_bits(),
+        "what is the same waits for the same time"
+    );
     assert!(draws.iter().all(|draw| (0.0..1.0).contains(draw)));
     let mean = draws.iter().sum::<f64>() / 1000.0;
     assert!((0.4..0.6).contains(&mean), "a mean of {mean} is no even spread");

@@ -379,11 +379,7 @@ fn seeded_histories_of_faults_keep_every_promise() {
             return;
         }
         let seed = one.unwrap_or(run_number);
-        if catch_unwind(AssertUnwindSafe(|| {
-            run(&format!("seeded/{}", one.map_or(0, |_| run_number)), seed, KILLS)
-        }))
-        .is_err()
-        {
+        if catch_unwind(AssertUnwindSafe(|| run("seeded", seed, KILLS))).is_err() {
             eprintln!(
                 "seed {seed} fails; `ERGANE_SEED={seed} cargo test -p ergane --test proof seeded` replays it"
             );
@@ -391,7 +387,9 @@ fn seeded_histories_of_faults_keep_every_promise() {
         }
     };
     std::thread::scope(|scope| {
+        // A replay has the names of what it replays, and so one after the other.
         let threads = std::thread::available_parallelism().map_or(2, |threads| threads.get().min(4));
+        let threads = if one.is_some() { 1 } else { threads };
         for _ in 0..threads {
             std::thread::Builder::new().spawn_scoped(scope, work).unwrap();
         }
@@ -418,5 +416,15 @@ fn a_seed_is_the_same_history_every_time() {
             &first[same.saturating_sub(6)..same]
         );
         assert_eq!(once, again, "seed {seed}");
+    }
+}
+
+#[test]
+fn one_of_the_replays_of_a_seed_is_its_history_again_whoever_was_killed() {
+    without_planned_panics();
+    for seed in 0..30 {
+        let once = run("replayed", seed, KILLS);
+        let again = (1..=TIMES).find(|_| run("replayed", seed, KILLS) == once);
+        assert!(again.is_some(), "seed {seed} was another history {TIMES} times");
     }
 }
