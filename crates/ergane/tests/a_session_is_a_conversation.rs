@@ -337,6 +337,8 @@ async fn an_interrupt_ends_running_tools_and_leaves_a_valid_history() {
     assert!(calls.is_empty(), "the write never began");
     asked.answer("ok");
     result(send).await;
+    let wishes = kinds(&system, &alice).await.into_iter().filter(|kind| kind == "interrupt_requested");
+    assert_eq!(wishes.count(), 1);
 }
 
 #[tokio::test]
