@@ -341,7 +341,7 @@ fn a_process_killed_at_any_instant_loses_nothing_and_does_nothing_twice() {
             let mut befell = Vec::new();
             let mut blows = |kind: &'static str| {
                 let instant = || times[kind].mul_f64((random(&state) % 1000) as f64 / 1000.0);
-                if left == 0 || (kind != "send" && random(&state) % 2 == 0) {
+                if left == 0 || (kind != "send" && random(&state).is_multiple_of(2)) {
                     return Blow::NONE;
                 }
                 left -= 1;
