@@ -213,6 +213,7 @@ async fn an_error_that_nothing_mends_is_the_last_word() {
     // As those do who only want to see what can be seen.
     while let Some(event) = soon("an event, or the end", events.next()).await {
         errors.extend(event.err());
+        assert!(errors.len() < 3, "it does not end: {errors:?}");
     }
     assert!(matches!(errors.as_slice(), [SessionError::Journal(_)]), "{errors:?}");
     assert!(soon("the end", events.next()).await.is_none(), "and it stays so");
