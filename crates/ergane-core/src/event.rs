@@ -210,6 +210,9 @@ pub enum Event {
     Rewound {
         /// The point: the facts up to it are the history from now on.
         to: Seq,
+        /// Which wish it carries out: the same one is not carried out twice.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<SendId>,
     },
     /// The facts up to here are copied from another session, which goes its own way: of its sends nothing is known here.
     Forked {

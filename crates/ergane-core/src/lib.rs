@@ -32,7 +32,7 @@ mod usage;
 pub use approval::{ApprovalCause, Decided, Decision, PendingApproval, Verdict};
 pub use conversation::{
     CALL_RECOVERY_LIMIT, CallPhase, CallState, Conversation, FoldError, History, Kept, Mark, Next, OpenCall,
-    OpenTurn, Point, QueuedSend, RECOVERY_LIMIT, RECOVERY_WINDOW_MS, SendRecord, TurnRecord, schedule,
+    OpenTurn, Point, QueuedSend, RECOVERY_LIMIT, SendRecord, TurnRecord, schedule,
 };
 pub use digest::Digest;
 pub use effect::Effect;

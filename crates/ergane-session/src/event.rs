@@ -318,7 +318,7 @@ impl SessionEvent {
                 vec![Self::Interrupting { seq, by: by.clone(), reason: reason.clone() }]
             }
             Event::Checkpointed { label } => vec![Self::Checkpointed { seq, label: label.clone() }],
-            Event::Rewound { to } => vec![Self::Rewound { seq, to: *to }],
+            Event::Rewound { to, .. } => vec![Self::Rewound { seq, to: *to }],
             Event::Forked { parent, at, .. } => vec![Self::Forked { seq, parent: parent.clone(), at: *at }],
             Event::SettingsChanged { .. } => vec![Self::SettingsChanged { seq }],
             Event::TurnEnded { turn, finish, error, unanswered, .. } => {

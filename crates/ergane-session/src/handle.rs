@@ -7,10 +7,10 @@ use ergane_core::{
     CallId, Cost, Decision, Durability, Message, Part, PendingApproval, Point, SendId, Seq, SessionName,
     Settings, Text, TurnId, Usage,
 };
-use ergane_journal::JournalPort;
+use ergane_journal::{JournalError, JournalPort};
 use ergane_otp::{CallError, ChildError, EntryStatus, Monitor, StartError, Watch, call};
 use ractor::{ActorCell, ActorRef};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::approve::Approve;
@@ -168,8 +168,7 @@ impl Session {
     /// # }
     /// ```
     pub fn send_message(&self, input: impl Into<Input>) -> SendMessage {
-        let id = SendId(Uuid::now_v7().to_string().into());
-        SendMessage::new(self.clone(), id, input.into().0)
+        SendMessage::new(self.clone(), new_id(), input.into().0)
     }
 
     /// The result of a turn, awaited until it has ended. Picks up a turn whose deadline passed, or one of an earlier
@@ -354,7 +353,7 @@ impl Session {
     /// # Errors
     /// As [`messages`](Self::messages).
     pub async fn subscribe(&self, cursor: Option<Seq>) -> Result<Subscription, SessionError> {
-        Subscription::open(self.clone(), cursor).await
+        Subscription::open(self.clone(), cursor, QUICK).await
     }
 
     /// Gives the present point of the history a name, to fork or rewind to; returns its position. A name that is given
@@ -406,10 +405,11 @@ impl Session {
     /// As [`messages`](Self::messages); [`SessionError::TurnOpen`] while a turn is open (one that was interrupted is
     /// waited for), [`SessionError::NoSuchPoint`], [`SessionError::Parked`].
     pub async fn rewind(&self, to: impl Into<Point>) -> Result<Seq, SessionError> {
-        let to = to.into();
+        let (id, to) = (new_id(), to.into());
         let until = Instant::now() + QUICK;
         loop {
-            match self.request(left(until), |reply| SessionMsg::Rewind { to: to.clone(), reply }).await {
+            let rewind = |reply| SessionMsg::Rewind { id: id.clone(), to: to.clone(), reply };
+            match self.request(left(until), rewind).await {
                 Err(SessionError::TurnOpen { ending: true, .. }) if Instant::now() < until => pause().await,
                 outcome => return outcome,
             }
@@ -467,8 +467,7 @@ impl Session {
     /// # }
     /// ```
     pub fn steer(&self, input: impl Into<Input>) -> Steer {
-        let id = SendId(Uuid::now_v7().to_string().into());
-        Steer::new(self.clone(), id, input.into().0)
+        Steer::new(self.clone(), new_id(), input.into().0)
     }
 
     /// Ends the open turn: returns when that wish is durable; running tools are told, then killed, and the turn ends
@@ -603,7 +602,8 @@ impl Session {
         Stop::new(self.clone())
     }
 
-    /// Brings the process of a stored session up, and lifts a quarantine. Nothing happens to one that runs.
+    /// Brings the process of a stored session up, and lifts a quarantine. Nothing happens to one that runs. Whether a log that
+    /// was damaged can be read now tells whatever is asked of the session next.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -768,7 +768,7 @@ impl Session {
                 }
                 None | Some(EntryStatus::Ended { .. }) => {
                     // It may have been deleted while this waited for its last incarnation to be gone.
-                    if missing == Missing::IsAnError && self.port().position(&self.name).await?.is_none() {
+                    if missing == Missing::IsAnError && !self.is_stored(until).await? {
                         return Err(SessionError::NotFound(self.name.clone()));
                     }
                     let spec = self.context.spec(&self.name, self.durability);
@@ -797,6 +797,28 @@ impl Session {
         }
     }
 
+    /// Whether there is a log of it. A store that is slow, or away, is waited for; one that another process has locked was
+    /// waited for already.
+    async fn is_stored(&self, until: Instant) -> Result<bool, SessionError> {
+        let mut delay = Duration::from_millis(50);
+        loop {
+            let position = timeout_at(until, self.port().position(&self.name)).await;
+            let error = match position.map_err(|_| SessionError::Deadline)? {
+                Ok(position) => return Ok(position.is_some()),
+                Err(error) if !error.is_retryable() || matches!(error, JournalError::Locked { .. }) => {
+                    return Err(error.into());
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(session = %self.name, %error, "whether a session is stored cannot be told yet");
+            tokio::time::sleep(delay.min(left(until))).await;
+            delay = delay.saturating_mul(2).min(Duration::from_secs(5));
+            if Instant::now() >= until {
+                return Err(SessionError::Deadline);
+            }
+        }
+    }
+
     /// Whether the session runs, or is about to run again.
     pub(crate) async fn will_live(&self) -> bool {
         self.context.namespace().wait_for(&self.process_name(), FOREVER).await.is_ok()
@@ -805,6 +827,11 @@ impl Session {
     pub(crate) fn cell(&self) -> Option<ActorCell> {
         self.context.namespace().whereis(&self.process_name())
     }
+}
+
+/// An id that nobody else has.
+fn new_id() -> SendId {
+    SendId(Uuid::now_v7().to_string().into())
 }
 
 /// What is left until the deadline.

@@ -228,6 +228,8 @@ pub enum SessionMsg {
     },
     /// Go on from an earlier point; answered with its position when that is durable.
     Rewind {
+        /// Which wish this is: the same one, asked again, is carried out once.
+        id: SendId,
         /// The point.
         to: Point,
         /// The answer.

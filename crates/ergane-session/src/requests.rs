@@ -75,7 +75,7 @@ impl State {
             }
             SessionMsg::Steer { send, cut, reply } => self.on_steer(&send, cut, reply)?,
             SessionMsg::Checkpoint { label, reply } => self.on_checkpoint(label, reply)?,
-            SessionMsg::Rewind { to, reply } => self.on_rewind(&to, reply)?,
+            SessionMsg::Rewind { id, to, reply } => self.on_rewind(id, &to, reply)?,
             SessionMsg::Approvals(reply) => answer(reply, Ok(self.facts.view().approvals.clone())),
             SessionMsg::Approve(decide, reply) => self.on_approve(decide, reply)?,
             SessionMsg::Grant { tool, reply } => self.on_grant(tool, reply)?,

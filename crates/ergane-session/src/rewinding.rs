@@ -1,6 +1,6 @@
 //! Naming points of the history, and going on from one.
 
-use ergane_core::{Event, Point, Seq, Text};
+use ergane_core::{Event, Point, SendId, Seq, Text};
 use ractor::ActorProcessingErr;
 
 use crate::actor::State;
@@ -21,11 +21,21 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn on_rewind(&mut self, to: &Point, reply: Reply<Seq>) -> Result<(), ActorProcessingErr> {
+    pub(crate) fn on_rewind(
+        &mut self,
+        id: SendId,
+        to: &Point,
+        reply: Reply<Seq>,
+    ) -> Result<(), ActorProcessingErr> {
+        // Asked again because an incarnation died before it could answer: what was said since stays.
+        if let Some((seq, to)) = self.facts.conversation().rewound(&id) {
+            self.acknowledge_at(seq, reply, to);
+            return Ok(());
+        }
         match self.may_rewind(to) {
             Err(error) => answer(reply, Err(error)),
             Ok(to) => {
-                self.facts.record(Event::Rewound { to })?;
+                self.facts.record(Event::Rewound { to, id: Some(id) })?;
                 self.acknowledge(reply, to);
             }
         }

@@ -57,8 +57,8 @@ impl SendMessage {
         Self { session, send: Sent::new(id, input, WhenBusy::default()), deadline: FOREVER }
     }
 
-    /// Gives up waiting after `deadline` with [`SessionError::Deadline`]; the turn goes on, and
-    /// [`Session::turn`] picks it up again. Default: none.
+    /// Gives up waiting after `deadline` with [`SessionError::Deadline`], whatever it waits for; a turn that was accepted goes
+    /// on, and [`Session::turn`] picks it up again (whether it was tells the same [`key`](Self::key)). Default: none.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -221,14 +221,15 @@ impl SendMessage {
     /// # Errors
     /// [`SessionError`] when the session cannot be subscribed to.
     pub async fn stream(self) -> Result<TurnStream, SessionError> {
-        let subscription = self.session.subscribe(None).await?;
         let Self { session, send, deadline } = self;
-        let id = send.id.clone();
         let until = Instant::now() + deadline;
+        let subscription = Subscription::open(session.clone(), None, deadline).await?;
+        let id = send.id.clone();
         send.measured();
         // On its way before anybody reads: dropping the stream cancels nothing.
         let sent = tokio::spawn(async move {
-            let turn = session.request(deadline, |reply| SessionMsg::Accept(send.clone(), reply)).await?;
+            let accept = |reply| SessionMsg::Accept(send.clone(), reply);
+            let turn = session.request(left(until), accept).await?;
             Ok((session, turn))
         });
         let sending = sent.abort_handle();

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::error::SessionError;
 use crate::event::SessionEvent;
-use crate::handle::Session;
+use crate::handle::{QUICK, Session};
 use crate::message::{Attached, Item, Live, SessionMsg, Snapshot};
 
 /// So many items may wait for a slow reader.
@@ -110,8 +110,12 @@ struct Ready {
 }
 
 impl Subscription {
-    pub(crate) async fn open(session: Session, cursor: Option<Seq>) -> Result<Self, SessionError> {
-        let (snapshot, items, head, lost) = attach(&session, Duration::from_secs(30)).await?;
+    pub(crate) async fn open(
+        session: Session,
+        cursor: Option<Seq>,
+        deadline: Duration,
+    ) -> Result<Self, SessionError> {
+        let (snapshot, items, head, lost) = attach(&session, deadline).await?;
         let told = cursor.unwrap_or(snapshot.status.durable);
         // From an older position the turn becomes known with its `TurnStarted`.
         let turn = if cursor.is_none() { snapshot.status.turn } else { None };
@@ -358,7 +362,7 @@ impl Subscription {
             return Ok(false);
         }
         self.tell_lost();
-        let (_, items, head, lost) = match attach(&self.session, Duration::from_secs(30)).await {
+        let (_, items, head, lost) = match attach(&self.session, QUICK).await {
             Ok(attached) => attached,
             Err(SessionError::Stopped(_) | SessionError::Quarantined { .. }) => return Ok(false),
             Err(error) => return Err(error),

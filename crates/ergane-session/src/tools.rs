@@ -102,11 +102,19 @@ impl State {
         if self.specs().is_none() || self.facts.durable() < self.drive.barrier() {
             return Ok(false);
         }
+        let effect_of = |name: &str| self.effect_of(name);
+        let judged = self.facts.conversation().turn().map(|turn| turn.judged(calls, effect_of));
+        let calls = judged.as_deref().unwrap_or_default();
         let settled = self.settle_cut_off(calls)? || self.pass_gate(calls)? || self.start_due(calls)?;
         if !settled {
             self.start_durable();
         }
         Ok(settled)
+    }
+
+    /// What a tool of that name does; one that is not registered is not run at all.
+    fn effect_of(&self, name: &str) -> Effect {
+        self.context.tools().get(name).map_or(Effect::Read, |tool| tool.effect)
     }
 
     /// Error results for what an earlier incarnation began, may have done, and must not do twice.
@@ -147,10 +155,7 @@ impl State {
         };
         let batch: Vec<(CallId, (Effect, CallState))> = turn
             .batch()
-            .map(|(call, done)| {
-                let effect = self.context.tools().get(&call.name).map_or(Effect::Read, |tool| tool.effect);
-                (call.id, (effect, state(call.id, done)))
-            })
+            .map(|(call, done)| (call.id, (self.effect_of(&call.name), state(call.id, done))))
             .collect();
         let states: Vec<_> = batch.iter().map(|(_, state)| *state).collect();
         for index in schedule(&states, limit) {

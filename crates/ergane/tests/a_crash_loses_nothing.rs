@@ -276,6 +276,33 @@ async fn a_call_that_was_about_to_run_at_three_recoveries_is_not_run_again() {
 }
 
 #[tokio::test]
+async fn a_read_that_kills_the_process_is_not_run_a_fourth_time_whatever_ends_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("j.db");
+    let recovered = || Event::Recovered { cause: "a test".into() };
+    left_by_a_crash(&path, &["look", "look", "look"], |ids| {
+        let result = ergane::core::ToolResult {
+            call: ids[1],
+            name: "look".into(),
+            content: vec!["seen".into()],
+            is_error: false,
+            synthetic: false,
+        };
+        let finished = Event::ToolFinished { result: Arc::new(result), denied: false, ui: None };
+        vec![recovered(), finished, recovered()]
+    });
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("look", Effect::Read)]);
+    let _system = open(&path, &model, tools).await;
+    let asked = questions.next().await;
+    let results = asked.results();
+    assert!(results[0].contains("three times") && results[2].contains("three times"), "{results:?}");
+    assert_eq!(results[1], "look: seen");
+    assert!(calls.is_empty());
+    asked.answer("I see");
+}
+
+#[tokio::test]
 async fn a_write_that_only_waited_behind_a_poisoned_call_is_not_poisoned_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.db");

@@ -52,6 +52,46 @@ async fn a_live_session_goes_on_from_a_checkpoint_and_nothing_is_erased() {
 }
 
 #[tokio::test]
+async fn a_rewind_that_is_asked_for_again_takes_nothing_away_that_was_said_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, mut asked) = model();
+    let plan = FaultPlan::none();
+    let journal = plan.journal(Arc::new(Sqlite::open(dir.path().join("j.db")).unwrap()));
+    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
+    let session = system.session("a").start().await.unwrap();
+    talk(&session, &mut asked, "one", "1").await;
+    let here = session.checkpoint("here").await.unwrap();
+    talk(&session, &mut asked, "two", "2").await;
+    // As a handle asks whose first answer was lost: the same wish, to whoever has the session now.
+    let rewind = async || {
+        let (id, to) = ("a wish".into(), "here".into());
+        let actor = ergane::ractor::ActorRef::<SessionMsg>::from(actor(&system, "session/a").await);
+        let build = |reply| SessionMsg::Rewind { id, to, reply };
+        ergane::ractor::call_t!(actor, build, 30_000).unwrap().unwrap()
+    };
+    assert_eq!(rewind().await, here);
+    talk(&session, &mut asked, "three", "3").await;
+    assert_eq!(rewind().await, here);
+    session.stop().await.unwrap();
+    session.start().await.unwrap();
+    assert_eq!(rewind().await, here);
+    assert_eq!(said(&session).await, ["one", "1", "three", "3"]);
+    // And so does a handle: its session dies while the disk takes its time over the fact.
+    plan.break_next_append(JournalFault::Delay(std::time::Duration::from_millis(300)));
+    let asking = {
+        let session = session.clone();
+        tokio::spawn(async move { session.rewind("here").await })
+    };
+    until("it is about to be written", || async { plan.told().iter().any(|told| told.contains("Delay")) })
+        .await;
+    actor(&system, "session/a").await.kill();
+    assert_eq!(soon("the answer", asking).await.unwrap().unwrap(), here);
+    assert_eq!(said(&session).await, ["one", "1"]);
+    let kinds = kinds(&system, &session).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "rewound").count(), 2, "{kinds:?}");
+}
+
+#[tokio::test]
 async fn a_turn_in_progress_must_be_interrupted_before_a_rewind() {
     let (model, mut asked) = model();
     let (tools, mut calls) = hand_tools(&[("bash", Effect::Write)]);

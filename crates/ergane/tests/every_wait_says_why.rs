@@ -7,8 +7,9 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use common::{LONG, Model, Questions, hand_tools, model, soon, until};
+use common::{LONG, Model, Questions, hand_tools, model, result, sending, soon, until};
 use ergane::core::{ErrorKind, ModelReply, ProviderError, Text, Usage};
+use ergane::journal::JournalError;
 use ergane::prelude::*;
 use ergane::provider::wire::Head;
 use ergane::provider::{
@@ -347,4 +348,36 @@ async fn the_tree_has_the_turn_its_tools_its_request_and_the_providers_calls() {
     let asked = questions.next().await;
     asked.fail_after(ErrorKind::Auth, Usage::default());
     system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_on_the_way_to_a_stored_session_too_and_without_one_the_disk_is_waited_for() {
+    let (model, mut questions) = model();
+    let (plan, store) = (FaultPlan::none(), Arc::<Memory>::default());
+    let system = System::builder().provider("test", model).recovery(Recovery::Lazy);
+    let system = system.journal(plan.journal(store)).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    alice.stop().await.unwrap();
+    // Far longer than anything here waits by itself.
+    plan.slow_journal(Duration::from_secs(3600));
+    let send = |text: &str| alice.send_message(text).deadline(Duration::from_secs(1));
+    let began = tokio::time::Instant::now();
+    for outcome in [
+        send("one").await.map(drop),
+        send("two").accepted().await.map(drop),
+        send("three").stream().await.map(drop),
+    ] {
+        assert!(matches!(outcome, Err(SessionError::Deadline)), "{outcome:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    plan.slow_journal(Duration::ZERO);
+    plan.break_positions(JournalError::Timeout { what: "find a session", after: Duration::from_secs(30) });
+    let patient = sending(&alice, "four");
+    tokio::time::sleep(Duration::from_secs(10 * 60)).await;
+    assert!(!patient.is_finished() && questions.is_empty());
+    plan.heal();
+    let asked = questions.next().await;
+    assert_eq!(asked.texts(), ["four"]);
+    asked.answer("4");
+    result(patient).await;
 }

@@ -349,7 +349,7 @@ fn short(event: &Event) -> (String, String) {
             format!("call {call}: {} by {by}", decision.as_str())
         }
         Event::Checkpointed { label } => label.to_string(),
-        Event::Rewound { to } => format!("to {to}"),
+        Event::Rewound { to, .. } => format!("to {to}"),
         Event::Forked { parent, at, .. } => format!("of {parent} at {at}"),
         Event::InterruptRequested { by, reason } => format!("by {by}: {reason}"),
         Event::Recovered { cause } => cause.to_string(),

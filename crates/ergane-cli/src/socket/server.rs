@@ -141,7 +141,10 @@ impl Served {
                 Ok(Answer::Done { done: if done { "interrupted" } else { IDLE }.to_owned() })
             }
             Ask::Lift { session: name } => {
-                session(name).start().await.map_err(problem)?;
+                let session = session(name);
+                session.start().await.map_err(problem)?;
+                // It is brought up; whether its log can be read now is known when it has been.
+                session.settings().await.map_err(problem)?;
                 Ok(Answer::Done { done: "lifted".to_owned() })
             }
             Ask::Rewind { session: name, to } => {
@@ -225,3 +228,6 @@ async fn converse(mut stream: UnixStream, served: &Served) -> io::Result<Option<
     stream.write_all(&wire::answer(&answer)).await?;
     stream.shutdown().await.map(|()| None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ pub(super) struct Call {
     pub(super) process: Option<(i32, u64)>,
     /// Whether an earlier incarnation started that process group.
     pub(super) orphaned: bool,
-    /// The `Recovered` since the fact that let it run.
+    /// The `Recovered` since the fact that let it run, as far as that is one of its own; once it has a result, since that.
     pub(super) recoveries: u32,
     pub(super) result: Option<Arc<ToolResult>>,
     pub(super) approval: Option<Approval>,
@@ -44,7 +44,8 @@ pub(super) struct Approval {
 /// others nothing is said, for the result of one before it makes it fresh again.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallPhase {
-    /// Nothing says that it ever ran: it runs now, if it may.
+    /// Nothing says that it ever ran: it runs now, if it may. (Unless it is poison all the same, which
+    /// [`OpenTurn::judged`](super::OpenTurn::judged) tells: a call may run without a fact of its start.)
     Fresh,
     /// Somebody must decide about it first.
     AwaitingApproval,
@@ -172,7 +173,7 @@ impl Call {
         match &self.started {
             Some(_) if self.recoveries == 0 => CallPhase::InFlight,
             Some((Effect::Write, _)) if on_unknown != OnUnknown::Retry => CallPhase::CutOff,
-            _ if self.recoveries >= CALL_RECOVERY_LIMIT => CallPhase::Poisoned,
+            Some(_) if self.recoveries >= CALL_RECOVERY_LIMIT => CallPhase::Poisoned,
             Some((_, key)) => CallPhase::Again { key: key.clone() },
             None => CallPhase::Fresh,
         }

@@ -9,6 +9,7 @@ mod calls;
 mod history;
 mod kept;
 mod next;
+mod poison;
 mod records;
 mod rewind;
 mod schedule;
@@ -25,7 +26,7 @@ pub use next::Next;
 pub use records::{Point, QueuedSend, SendRecord, TurnRecord};
 use rewind::Line;
 pub use schedule::{CallState, schedule};
-pub use turn::{OpenTurn, RECOVERY_LIMIT, RECOVERY_WINDOW_MS};
+pub use turn::{OpenTurn, RECOVERY_LIMIT};
 
 use crate::approval::Decided;
 use crate::event::{Envelope, Event, Timestamp};
@@ -83,6 +84,8 @@ pub struct Conversation {
     /// By call and question: a call that a crash cut off may be asked about more than once.
     decided: BTreeMap<(CallId, Seq), Decided>,
     line: Line,
+    /// The wishes that were carried out: each with the position of its fact, and the point.
+    rewinds: Vec<(SendId, Seq, Seq)>,
     usage: Usage,
     cost: Cost,
 }
@@ -230,18 +233,22 @@ impl Conversation {
                 let turn = open(&mut self.turn, "interrupt_requested")?;
                 turn.interrupted.get_or_insert_with(|| reason.clone());
             }
-            Event::Recovered { .. } => open(&mut self.turn, "recovered")?.recover(at),
+            Event::Recovered { .. } => open(&mut self.turn, "recovered")?.recover(),
             Event::Checkpointed { label } => {
                 self.begun("checkpointed")?;
                 self.line.label(label.clone(), seq);
             }
-            Event::Rewound { to } => self.rewind(seq, *to)?,
+            Event::Rewound { to, id } => {
+                self.rewind(seq, *to)?;
+                self.rewinds.extend(id.clone().map(|id| (id, seq, *to)));
+            }
             Event::Forked { id, .. } => {
                 self.begun("forked")?;
                 if self.turn.is_some() {
                     return Err(FoldError::Unexpected { event: "forked", why: "a turn is open" });
                 }
                 self.identity = *id;
+                self.rewinds.clear();
                 self.queue.clear();
                 self.sends.clear();
             }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{Conversation, FoldError, History, Point};
-use crate::ids::Seq;
+use crate::ids::{SendId, Seq};
 use crate::message::{Message, Part, Role, Text, ToolResult};
 
 /// What a round of tools that a rewind cut in two says of each of its calls.
@@ -62,6 +62,11 @@ impl Conversation {
             Point::Label(label) => self.line.labels.iter().rfind(|(name, _)| name == label)?.1,
         };
         (seq <= self.seq && self.line.said_at(seq).is_some()).then_some(seq)
+    }
+
+    /// The rewind that carried out that wish: the position of its fact, and the point.
+    pub fn rewound(&self, wish: &SendId) -> Option<(Seq, Seq)> {
+        self.rewinds.iter().rev().find(|(id, ..)| id == wish).map(|(_, seq, to)| (*seq, *to))
     }
 
     pub(super) fn rewind(&mut self, seq: Seq, to: Seq) -> Result<(), FoldError> {

@@ -18,8 +18,6 @@ use super::calls::{Approval, Call, OpenCall};
 
 /// So many `Recovered` without progress end a turn.
 pub const RECOVERY_LIMIT: u32 = 10;
-/// So long between the first and the last `Recovered` without progress ends a turn: five minutes, in milliseconds.
-pub const RECOVERY_WINDOW_MS: u64 = 5 * 60 * 1000;
 
 /// A turn that has not ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,14 +51,8 @@ pub struct OpenTurn {
     /// Why it is not recovered once more. A verdict, not a count: what closes its calls is no reason to go on.
     pub(super) given_up: Option<Text>,
     signature: Option<Digest>,
-    recoveries: Recoveries,
-}
-
-/// The `Recovered` facts since the last progress.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Recoveries {
-    count: u32,
-    first: Timestamp,
+    /// The `Recovered` since the last progress.
+    recoveries: u32,
 }
 
 impl OpenTurn {
@@ -90,7 +82,7 @@ impl OpenTurn {
             steers: Vec::new(),
             given_up: None,
             signature: None,
-            recoveries: Recoveries::default(),
+            recoveries: 0,
         }
     }
 
@@ -160,28 +152,23 @@ impl OpenTurn {
         self.batch.iter().all(|call| call.result.is_some())
     }
 
-    pub(super) fn recover(&mut self, at: Timestamp) {
+    pub(super) fn recover(&mut self) {
         self.recovered = true;
         self.batch.iter_mut().for_each(Call::recover);
         // Waiting for a human does not count. (A call beside it that kills the process is counted as a call.)
         if self.batch.iter().any(Call::is_awaiting) {
             return;
         }
-        let Recoveries { count, first } = &mut self.recoveries;
-        if *count == 0 {
-            *first = at;
-        }
-        *count = count.saturating_add(1);
-        let spent = at.since(*first);
-        if *count >= RECOVERY_LIMIT || spent >= RECOVERY_WINDOW_MS {
-            let seconds = spent / 1000;
-            let why = format!("the turn was recovered {count} times within {seconds} s without any progress");
+        // How long it took does not count: no fact tells how much of that time a process lived.
+        self.recoveries = self.recoveries.saturating_add(1);
+        if self.recoveries >= RECOVERY_LIMIT {
+            let why = format!("the turn was recovered {RECOVERY_LIMIT} times without any progress");
             self.given_up.get_or_insert(why.into());
         }
     }
 
     pub(super) fn progress(&mut self) {
-        self.recoveries = Recoveries::default();
+        self.recoveries = 0;
     }
 
     /// Takes the calls of an answer in: those that may run are open.
@@ -258,9 +245,10 @@ impl OpenTurn {
     }
 
     pub(super) fn finish_call(&mut self, result: &Arc<ToolResult>) -> Result<(), FoldError> {
-        self.call_mut("tool_finished", result.call)?.result = Some(Arc::clone(result));
-        // The next call in line gets its turn only now.
-        self.batch.iter_mut().filter(|call| call.started.is_none()).for_each(|call| call.recoveries = 0);
+        let call = self.call_mut("tool_finished", result.call)?;
+        call.result = Some(Arc::clone(result));
+        // From now on they are counted for those that waited for it.
+        call.recoveries = 0;
         Ok(())
     }
 

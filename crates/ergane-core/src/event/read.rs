@@ -93,6 +93,8 @@ enum Variants {
     },
     Rewound {
         to: Seq,
+        #[serde(default)]
+        id: Option<SendId>,
     },
     Forked {
         parent: SessionName,

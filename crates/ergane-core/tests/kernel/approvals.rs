@@ -79,7 +79,7 @@ fn calls_beside_one_that_waits_go_on_and_the_turn_waits_when_only_such_are_left(
 
 #[test]
 fn no_number_of_restarts_and_no_length_of_time_ends_a_turn_that_waits_for_a_human() {
-    let mut log = waiting(&["bash"]);
+    let mut log = waiting(&["read"]);
     for _ in 0..50 {
         log.recover(24 * 3600 * 1000);
         assert!(log.waits());
@@ -93,7 +93,7 @@ fn no_number_of_restarts_and_no_length_of_time_ends_a_turn_that_waits_for_a_huma
 
 #[test]
 fn a_call_that_kills_the_process_beside_one_that_waits_is_poisoned_all_the_same() {
-    let mut log = waiting(&["bash", "read"]);
+    let mut log = waiting(&["glob", "read"]);
     (0..CALL_RECOVERY_LIMIT).for_each(|_| log.recover(1));
     assert_eq!(log.phases(), [(1, AwaitingApproval), (2, Poisoned)]);
 }

@@ -185,7 +185,10 @@ impl Log {
     /// Where each call without a result stands, by its number.
     pub(crate) fn phases(&self) -> Vec<(u32, CallPhase)> {
         match self.next() {
-            Next::RunTools { calls } => calls.into_iter().map(|c| (c.call.id.index, c.phase)).collect(),
+            Next::RunTools { calls } => {
+                let turn = self.conversation.turn().expect("a turn is open");
+                turn.judged(&calls, effect_of).into_iter().map(|c| (c.call.id.index, c.phase)).collect()
+            }
             other => panic!("no tools to run, but {other:?}"),
         }
     }
@@ -202,6 +205,15 @@ impl Log {
     pub(crate) fn sent(&self) -> Vec<Arc<Message>> {
         let request = self.conversation.request([].into()).expect("a turn is open");
         request.messages.iter().cloned().collect()
+    }
+}
+
+/// What a tool of that name does.
+pub(crate) fn effect_of(tool: &str) -> Effect {
+    match tool {
+        "bash" => Effect::Write,
+        "todo" => Effect::Idempotent,
+        _ => Effect::Read,
     }
 }
 

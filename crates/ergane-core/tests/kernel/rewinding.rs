@@ -15,7 +15,7 @@ impl Log {
     }
 
     fn rewind(&mut self, to: Seq) {
-        self.push(Event::Rewound { to });
+        self.push(Event::Rewound { to, id: None });
     }
 
     fn label(&mut self, label: &str) -> Seq {
@@ -115,8 +115,8 @@ fn only_points_of_the_present_history_can_be_gone_back_to() {
     for good in [Seq(0), first, rewound, third] {
         assert_eq!(at(&log, good), Some(good));
     }
-    assert!(log.clone().try_push(Event::Rewound { to: second }).is_err());
-    assert!(log.clone().try_push(Event::Rewound { to: Seq(third.0 + 1) }).is_err());
+    assert!(log.clone().try_push(Event::Rewound { to: second, id: None }).is_err());
+    assert!(log.clone().try_push(Event::Rewound { to: Seq(third.0 + 1), id: None }).is_err());
     // Back to the rewind itself is back to what it went back to, and back beyond it is as well possible.
     log.rewind(rewound);
     assert_eq!(said(&log), ["one", "1"]);
@@ -127,11 +127,37 @@ fn only_points_of_the_present_history_can_be_gone_back_to() {
 }
 
 #[test]
+fn a_wish_that_was_carried_out_is_known_and_a_fork_does_not_know_it() {
+    let mut log = begun();
+    let first = log.talk("one", "1");
+    let wish = SendId::from("back");
+    assert_eq!(log.conversation.rewound(&wish), None);
+    let rewound = |id| Event::Rewound { to: first, id };
+    for id in [None, Some(wish.clone())] {
+        let written = serde_json::to_value(rewound(id.clone())).unwrap();
+        assert_eq!(
+            written.get("id").is_some(),
+            id.is_some(),
+            "none is not written, as before there were any"
+        );
+        assert_eq!(serde_json::from_value::<Event>(written).unwrap(), rewound(id));
+    }
+    log.push(rewound(Some(wish.clone())));
+    let carried_out = Some((log.conversation.seq(), first));
+    assert_eq!(log.conversation.rewound(&wish), carried_out);
+    log.talk("two", "2");
+    log.rewind(Seq(1));
+    assert_eq!(log.conversation.rewound(&wish), carried_out, "also when it was rewound itself");
+    log.push(Event::Forked { parent: SessionName::new("parent").unwrap(), at: Seq(5), id: None });
+    assert_eq!(log.conversation.rewound(&wish), None);
+}
+
+#[test]
 fn a_turn_in_progress_is_not_rewound() {
     let mut log = begun();
     let first = log.talk("one", "1");
     log.turn("two");
-    assert!(log.try_push(Event::Rewound { to: first }).is_err());
+    assert!(log.try_push(Event::Rewound { to: first, id: None }).is_err());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use ergane_core::*;
 use proptest::prelude::*;
 use serde_json::{Map, json};
 
-use crate::log::{Log, call, finished, key_of, settings};
+use crate::log::{Log, call, effect_of, finished, key_of, settings};
 
 /// What decides a life; shown on one line.
 #[derive(Clone)]
@@ -82,14 +82,6 @@ const TEXTS: [&str; 7] = ["done", "", "hello", "  \n", "é\u{0}\u{1F9F5} \"q\" \
 const ARGUMENTS: [&str; 9] =
     ["{}", "", "null", "{\"b\": 1, \"a\":[2.50]}", "[1]", "{\"x\":", "\"s\"", " {} ", "{\"n\":1e999}"];
 
-fn effect_of(tool: &str) -> Effect {
-    match tool {
-        "bash" => Effect::Write,
-        "todo" => Effect::Idempotent,
-        _ => Effect::Read,
-    }
-}
-
 impl World {
     /// Lives as long as the dice roll.
     pub(crate) fn random(rolls: &[u16]) -> Self {
@@ -137,7 +129,7 @@ impl World {
                 self.log.push(Event::Checkpointed { label: "here".into() });
                 let to = Seq(dice.roll(usize::try_from(self.log.conversation.seq().0).ok()?)? as u64);
                 if let Some(to) = self.log.conversation.position_of(&to.into()) {
-                    self.log.push(Event::Rewound { to });
+                    self.log.push(Event::Rewound { to, id: None });
                 }
             }
             17 => self.queue(dice)?,
@@ -266,6 +258,7 @@ impl World {
             assert!(open.phase != CallPhase::InFlight || self.running.contains(&id), "{id} runs nowhere");
         }
         let turn = self.log.conversation.turn().expect("a turn is open");
+        let calls = turn.judged(calls, effect_of);
         let batch: Vec<(CallId, Effect, bool)> =
             turn.batch().map(|(call, done)| (call.id, effect_of(&call.name), done)).collect();
         let waits: BTreeSet<CallId> = turn.approvals().iter().map(|pending| pending.call).collect();

@@ -203,7 +203,7 @@ pub fn one_of_each() -> Vec<Event> {
             hash: Digest::of(b"other"),
         },
         Event::Checkpointed { label: "before the move".into() },
-        Event::Rewound { to: Seq(15) },
+        Event::Rewound { to: Seq(15), id: None },
         Event::Forked { parent: name("parent/1"), at: Seq(16), id: None },
     ]
 }
