@@ -14,10 +14,13 @@ use std::time::Duration;
 use common::*;
 use ergane_core::{CallId, Message, ModelRequest, Part, Role, ToolResult, ToolSpec, TurnId};
 use ergane_provider::{
-    Anthropic, Delta, DeltaSink, Gemini, Ollama, OpenAi, OpenAiResponses, Provider, ProviderCall, ToolCalls,
+    Anthropic, Delta, DeltaSink, EmbedRequest, Gemini, Ollama, OpenAi, OpenAiResponses, Provider,
+    ProviderCall, ToolCalls,
 };
+use ergane_testkit::cassette::{Body, Exchange};
 use ergane_testkit::{Cassette, Recorder, Replay};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,10 @@ enum Talk {
     NoModel,
     /// A prompt that does not fit.
     Overflow,
+    /// The list of models.
+    Models,
+    /// The vector of a text.
+    Vectors,
 }
 
 struct Case {
@@ -65,8 +72,8 @@ fn cases() -> Vec<Case> {
     add("llama", "smol", Api::OpenAi, &[Whole, Stream, WrongKey, Overflow]);
     add("llama", "smol", Api::Anthropic, &[Whole, Stream, WrongKey, Overflow]);
     add("llama", "smol", Api::Responses, &[Whole, Stream, WrongKey, Overflow]);
-    add("aimock", "mock", Api::OpenAi, &[Stream, Tool, Tools, NoModel]);
-    add("aimock", "mock", Api::Ollama, &[Whole, Stream, Tool, Tools, NoModel]);
+    add("aimock", "mock", Api::OpenAi, &[Whole, Stream, Tool, Tools, NoModel, Models, Vectors]);
+    add("aimock", "mock", Api::Ollama, &[Whole, Stream, Tool, Tools, NoModel, Models]);
     add("aimock", "mock", Api::Anthropic, &[Whole, Stream, Tool, Tools, NoModel]);
     add("aimock", "mock", Api::Responses, &[Whole, Stream, Tool, Tools, NoModel]);
     // It ends calls with a word that Gemini does not have.
@@ -127,6 +134,17 @@ impl Case {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), if self.talk == Talk::WrongKey { "sk-wrong-key" } else { key }).unwrap();
         let provider = self.provider(url, file.path());
+        match self.talk {
+            Talk::Models => {
+                let models = provider.list_models().await.unwrap();
+                return vec![models.iter().map(|model| &*model.id).collect()];
+            }
+            Talk::Vectors => {
+                let made = provider.embed(EmbedRequest::new(self.model, ["a red fox"])).await.unwrap();
+                return vec![json!({"model": &*made.model, "vectors": made.vectors})];
+            }
+            _ => {}
+        }
         let mut request = self.request();
         let mut seen = Vec::new();
         loop {
@@ -203,6 +221,8 @@ impl Case {
                 assert_eq!(seen[0]["stop"], "tool_calls", "{name}");
                 assert!(!seen[1]["text"].as_str().unwrap().is_empty(), "{name}: {seen:?}");
             }
+            Talk::Models => assert_eq!(seen, [json!(["no-such-model"])], "{name}: as the fixture names them"),
+            Talk::Vectors => assert_eq!(seen[0]["vectors"], json!([[0.25, -0.5, 0.75]]), "{name}"),
             Talk::WrongKey => error("auth"),
             Talk::NoModel => error("not_found"),
             Talk::Overflow => error("context_length"),
@@ -228,6 +248,32 @@ async fn every_cassette_is_played_and_comes_out_as_it_was_recorded() {
         case.check(&seen);
         assert_eq!(Value::from(seen), expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_request_without_the_version_of_its_format_is_not_the_one_that_was_recorded() {
+    let mut last = None;
+    for case in cases().iter().filter(|case| case.api == Api::Anthropic) {
+        let cassette = Cassette::load(case.file()).unwrap();
+        let version = ("anthropic-version".to_owned(), "2023-06-01".to_owned());
+        let has_version = |exchange: &Exchange| exchange.request.headers.contains(&version);
+        assert!(cassette.exchanges.iter().all(has_version), "{}", case.name());
+        last = Some(cassette);
+    }
+    let cassette = last.unwrap();
+    let request = cassette.exchanges[0].request.clone();
+    let Body::Json(body) = &request.body else { panic!("{request:?}") };
+    let replay = Replay::start(cassette).await.unwrap();
+    let address = replay.url().trim_start_matches("http://").split('/').next().unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (path, body) = (request.path, body.to_string());
+    let length = body.len();
+    let asked = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    soon("the refusal", stream.read_to_end(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("header anthropic-version: recorded 2023-06-01, not asked"), "{answer}");
 }
 
 #[test]

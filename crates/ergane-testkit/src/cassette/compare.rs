@@ -20,6 +20,14 @@ pub(super) fn differences(recorded: &Request, asked: &Request, ignored: &[String
             found.push(format!("{what}: recorded {recorded}, asked {asked}"));
         }
     }
+    for (name, value) in &recorded.headers {
+        let other = asked.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        match other {
+            Some(other) if other == value => {}
+            Some(other) => found.push(format!("header {name}: recorded {value}, asked {other}")),
+            None => found.push(format!("header {name}: recorded {value}, not asked")),
+        }
+    }
     match (&recorded.body, &asked.body) {
         (Body::Json(recorded), Body::Json(asked)) => values(recorded, asked, "", ignored, &mut found),
         (recorded, asked) if recorded == asked => {}
@@ -87,7 +95,7 @@ mod tests {
     use serde_json::json;
 
     fn request(body: Value) -> Request {
-        Request { method: "POST".into(), path: "/v1/x".into(), body: Body::Json(body) }
+        Request { method: "POST".into(), path: "/v1/x".into(), headers: Vec::new(), body: Body::Json(body) }
     }
 
     #[test]
@@ -109,6 +117,14 @@ mod tests {
         );
         let ignored = ["/a", "/gone", "/list", "/new"].map(str::to_owned);
         assert!(differences(&recorded, &asked, &ignored).is_empty());
+        let header = |value: &str| vec![("anthropic-version".to_owned(), value.to_owned())];
+        let versioned = Request { headers: header("1"), ..recorded.clone() };
+        assert_eq!(differences(&recorded, &versioned, &[]), Vec::<String>::new(), "it asks for no header");
+        let told = |asked: &Request| differences(&versioned, asked, &[]);
+        assert_eq!(told(&versioned), Vec::<String>::new());
+        assert_eq!(told(&recorded), ["header anthropic-version: recorded 1, not asked"]);
+        let newer = Request { headers: header("2"), ..recorded.clone() };
+        assert_eq!(told(&newer), ["header anthropic-version: recorded 1, asked 2"]);
         let elsewhere = Request { path: "/v2/x".into(), ..recorded.clone() };
         assert_eq!(differences(&recorded, &elsewhere, &[]), ["path: recorded /v1/x, asked /v2/x"]);
     }

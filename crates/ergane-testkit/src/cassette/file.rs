@@ -59,13 +59,17 @@ pub struct Exchange {
     pub complete: bool,
 }
 
-/// A request, without its headers.
+/// A request. Of its headers those are kept that say what is spoken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// Such as `POST`.
     pub method: String,
     /// With the query.
     pub path: String,
+    /// Those of its headers that say in which version and form the format is spoken, names in lower case. A recording that
+    /// has none asks for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
     /// Its body.
     #[serde(default, skip_serializing_if = "Body::is_empty")]
     pub body: Body,

@@ -29,8 +29,9 @@
 //!
 //! # Secrets
 //!
-//! Of a request's headers none is kept. Of a response's headers, those are that an API client reads. What was sent as
-//! `authorization`, `x-api-key`, `api-key`, `x-goog-api-key` or as `key` in a query, and what [`Recorder::secret`] was told, is
+//! Of a request's headers those are kept that say what is spoken: `anthropic-version` and `anthropic-beta`; a replay
+//! wants them again. Of a response's headers, those are that an API client reads. What was sent as `authorization`,
+//! `x-api-key`, `api-key` or `x-goog-api-key`, the values in the query of a base URL, and what [`Recorder::secret`] was told, is
 //! replaced by `[redacted]` wherever it occurs: in paths, bodies and answers, also where it was split over two reads.
 
 mod compare;

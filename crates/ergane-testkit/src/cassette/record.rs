@@ -34,6 +34,9 @@ const KEPT: [&str; 10] = [
     "www-authenticate",
 ];
 
+/// The headers of a request that are kept: those without which it would be another one.
+const KEPT_OF_REQUEST: [&str; 2] = ["anthropic-beta", "anthropic-version"];
+
 /// What headers of rate limits begin with.
 const KEPT_PREFIXES: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
 
@@ -230,8 +233,17 @@ fn request(received: &Received, secrets: &Secrets) -> Request {
     Request {
         method: received.method().to_owned(),
         path: secrets.text(received.path()),
+        headers: headers_of(received),
         body: Body::of(&secrets.bytes(received.body())),
     }
+}
+
+/// Those of a request's headers that are kept.
+pub(super) fn headers_of(received: &Received) -> Vec<(String, String)> {
+    let lower = received.headers().iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    let mut kept: Vec<_> = lower.filter(|(name, _)| KEPT_OF_REQUEST.contains(&name.as_str())).collect();
+    kept.sort();
+    kept
 }
 
 fn kept(headers: &reqwest::header::HeaderMap) -> Vec<(String, String)> {

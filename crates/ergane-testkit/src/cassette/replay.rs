@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::compare::differences;
 use super::file::{Body, Cassette, Exchange, Request};
-use super::record::{framed, has_length, head};
+use super::record::{framed, has_length, head, headers_of};
 use crate::error::TestkitError;
 use crate::server::{FaultServer, Received, Reply};
 
@@ -123,6 +123,7 @@ impl State {
         let asked = Request {
             method: received.method().to_owned(),
             path: received.path().to_owned(),
+            headers: headers_of(received),
             body: Body::of(received.body()),
         };
         let ignore = &self.options.ignore;
