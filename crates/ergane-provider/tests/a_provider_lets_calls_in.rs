@@ -449,6 +449,27 @@ async fn a_list_of_models_keeps_to_what_a_server_asked_for_and_is_refused_when_t
     tree.shutdown().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_list_of_models_is_asked_of_no_server_whose_circuit_is_open_and_opens_and_closes_none() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    let list = async |deadline| tree.providers.list_models(&"g".into(), &Endpoint::default(), deadline).await;
+    for _ in 0..5 {
+        assert_eq!(list(MINUTE).await.unwrap_err().kind, ErrorKind::Unsupported, "it was asked");
+        let mut call = tree.call("g", "x");
+        calls.next().await.fail(broken());
+        call.done().await.unwrap_err();
+    }
+    let begun = tokio::time::Instant::now();
+    let error = list(Duration::from_millis(500)).await.unwrap_err();
+    assert_eq!((error.kind, error.retry_after), (ErrorKind::Overloaded, Some(Duration::from_secs(1))));
+    assert!(error.message.contains("failed again and again"), "{error}");
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(list(MINUTE).await.unwrap_err().kind, ErrorKind::Unsupported);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(tree.providers.status()[0].circuit, Circuit::Open, "a list is no probe");
+    tree.shutdown().await;
+}
+
 /// One endpoint hangs, one floods, and one lies (a web page with a success, with nothing behind it); another answers while
 /// they do, each call of its own.
 #[tokio::test]
