@@ -52,6 +52,12 @@ pub(crate) enum Command {
     Chat(ChatArgs),
     /// The calls of a session that wait for a decision, and the decision
     Approve(ApproveArgs),
+    /// Put a word into the turn that a running process has open
+    #[cfg(unix)]
+    Steer(SteerArgs),
+    /// End the turn that a running process has open; the session is kept
+    #[cfg(unix)]
+    Interrupt(InterruptArgs),
     /// The stored sessions
     Sessions(SessionsArgs),
     /// The providers there are, and where their keys are
@@ -133,6 +139,31 @@ pub(crate) struct ApproveArgs {
     pub(crate) reason: Option<String>,
 }
 
+#[cfg(unix)]
+#[derive(Debug, Args)]
+pub(crate) struct SteerArgs {
+    /// The session
+    pub(crate) session: String,
+    /// What to say
+    pub(crate) prompt: String,
+    /// Idempotency key, per session: the same key again is put in once
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Give up an answer that is under way, and ask again at once
+    #[arg(long)]
+    pub(crate) cut: bool,
+}
+
+#[cfg(unix)]
+#[derive(Debug, Args)]
+pub(crate) struct InterruptArgs {
+    /// The session
+    pub(crate) session: String,
+    /// Why, for the log and the model
+    #[arg(long, value_name = "TEXT", default_value = "interrupted by the user")]
+    pub(crate) reason: String,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ModelsArgs {
     /// Ask this provider only [default: all that are set up]
@@ -164,6 +195,13 @@ pub(crate) enum SessionsCommand {
     Export(NameArg),
     /// Remove a session and its log, unless a running process owns it
     Delete(NameArg),
+    /// Give this point of the history a name, to fork there or to rewind to it
+    Checkpoint {
+        /// The session
+        session: String,
+        /// The name, which is not only digits
+        label: String,
+    },
     /// Make another session of one's history, up to now or up to a point of it
     Fork {
         /// The session

@@ -4,6 +4,8 @@ mod approve;
 mod ask;
 mod chat;
 mod completions;
+#[cfg(unix)]
+mod control;
 mod doctor;
 #[cfg(unix)]
 mod elsewhere;
@@ -48,6 +50,12 @@ pub(crate) async fn run(cli: Cli) -> u8 {
         Command::Resume(args) => resume::run(&args, home, screen(&args.flags)).await,
         Command::Chat(args) => chat::run(&args, home, screen(&args.flags)).await,
         Command::Approve(args) => inventory::print(approve::run(args, place(home)), json, notes).await,
+        #[cfg(unix)]
+        Command::Steer(args) => inventory::print(control::steer(args, place(home)), json, notes).await,
+        #[cfg(unix)]
+        Command::Interrupt(args) => {
+            inventory::print(control::interrupt(args, place(home)), json, notes).await
+        }
         Command::Sessions(args) => sessions::run(args.command, place(home), json, notes).await,
         Command::Providers => inventory::print(inventory::providers(home), json, notes).await,
         Command::Models(args) => inventory::print(inventory::models(&args, home), json, notes).await,

@@ -36,6 +36,9 @@ pub(crate) async fn run(
         Some(SessionsCommand::Fork { session, new, at }) => {
             return super::inventory::print(history::fork(session, new, at, place), json, notes).await;
         }
+        Some(SessionsCommand::Checkpoint { session, label }) => {
+            return super::inventory::print(history::checkpoint(session, label, place), json, notes).await;
+        }
         Some(SessionsCommand::Rewind { session, to }) => {
             return super::inventory::print(history::rewind(session, to, place), json, notes).await;
         }
@@ -76,7 +79,8 @@ fn run_blocking(
         SessionsCommand::Export(arg) => export(&Found::open(place, &arg.session)?, json, stdout),
         SessionsCommand::Delete(arg) => delete(&Found::open(place, &arg.session)?, json, stdout),
         // Those were done above.
-        SessionsCommand::Fork { .. }
+        SessionsCommand::Checkpoint { .. }
+        | SessionsCommand::Fork { .. }
         | SessionsCommand::Rewind { .. }
         | SessionsCommand::QuarantineLift(_) => Ok(()),
     }

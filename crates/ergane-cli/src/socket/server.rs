@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use ergane::System;
 use ergane::core::SessionName;
-use ergane::session::SessionError;
+use ergane::session::{SessionError, Steered};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::wire::{self, Answer, Ask, IDLE, Problem, Process};
+use super::wire::{self, Answer, Ask, ENTERED, IDLE, Problem, Process};
 use super::{place, snapshot, turn};
 use crate::commands::point;
 use crate::workshop::seen;
@@ -146,6 +146,22 @@ impl Served {
                 // It is brought up; whether its log can be read now is known when it has been.
                 session.settings().await.map_err(problem)?;
                 Ok(Answer::Done { done: "lifted".to_owned() })
+            }
+            Ask::Steer { session: name, input, key, cut } => {
+                let mut steer = session(name).steer(&*input);
+                if let Some(key) = key {
+                    steer = steer.key(key);
+                }
+                let steer = if cut { steer.cut() } else { steer };
+                let done = match steer.await.map_err(problem)? {
+                    Steered::Entered => ENTERED,
+                    Steered::TurnOver => IDLE,
+                };
+                Ok(Answer::Done { done: done.to_owned() })
+            }
+            Ask::Checkpoint { session: name, label } => {
+                let seq = session(name).checkpoint(label).await.map_err(problem)?;
+                Ok(Answer::Done { done: seq.to_string() })
             }
             Ask::Rewind { session: name, to } => {
                 let seq = session(name).rewind(point(&to)).await.map_err(problem)?;

@@ -10,6 +10,9 @@ const VERSION: u32 = 1;
 /// What is answered to an [`Ask::Interrupt`] that found no open turn.
 pub(crate) const IDLE: &str = "idle";
 
+/// What is answered to an [`Ask::Steer`] that the open turn took in.
+pub(crate) const ENTERED: &str = "entered";
+
 /// What can be asked of a running process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -29,6 +32,19 @@ pub(crate) enum Ask {
     },
     /// The end of the open turn.
     Interrupt { session: SessionName, reason: Text },
+    /// A word for the open turn.
+    Steer {
+        session: SessionName,
+        input: Text,
+        /// With the same key it is put in once.
+        #[serde(default)]
+        key: Option<Text>,
+        /// Whether an answer that is under way is given up.
+        #[serde(default)]
+        cut: bool,
+    },
+    /// A name for the present point of the history.
+    Checkpoint { session: SessionName, label: Text },
     /// To go on from an earlier point: a position, or the name of a checkpoint.
     Rewind { session: SessionName, to: Text },
     /// A quarantine is to be lifted.
@@ -306,6 +322,8 @@ mod tests {
                 decision: Decision::deny("no"),
             },
             Ask::Interrupt { session: session.clone(), reason: "r".into() },
+            Ask::Steer { session: session.clone(), input: "hi".into(), key: Some("k".into()), cut: true },
+            Ask::Checkpoint { session: session.clone(), label: "here".into() },
             Ask::Lift { session: session.clone() },
             Ask::Send { session, input: "hi".into(), key: "k".into(), settings: Box::default() },
         ] {

@@ -256,3 +256,64 @@ fn a_quarantine_is_lifted_by_the_owner_and_else_there_is_none() {
     assert_eq!(lifted, json!({"session": "a", "lifted": false}));
     home.run(&["sessions", "quarantine-lift", "b"]).expect(1);
 }
+
+#[test]
+fn a_word_is_put_into_the_turn_of_another_process_once_and_that_turn_is_interrupted_from_elsewhere() {
+    let home = Home::new();
+    let script = home.script(
+        "s",
+        &[
+            json!({"text": "first"}),
+            json!({"text": "half", "hang": true}),
+            json!({"text": "half", "hang": true}),
+        ],
+    );
+    let object = home.run(&["steer", "a", "hello", "--json"]).expect(1).json();
+    assert_eq!(object["error"]["kind"], "not_found", "{object}");
+    home.run(&["send", "a", "first", "--script", &script]).expect(0);
+    for line in [&["steer", "a", "hello", "--json"][..], &["interrupt", "a", "--json"]] {
+        let object = home.run(line).expect(1).json();
+        let why = object["error"]["message"].as_str().unwrap();
+        assert!(why.contains("no process runs session a"), "{object}");
+    }
+    let mut running = home.start(&["send", "a", "second", "--script", &script, "--stream-json"]);
+    running.wait_for(r#""type":"content""#);
+    // An answer that never ends is given up for it, and the same word under its key is no second one.
+    for _ in 0..2 {
+        let object = home.run(&["steer", "a", "be brief", "--key", "w", "--cut", "--json"]).expect(0).json();
+        assert_eq!(object, json!({"session": "a", "steered": true}));
+    }
+    assert_eq!(home.run(&["steer", "a", " "]).expect(2).stdout, "");
+    let object = home.run(&["interrupt", "a", "--reason", "enough", "--json"]).expect(0).json();
+    assert_eq!(object, json!({"session": "a", "interrupted": true}));
+    running.wait_for(r#""finish_reason":"interrupted""#);
+    running.wait();
+    let events = events(&home);
+    let of = |kind: &str| events.iter().filter(|event| event["type"] == kind).collect::<Vec<_>>();
+    assert_eq!((of("steered").len(), &of("interrupt_requested")[0]["reason"]), (1, &json!("enough")));
+    sound(&events);
+}
+
+#[test]
+fn a_checkpoint_is_made_by_the_owner_or_here_and_is_a_point_to_fork_and_to_rewind_to() {
+    let home = Home::new();
+    let script = home.script("s", &["one", "two", "three"].map(|text| json!({"text": text})));
+    let (mut running, mut line) = owner(&home, &["--script", &script]);
+    let made = home.run(&["sessions", "checkpoint", "a", "begun", "--json"]).expect(0).json();
+    assert_eq!((&made["session"], &made["checkpoint"]), (&json!("a"), &json!("begun")));
+    assert_eq!(home.run(&["interrupt", "a", "--json"]).expect(0).json()["interrupted"], false);
+    line.write_all(b"second\n").unwrap();
+    running.wait_for(r#""turn":2"#);
+    drop(line);
+    running.wait();
+    let stored = home.run(&["sessions", "checkpoint", "a", "later"]).expect(0);
+    assert!(stored.stdout.contains("later is event"), "{stored:?}");
+    let object = home.run(&["sessions", "checkpoint", "a", "7", "--json"]).expect(1).json();
+    assert_eq!(object["error"]["kind"], "bad_request", "{object}");
+    home.run(&["sessions", "fork", "a", "b", "--at", "begun"]).expect(0);
+    home.run(&["sessions", "rewind", "a", "--to", "begun"]).expect(0);
+    for name in ["a", "b"] {
+        let shown = home.run(&["sessions", "show", name]).expect(0).stdout;
+        assert!(shown.contains("first") && !shown.contains("second"), "{shown}");
+    }
+}

@@ -1,8 +1,9 @@
-//! `fork` and `rewind`: another way from a point of the history.
+//! `checkpoint`, `fork` and `rewind`: a point of the history, and another way from it.
 
 use std::time::Duration;
 
 use ergane::core::{Point, Seq, SessionName};
+use ergane::session::{Session, SessionError};
 use serde_json::json;
 
 use super::Found;
@@ -10,6 +11,8 @@ use crate::commands::inventory::Printed;
 use crate::commands::session_name;
 use crate::config::Config;
 use crate::outcome::Failure;
+#[cfg(unix)]
+use crate::socket::wire::Ask;
 use crate::workshop::{Place, Workshop, seen};
 
 /// How long the system may take to end.
@@ -60,25 +63,61 @@ pub(super) async fn fork(
     Printed::new(json!({"session": new, "parent": parent}), format!("{new}: a fork of {parent}\n"))
 }
 
+pub(super) async fn checkpoint(
+    name: String,
+    label: String,
+    place: Result<Place, Failure>,
+) -> Result<Printed, Failure> {
+    let (name, seq) = change(name, place?, Change::Checkpoint(label.clone())).await?;
+    let json = json!({"session": name, "checkpoint": label, "seq": seq.parse::<u64>().ok()});
+    Printed::new(json, format!("{name}: {label} is event {seq}\n"))
+}
+
 pub(super) async fn rewind(
     name: String,
     to: String,
     place: Result<Place, Failure>,
 ) -> Result<Printed, Failure> {
-    let place = place?;
+    let (name, seq) = change(name, place?, Change::Rewind(to)).await?;
+    let json = json!({"session": name, "rewound_to": seq.parse::<u64>().ok()});
+    Printed::new(json, format!("{name}: goes on from event {seq}\n"))
+}
+
+/// What is done to a session that has no open turn.
+enum Change {
+    Checkpoint(String),
+    Rewind(String),
+}
+
+impl Change {
+    /// The same, asked of the process that owns the session.
+    #[cfg(unix)]
+    fn ask(self, session: SessionName) -> Ask {
+        match self {
+            Self::Checkpoint(label) => Ask::Checkpoint { session, label: label.into() },
+            Self::Rewind(to) => Ask::Rewind { session, to: to.into() },
+        }
+    }
+
+    async fn here(self, session: Session) -> Result<Seq, SessionError> {
+        match self {
+            Self::Checkpoint(label) => session.checkpoint(label).await,
+            Self::Rewind(to) => session.rewind(point(&to)).await,
+        }
+    }
+}
+
+/// Does it where the session runs, else here. The position that came of it.
+async fn change(name: String, place: Place, change: Change) -> Result<(SessionName, String), Failure> {
     let Stored { name, owner, has_open_turn } = stored(name, &place).await?;
-    let told = |seq: String| {
-        let json = json!({"session": name, "rewound_to": seq.parse::<u64>().ok()});
-        Printed::new(json, format!("{name}: goes on from event {seq}\n"))
-    };
     #[cfg(unix)]
     if let (Some(pid), Place::File(journal)) = (owner, &place) {
         let elsewhere = crate::commands::elsewhere::Elsewhere { journal, session: &name, pid };
-        let ask = crate::socket::wire::Ask::Rewind { session: name.clone(), to: to.into() };
-        return told(elsewhere.ask(ask).await?);
+        let done = elsewhere.ask(change.ask(name.clone())).await?;
+        return Ok((name, done));
     }
     if let Some(pid) = owner {
-        return Err(Failure::owned(&name, pid, "which alone can rewind it"));
+        return Err(Failure::owned(&name, pid, "which alone can do that"));
     }
     if has_open_turn {
         // To bring it up would be to go on with that turn.
@@ -87,8 +126,7 @@ pub(super) async fn rewind(
         )));
     }
     let workshop = Workshop::open(&place, &Config::default(), None).await?;
-    let session = seen(&workshop.system, name.clone());
-    let rewound = session.rewind(point(&to)).await;
+    let done = change.here(seen(&workshop.system, name.clone())).await;
     workshop.close(SHUTDOWN).await;
-    told(rewound?.to_string())
+    Ok((name, done?.to_string()))
 }
