@@ -134,6 +134,9 @@ pub(crate) struct ApproveArgs {
     /// It does not run, and the model is told so
     #[arg(long)]
     pub(crate) deny: bool,
+    /// It does not run, because it was done otherwise: this is its result, for the model
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["allow", "deny"])]
+    pub(crate) done: Option<String>,
     /// Why not, for the model
     #[arg(long, value_name = "TEXT", requires = "deny", conflicts_with = "allow")]
     pub(crate) reason: Option<String>,

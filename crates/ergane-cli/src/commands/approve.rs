@@ -83,9 +83,10 @@ fn approve(args: &ApproveArgs, place: &Place) -> Result<Outcome, Failure> {
     let found = Found::open(place, &args.session)?;
     let conversation = folded(&found.name, &found.log()?)?;
     let pending = conversation.turn().map(|turn| turn.approvals()).unwrap_or_default();
-    let decision = match (args.allow, args.deny) {
-        (true, _) => Decision::Allow,
-        (_, true) => Decision::deny(args.reason.as_deref().unwrap_or_default()),
+    let decision = match (args.allow, args.deny, args.done.as_deref()) {
+        (true, ..) => Decision::Allow,
+        (_, true, _) => Decision::deny(args.reason.as_deref().unwrap_or_default()),
+        (.., Some(result)) => Decision::Done { result: result.into() },
         _ => return list(&found.name, call, &pending).map(Outcome::Printed),
     };
     let call = match (call, pending.as_slice()) {

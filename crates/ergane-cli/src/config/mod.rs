@@ -9,7 +9,7 @@ mod read;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ergane::core::{PermissionMode, SettingsPatch, Text};
+use ergane::core::{OnUnknown, PermissionMode, SettingsPatch, Text};
 use ergane::provider::{BreakerPolicy, Compat, Price};
 
 use crate::folders;
@@ -49,6 +49,8 @@ pub(crate) struct Defaults {
     pub(crate) mode: Option<PermissionMode>,
     pub(crate) allow: Option<Vec<Text>>,
     pub(crate) deny: Option<Vec<Text>>,
+    /// What becomes of a call that a crash cut off.
+    pub(crate) on_unknown: Option<OnUnknown>,
 }
 
 /// What is said of one provider.
@@ -107,8 +109,9 @@ impl Config {
 
     /// What a new session begins with, before its flags.
     pub(crate) fn defaults(&self) -> SettingsPatch {
-        let Defaults { mode, allow, deny } = self.permissions.clone();
-        let mut patch = SettingsPatch { permission_mode: mode, allow, deny, ..self.answers.clone() };
+        let Defaults { mode, allow, deny, on_unknown } = self.permissions.clone();
+        let mut patch =
+            SettingsPatch { permission_mode: mode, allow, deny, on_unknown, ..self.answers.clone() };
         match &self.tools {
             None => {}
             Some(Offered::All) => patch.all_tools = true,

@@ -5,7 +5,7 @@ mod table;
 
 use std::path::Path;
 
-use ergane::core::{PermissionMode, PromptCache, ReasoningEffort, Sampling, SettingsPatch, Text};
+use ergane::core::{OnUnknown, PermissionMode, PromptCache, ReasoningEffort, Sampling, SettingsPatch, Text};
 use toml::de::{DeTable, DeValue};
 
 use self::provider::provider;
@@ -16,7 +16,7 @@ use crate::outcome::Failure;
 
 const TOP: [&str; 8] =
     ["provider", "model", "fallbacks", "journal", "tools", "permissions", "answers", "providers"];
-const PERMISSIONS: [&str; 3] = ["mode", "allow", "deny"];
+const PERMISSIONS: [&str; 4] = ["mode", "allow", "deny", "on_unknown"];
 const ANSWERS: [&str; 8] =
     ["max_tokens", "reasoning", "temperature", "top_p", "top_k", "seed", "stop", "prompt_cache"];
 
@@ -31,6 +31,9 @@ const EFFORTS: [(&str, ReasoningEffort); 7] = [
 ];
 const CACHES: [(&str, PromptCache); 3] =
     [("off", PromptCache::Off), ("short", PromptCache::Short), ("long", PromptCache::Long)];
+
+const ON_UNKNOWN: [(&str, OnUnknown); 3] =
+    [("tell_model", OnUnknown::TellModel), ("ask_human", OnUnknown::AskHuman), ("retry", OnUnknown::Retry)];
 
 /// Reads it. `home` is what `~/` means in a path; other relative paths start at the file's folder.
 pub(super) fn read(file: &Path, text: &str, home: Option<&Path>) -> Result<Config, Failure> {
@@ -133,7 +136,8 @@ fn permissions(table: &Table<'_>) -> Result<Defaults, Failure> {
             Some(mode.into())
         }
     };
-    Ok(Defaults { mode, allow: table.tools("allow")?, deny: table.tools("deny")? })
+    let on_unknown = table.one_of("on_unknown", &ON_UNKNOWN)?;
+    Ok(Defaults { mode, allow: table.tools("allow")?, deny: table.tools("deny")?, on_unknown })
 }
 
 /// How models are to answer in a new session.

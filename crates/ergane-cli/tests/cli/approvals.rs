@@ -192,6 +192,26 @@ fn what_was_said_to_one_question_about_a_call_is_no_answer_to_the_next_one() {
 }
 
 #[test]
+fn where_the_configuration_says_so_somebody_tells_what_came_of_a_call_that_a_kill_cut_off() {
+    let home = Home::new();
+    let config = home.write("ergane.toml", "[permissions]\nallow = ['bash']\non_unknown = 'ask_human'\n");
+    let call = bash("echo ran >> effects; sleep 600");
+    let script = home.script("s", &[json!({"tool_calls": [call]}), json!({"text": "done"})]);
+    let line = ["send", "a", "go", "--key", "k", "--config", &config, "--script", &script, "--stream-json"];
+    let mut running = home.start(&line);
+    running.wait_for(r#""type":"tool_started""#);
+    running.kill();
+    home.run(&line).expect(5);
+    let list = home.run(&["approve", "a", "--json"]).expect(0).json();
+    assert_eq!(list["approvals"][0]["cause"], "cut_off", "{list}");
+    let decided = home.run(&["approve", "a", "--done", "it was done by hand", "--json"]).expect(0).json();
+    assert_eq!(decided["decision"], "done");
+    home.run(&line).expect(0);
+    assert!(home.run(&["sessions", "show", "a"]).expect(0).stdout.contains("it was done by hand"));
+    assert!(count_lines(&home.path("effects"), "ran") <= 1, "it did not run again");
+}
+
+#[test]
 fn of_several_calls_each_is_decided_by_its_name() {
     let home = Home::new();
     let calls = json!({"tool_calls": [bash("echo one >> effects"), bash("echo two >> effects")]});

@@ -101,7 +101,10 @@ fn a_misspelt_key_is_told_with_its_place_and_the_one_that_was_meant() {
         "/c/ergane.toml:3: providers.openai.baseurl: there is no such key; did you mean `base_url`?"
     );
     let told = wrong("[permissions]\nxyz = 1");
-    assert_eq!(told, "/c/ergane.toml:2: permissions.xyz: there is no such key; there are: mode, allow, deny");
+    assert_eq!(
+        told,
+        "/c/ergane.toml:2: permissions.xyz: there is no such key; there are: mode, allow, deny, on_unknown"
+    );
 }
 
 #[test]
@@ -118,6 +121,7 @@ fn a_bad_value_is_told_with_what_is_allowed() {
             "[permissions]\nmode = 'free'",
             ":2: permissions.mode: there is no mode \"free\"; allowed are default",
         ),
+        ("[permissions]\non_unknown = 'hope'", ":2: permissions.on_unknown: allowed are"),
         ("[permissions]\nallow = 'bash'", ":2: permissions.allow: allowed is a list of tools"),
         ("[permissions]\ndeny = [\n1]", ":3: permissions.deny: allowed are names of tools"),
         ("[providers.mine]\nbase_url = 'x'", ":1: providers.mine: it is no builtin provider, so its `kind`"),
@@ -292,8 +296,10 @@ fn paths_start_at_the_files_folder_or_at_home() {
 #[test]
 fn what_it_says_of_permissions_and_tools_is_what_a_new_session_begins_with() {
     let config =
-        parse("tools = ['read']\n[permissions]\nmode = 'plan'\nallow = ['read']\ndeny = ['bash']").unwrap();
+        parse("tools = ['read']\n[permissions]\nmode = 'plan'\nallow = ['read']\ndeny = ['bash']\non_unknown = 'ask_human'")
+            .unwrap();
     let patch = config.defaults();
+    assert_eq!(patch.on_unknown, Some(OnUnknown::AskHuman));
     assert_eq!(patch.tools, Some(vec!["read".into()]));
     assert_eq!(patch.permission_mode, Some(PermissionMode::Plan));
     assert_eq!((patch.allow, patch.deny), (Some(vec!["read".into()]), Some(vec!["bash".into()])));
