@@ -1,4 +1,4 @@
-//! One history that nobody would want to be given, rendered for every format of this crate's that renders histories here.
+//! One history that nobody would want to be given, rendered for every format.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::wire::testing::model_request;
-use crate::wire::{HttpRequest, anthropic, ollama, openai};
+use crate::wire::{HttpRequest, anthropic, gemini, ollama, openai, responses};
 
 fn call(turn: u64, index: u32, wire_id: Option<&str>, complete: bool) -> Part {
     Part::ToolCall(ToolCall {
@@ -82,8 +82,13 @@ fn ids(value: &Value, calls: &mut Vec<String>, answers: &mut Vec<String>) {
         Value::Array(list) => list.iter().for_each(|value| ids(value, calls, answers)),
         Value::Object(map) => {
             let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
-            if map.get("type").is_some_and(|kind| kind == "tool_use") || map.contains_key("function") {
+            let is = |wanted: &str| map.get("type").is_some_and(|kind| kind == wanted);
+            if is("tool_use") || map.contains_key("function") {
                 calls.extend(text("id"));
+            } else if is("function_call") {
+                calls.extend(text("call_id"));
+            } else if is("function_call_output") {
+                answers.extend(text("call_id"));
             }
             answers.extend(text("tool_use_id").or_else(|| text("tool_call_id")));
             map.values().for_each(|value| ids(value, calls, answers));
@@ -92,22 +97,26 @@ fn ids(value: &Value, calls: &mut Vec<String>, answers: &mut Vec<String>) {
     }
 }
 
-fn bodies() -> [(&'static str, Value); 4] {
+fn bodies() -> [(&'static str, Value); 6] {
     let request = model_request(history());
     let mistral = (openai::CompatServer::named("mistral").unwrap().flags)();
     [
         ("openai", body(openai::request(&request, "openai", &openai::Compat::default()))),
         ("mistral", body(openai::request(&request, "mistral", &mistral))),
         ("ollama", body(ollama::request(&request, "ollama", 4096))),
+        ("responses", body(Ok(responses::request(&request, "openai", &openai::Compat::default())))),
+        ("gemini", body(Ok(gemini::request(&request, "gemini")))),
         ("anthropic", body(anthropic::request(&request, "anthropic", false))),
     ]
 }
 
 #[test]
 fn edge_42_and_43_every_call_is_answered_once_and_in_order_by_ids_that_are_legal_there() {
-    for (format, body) in bodies() {
+    // Gemini pairs by place and name, see below.
+    for (format, body) in bodies().into_iter().filter(|(format, _)| *format != "gemini") {
         let (mut calls, mut answers) = (Vec::new(), Vec::new());
-        ids(&body["messages"], &mut calls, &mut answers);
+        let messages = if format == "responses" { &body["input"] } else { &body["messages"] };
+        ids(messages, &mut calls, &mut answers);
         assert_eq!(calls, answers, "{format}");
         assert_eq!(calls.len(), 6, "{format}: the cut one is not among them");
         let unique: HashSet<&String> = calls.iter().collect();
@@ -118,6 +127,32 @@ fn edge_42_and_43_every_call_is_answered_once_and_in_order_by_ids_that_are_legal
             assert!(format != "mistral" || (id.len() == 9 && !id.contains(['_', '-'])), "{id}");
         }
     }
+}
+
+#[test]
+fn edge_42_gemini_is_given_as_many_results_as_it_made_calls_in_their_order_and_right_behind_them() {
+    let [.., (_, gemini), _] = bodies();
+    let contents = gemini["contents"].as_array().unwrap();
+    let parts = |content: &Value, kind: &str| -> Vec<Value> {
+        let parts = content["parts"].as_array().unwrap().iter();
+        parts.filter_map(|part| part.get(kind).cloned()).collect()
+    };
+    assert_eq!(contents[0]["role"], "user");
+    let mut told = Vec::new();
+    for (at, content) in contents.iter().enumerate() {
+        let (calls, answers) = (parts(content, "functionCall"), parts(content, "functionResponse"));
+        if !calls.is_empty() {
+            let next = parts(&contents[at + 1], "functionResponse");
+            let names = |list: &[Value]| list.iter().map(|value| value["name"].clone()).collect::<Vec<_>>();
+            assert_eq!(names(&calls), names(&next), "{gemini}");
+            assert_eq!(contents[at + 1]["parts"].as_array().unwrap().len(), next.len(), "{gemini}");
+        }
+        assert!(answers.is_empty() || !parts(&contents[at - 1], "functionCall").is_empty(), "{gemini}");
+        told.extend(answers.into_iter().map(|answer| answer["response"].to_string()));
+    }
+    let result = |of: &str| json!({"output": format!("result {of}")}).to_string();
+    let missing = json!({"error": "no result was recorded for this call"}).to_string();
+    assert_eq!(told, [result("1.0"), result("1.1"), missing, result("3.0"), result("3.1"), result("4.0")]);
 }
 
 #[test]
