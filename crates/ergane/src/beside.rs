@@ -30,3 +30,30 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_many_things_fifty_are_under_way_and_one_that_panics_takes_none_with_it() {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let work = |item: usize| {
+            let (now, most) = (now.clone(), most.clone());
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                assert_ne!(item, 7, "the seventh panics");
+                item
+            }
+        };
+        let mut outcomes = each(0..200, work).await;
+        outcomes.sort_unstable();
+        assert_eq!(outcomes, (0..200).filter(|item| *item != 7).collect::<Vec<_>>());
+        assert_eq!(most.load(Ordering::SeqCst), AT_ONCE);
+    }
+}
