@@ -596,9 +596,17 @@ fn report_live(report: &Report) -> Option<Live> {
     }
 }
 
-/// Whether a store will take the event. Encoding it to know is only worth it for a very large one.
-pub(crate) fn fits(event: &Event) -> bool {
+/// Whether a store will take the event.
+fn fits(event: &Event) -> bool {
+    too_large(event).is_none()
+}
+
+/// How many bytes an event has that no store will take. Encoding it to know is only worth it for a very large one.
+pub(crate) fn too_large(event: &Event) -> Option<usize> {
     const SURELY: usize = MAX_EVENT_BYTES / 8;
-    let rough = event.rough_size();
-    rough < SURELY || serde_json::to_vec(event).is_ok_and(|bytes| bytes.len() <= MAX_EVENT_BYTES)
+    if event.rough_size() < SURELY {
+        return None;
+    }
+    let bytes = serde_json::to_vec(event).map_or(usize::MAX, |encoded| encoded.len());
+    (bytes > MAX_EVENT_BYTES).then_some(bytes)
 }

@@ -105,7 +105,7 @@ pub struct Status {
     pub activity: Activity,
     /// The open turn.
     pub turn: Option<TurnId>,
-    /// How many sends wait for their turn.
+    /// How many sends wait for their turn; 0 of a session that is only stored, whose sends are counted when it is brought up.
     pub queued: usize,
     /// How many turns have ended.
     pub turns: usize,

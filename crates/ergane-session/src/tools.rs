@@ -8,6 +8,7 @@ use ergane_core::{
     ApprovalCause, CallId, CallPhase, CallState, Durability, Effect, Event, OnUnknown, OpenCall, Seq, Text,
     ToolCall, ToolResult, ToolSpec, schedule,
 };
+use ergane_journal::MAX_EVENT_BYTES;
 use ergane_otp::Promise;
 use ergane_tool::{
     ContextParts, ProcessSink, Progress, ProgressSink, Registered, ToolActor, ToolContext, ToolHandle,
@@ -18,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::actor::{State, tell};
 use crate::approvals::Passed;
-use crate::drive::fits;
+use crate::drive::too_large;
 use crate::message::{Internal, Live};
 
 /// The tools offered in a turn, as the model is told of them.
@@ -271,7 +272,15 @@ impl State {
             }
             (None, None) => error_result(call, KILLED, false),
         };
-        let event = if fits(&event) { event } else { error_result(call, TOO_LARGE, false) };
+        let event = match too_large(&event) {
+            Some(bytes) => {
+                let why = format!(
+                    "the result was too large to be kept: it has {bytes} bytes, and may have {MAX_EVENT_BYTES}; ask for less"
+                );
+                error_result(call, &why, false)
+            }
+            None => event,
+        };
         self.facts.record(event)?;
         Ok(())
     }
@@ -340,8 +349,6 @@ impl State {
 
 pub(crate) const STILL_RUNS: &str = "a process that an earlier incarnation started for this call still runs and could \
     not be ended; what it does is unknown";
-
-const TOO_LARGE: &str = "the result was too large to be kept; ask for less";
 
 pub(crate) fn is_to_run(open: &OpenCall) -> bool {
     matches!(open.phase, CallPhase::Fresh | CallPhase::Again { .. })

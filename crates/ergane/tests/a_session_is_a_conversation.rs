@@ -596,3 +596,21 @@ trait Boxed: std::future::IntoFuture + Sized {
 }
 
 impl Boxed for ergane::OneShot {}
+
+#[tokio::test]
+async fn a_result_that_no_event_can_hold_is_replaced_by_one_that_says_how_large_it_was() {
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("look", Effect::Read)]);
+    let system = system_with(&model, tools).await;
+    let alice = system.session("alice").start().await.unwrap();
+    let send = sending(&alice, "go");
+    questions.next().await.call(&[("look", json!({}))]);
+    let url = "x".repeat(ergane::journal::MAX_EVENT_BYTES);
+    let source = ergane::core::ImageSource::Url(url.into());
+    calls.next().await.give_parts(vec![Part::Image { mime: "image/png".into(), source }]);
+    let asked = questions.next().await;
+    let result = asked.results().remove(0);
+    assert!(result.contains("it has 16777") && result.contains("may have 16777216"), "{result}");
+    asked.answer("I see");
+    common::result(send).await;
+}

@@ -253,6 +253,10 @@ impl Called {
         drop(self.reply.send(Ok(ToolOutput::from(text))));
     }
 
+    pub fn give_parts(self, content: Vec<Part>) {
+        drop(self.reply.send(Ok(ToolOutput { content, ..ToolOutput::from("") })));
+    }
+
     /// Waits until the body of this call was dropped.
     pub async fn dropped(mut self) {
         soon("the body of the call is dropped", self.reply.closed()).await;
