@@ -7,6 +7,7 @@ use serde_json::json;
 use super::check_prompt;
 use super::elsewhere::Elsewhere;
 use super::inventory::Printed;
+use super::send::new_key;
 use super::sessions::Found;
 use crate::args::{InterruptArgs, SteerArgs};
 use crate::outcome::Failure;
@@ -16,8 +17,17 @@ use crate::workshop::Place;
 pub(super) async fn steer(args: SteerArgs, place: Result<Place, Failure>) -> Result<Printed, Failure> {
     let SteerArgs { session, prompt, key, cut } = args;
     check_prompt(&prompt)?;
-    let ask = |session| Ask::Steer { session, input: prompt.into(), key: key.map(Into::into), cut };
-    let (name, done) = of_owner(session, place?, ask).await?;
+    if key.as_deref().is_some_and(|key| key.trim().is_empty()) {
+        return Err(Failure::bad_request("--key is empty"));
+    }
+    // Made here and not by the owner: whoever hears nothing of his word can say it again.
+    let key = key.unwrap_or_else(new_key);
+    let ask = |session| Ask::Steer { session, input: prompt.into(), key: Some(key.as_str().into()), cut };
+    let (name, done) = of_owner(session, place?, ask).await.map_err(|failure| {
+        let message =
+            format!("{}; with --key {key} it can be said again and is put in once", failure.message);
+        if failure.kind == Some("busy") { Failure { message, ..failure } } else { failure }
+    })?;
     if done != ENTERED {
         return Err(Failure::not_found(format!(
             "session {name} has no open turn that takes it in: say it with `ergane send {name}`"

@@ -118,7 +118,7 @@ async fn summary(place: &Place, name: &SessionName) -> Result<Option<SessionSumm
 
 /// A key that nobody has: asked again, it is the same turn.
 #[cfg(unix)]
-fn new_key() -> String {
+pub(super) fn new_key() -> String {
     format!("send-{}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond())
 }
 

@@ -52,6 +52,8 @@ pub(super) enum Breaker {
     Open { until: Instant, trips: u32 },
     /// One call is the probe. If nothing is heard of it, there is another `until` then.
     Probing { until: Instant, trips: u32 },
+    /// The probe's answer is under way: calls pass, for it may take minutes, and one that fails opens it again.
+    Trusted { trips: u32 },
 }
 
 /// Where a provider's circuit stands, for whoever looks.
@@ -71,6 +73,8 @@ pub enum Circuit {
 pub(super) enum Outcome {
     /// It was let through.
     Admitted,
+    /// A piece of its answer came.
+    Speaks,
     /// The server works: it answered, or refused for a reason of its own.
     Answered,
     /// The server does not work.
@@ -85,7 +89,7 @@ impl Breaker {
     /// How it is told.
     pub(super) fn circuit(self) -> Circuit {
         match self {
-            Self::Closed { .. } => Circuit::Closed,
+            Self::Closed { .. } | Self::Trusted { .. } => Circuit::Closed,
             Self::Open { .. } => Circuit::Open,
             Self::Probing { .. } => Circuit::Probing,
         }
@@ -94,7 +98,7 @@ impl Breaker {
     /// Until when no call may pass; `None` when one may.
     pub(super) fn shut_until(self, now: Instant) -> Option<Instant> {
         match self {
-            Self::Closed { .. } => None,
+            Self::Closed { .. } | Self::Trusted { .. } => None,
             Self::Open { until, .. } | Self::Probing { until, .. } => (until > now).then_some(until),
         }
     }
@@ -111,18 +115,20 @@ impl Breaker {
                     Self::Closed { failures }
                 }
             }
-            (Self::Closed { .. }, Outcome::Admitted | Outcome::Abandoned) => self,
+            (Self::Closed { .. }, Outcome::Admitted | Outcome::Speaks | Outcome::Abandoned) => self,
+            (Self::Probing { trips, .. }, Outcome::Speaks) => Self::Trusted { trips },
+            (Self::Trusted { .. }, Outcome::Admitted | Outcome::Speaks | Outcome::Abandoned) => self,
             // The first that passes after the wait is the probe.
             (Self::Open { trips, .. } | Self::Probing { trips, .. }, Outcome::Admitted) => {
                 Self::Probing { until: now + policy.at_most, trips }
             }
-            (Self::Probing { trips, .. }, Outcome::Failed) => {
+            (Self::Probing { trips, .. } | Self::Trusted { trips }, Outcome::Failed) => {
                 Self::Open { until: now + policy.wait(trips), trips: trips.saturating_add(1) }
             }
             // A probe that was given up said nothing: the next call is the probe, at once.
             (Self::Probing { trips, .. }, Outcome::Abandoned) => Self::Open { until: now, trips },
             // Of calls that were under way when it opened.
-            (Self::Open { .. }, Outcome::Failed | Outcome::Abandoned) => self,
+            (Self::Open { .. }, Outcome::Failed | Outcome::Speaks | Outcome::Abandoned) => self,
         }
     }
 }
@@ -165,6 +171,7 @@ mod tests {
         let closed = |failures| Breaker::Closed { failures };
         let open = |s, trips| Breaker::Open { until: t + secs(s), trips };
         let probing = |s, trips| Breaker::Probing { until: t + secs(s), trips };
+        let trusted = |trips| Breaker::Trusted { trips };
         let table = [
             (closed(0), Admitted, closed(0)),
             (closed(0), Failed, closed(1)),
@@ -182,6 +189,14 @@ mod tests {
             (probing(5, u32::MAX), Failed, open(5, u32::MAX)),
             (probing(5, 3), Abandoned, open(0, 3)),
             (probing(0, 3), Admitted, probing(5, 3)),
+            (closed(1), Speaks, closed(1)),
+            (open(1, 1), Speaks, open(1, 1)),
+            (probing(5, 3), Speaks, trusted(3)),
+            (trusted(3), Speaks, trusted(3)),
+            (trusted(3), Admitted, trusted(3)),
+            (trusted(3), Abandoned, trusted(3)),
+            (trusted(3), Failed, open(5, 4)),
+            (trusted(3), Answered, closed(0)),
         ];
         for (state, outcome, expected) in table {
             assert_eq!(state.after(outcome, t, &POLICY), expected, "{state:?} {outcome:?}");
@@ -223,7 +238,7 @@ mod tests {
         /// while the server only fails no more calls pass than one for each wait.
         #[test]
         fn it_is_never_shut_for_longer_than_it_may(
-            events in prop::collection::vec((0u64..3_000, 0u8..4), 1..300),
+            events in prop::collection::vec((0u64..3_000, 0u8..5), 1..300),
         ) {
             let (mut now, mut breaker) = (Instant::now(), Breaker::NEW);
             for (millis, event) in events {
@@ -233,9 +248,10 @@ mod tests {
                     0 => continue,
                     1 => Outcome::Answered,
                     2 => Outcome::Failed,
+                    3 => Outcome::Speaks,
                     _ => Outcome::Abandoned,
                 };
-                let was_probing = matches!(breaker, Breaker::Probing { .. });
+                let was_probing = matches!(breaker, Breaker::Probing { .. } | Breaker::Trusted { .. });
                 breaker = breaker.after(outcome, now, &POLICY);
                 if let Some(until) = breaker.shut_until(now) {
                     prop_assert!(until <= now + POLICY.at_most);

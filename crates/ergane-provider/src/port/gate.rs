@@ -293,6 +293,11 @@ impl Gate {
         }
     }
 
+    /// A piece of an answer came: a probe that got so far lets the others pass, however long its answer is.
+    pub(super) fn speaks(&mut self, now: Instant) {
+        self.happened(Outcome::Speaks, now);
+    }
+
     /// An admitted call is over; `None` when it was given up. `answered` says whether the server was heard.
     pub(super) fn ended(
         &mut self,
@@ -440,6 +445,11 @@ mod tests {
         let probe = gate.admit(1, later).unwrap();
         assert_eq!(reason(&gate, later), Some(open.clone()), "one probe at a time");
         gate.heard(Quota::default(), later);
+        assert_eq!(reason(&gate, later), Some(open.clone()), "a head is no answer");
+        gate.speaks(later);
+        assert_eq!(reason(&gate, later), None, "an answer may take minutes");
+        let cut = gate.admit(1, later).unwrap();
+        gate.ended(cut, Some(&failed(ErrorKind::StreamCut, None)), true, later);
         assert_eq!(reason(&gate, later), Some(open), "what begins well may end badly");
         gate.ended(probe, Some(&answered(1)), true, later);
         assert_eq!((reason(&gate, later), gate.running()), (None, 0));

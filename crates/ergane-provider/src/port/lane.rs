@@ -148,6 +148,12 @@ impl Lane {
         self.tell_of_room();
     }
 
+    /// A call's answer has begun to come.
+    pub(super) fn speaks(&self) {
+        self.gate().speaks(Instant::now());
+        self.tell_of_room();
+    }
+
     /// No call is let through any more.
     pub(super) fn drain(&self) {
         self.gate().drain();

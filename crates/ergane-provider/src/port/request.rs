@@ -49,7 +49,14 @@ impl Job {
         let (heard, answered) = (lane.clone(), Arc::new(AtomicBool::new(false)));
         let answers = answered.clone();
         let model = call.request.model.clone();
-        call.deltas = DeltaSink::new(move |delta| deltas.delta(delta)).and_hear(move |head| {
+        let (speaking, spoke) = (lane.clone(), AtomicBool::new(false));
+        let show = move |delta| {
+            if !spoke.swap(true, Ordering::Relaxed) {
+                speaking.speaks();
+            }
+            deltas.delta(delta);
+        };
+        call.deltas = DeltaSink::new(show).and_hear(move |head| {
             answers.store(head.status < 500, Ordering::Relaxed);
             heard.heard(head);
         });
