@@ -104,6 +104,10 @@ fn statuses_codes_and_texts_decide_the_kind_together() {
         (400, error("content_filter", "m"), ContentBlocked),
         (400, error("", "The following tool_call_ids did not have response messages: call_1"), ReplayRejected),
         (400, error("", "The reasoning_content in the thinking mode must be passed back to the API."), ReplayRejected),
+        (400, json!({"type": "error", "error": {"type": "invalid_request_error", "message": "messages.1.content.0: Invalid `signature` in `thinking` block"}}).to_string(), ReplayRejected),
+        (400, json!({"error": {"code": 400, "message": "Corrupted thought signature.", "status": "INVALID_ARGUMENT"}}).to_string(), ReplayRejected),
+        (400, json!({"error": {"code": 400, "message": "Unable to submit request because function call `get` in the 2. content block is missing a `thought_signature`.", "status": "INVALID_ARGUMENT"}}).to_string(), ReplayRejected),
+        (400, json!({"error": {"code": 400, "message": "Function call is missing a thought_signature in functionCall parts.", "status": "INVALID_ARGUMENT"}}).to_string(), ReplayRejected),
         (422, json!({"detail": [{"loc": [], "msg": "field required", "type": "missing"}]}).to_string(), InvalidRequest),
         (400, error("invalid_request_error", "something else"), InvalidRequest),
     ];
