@@ -241,13 +241,29 @@ fn by_phrase(words: &Words) -> Option<ErrorKind> {
     by_purse(words).or_else(|| find(&PHRASES, |phrase| words.say(&[phrase])))
 }
 
-/// Whether the message speaks of money that is gone; one that speaks of a rate limit only says how to buy more.
+/// Whether the message speaks of money that is gone; one that speaks of a rate limit only says how to buy more, unless
+/// the limit is that of a whole day: nobody waits for that.
 fn by_purse(words: &Words) -> Option<ErrorKind> {
     let limited = || words.say(&["rate limit", "rate limits", "too many requests"]);
-    let gone = || has(&words.message, &["insufficient", "exhausted", "exceeded", "balance", "out of"]);
+    let gone = || {
+        has(
+            &words.message,
+            &[
+                "insufficient",
+                "exhausted",
+                "exceeded",
+                "balance",
+                "out of",
+                "run out",
+                "used all",
+                "spending limit",
+            ],
+        )
+    };
     let spoken = || words.say(&["billing"]) || (words.say(&["credit", "credits"]) && gone());
     let sure = words.say(&["insufficient_quota", "exceeded your current quota"]);
-    (sure || (!limited() && spoken())).then_some(ErrorKind::Quota)
+    let spent = if limited() { words.message.contains("-per-day") } else { spoken() };
+    (sure || spent).then_some(ErrorKind::Quota)
 }
 
 fn is_model_missing(words: &Words) -> bool {

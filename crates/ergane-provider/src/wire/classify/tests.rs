@@ -148,9 +148,13 @@ fn a_rate_limit_that_says_where_to_buy_more_is_a_rate_limit_by_its_code() {
     for spent in [
         "You exceeded your current quota, please check your plan and billing details.",
         "You are out of credits",
+        "Your team 7f-2 has either used all available credits or reached its monthly spending limit. To continue making API requests, please purchase more credits or raise your spending limit.",
+        "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",
     ] {
         assert_eq!(kind(429, &json!({"error": spent}).to_string()), Quota, "{spent}");
     }
+    let soon = "Rate limit exceeded: free-models-per-min. ";
+    assert_eq!(kind(429, &json!({"error": {"message": soon, "code": 429}}).to_string()), RateLimited);
     let spent = "Your credit balance is too low to access the API. Please go to Plans & Billing.";
     let spent = json!({"type": "error", "error": {"type": "invalid_request_error", "message": spent}});
     assert_eq!(kind(400, &spent.to_string()), Quota);
