@@ -19,6 +19,11 @@ fn is_told_by_the_format(name: &str) -> bool {
     matches!(name, "alt" | "limit" | "pageSize" | "pageToken" | "after_id" | "before_id" | "api-version")
 }
 
+/// A switch, whatever it is called: no secret, and a word of every JSON.
+fn is_a_switch(value: &str) -> bool {
+    matches!(value, "true" | "false")
+}
+
 /// `a%2Bb` as `a+b`.
 fn percent_decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
@@ -62,7 +67,7 @@ impl Secrets {
         }
         let query = path.split_once('?').map_or("", |(_, query)| query);
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            if !is_told_by_the_format(name) {
+            if !is_told_by_the_format(name) && !is_a_switch(value) {
                 self.add(value);
                 // As a server may say it back.
                 self.add(&percent_decoded(value));
@@ -144,6 +149,16 @@ mod tests {
             "sig [redacted] or [redacted] of [redacted] by sse_events and 2024-10-21"
         );
         assert_eq!((percent_decoded("%"), percent_decoded("a%zz%4")), ("%".to_owned(), "a%zz%4".to_owned()));
+    }
+
+    #[test]
+    fn a_switch_in_the_query_is_no_secret_and_leaves_the_bodies_as_they_are() {
+        let mut secrets = Secrets::default();
+        secrets.learn(&[], "/v1/messages?beta=true&trace=false&key=a-key");
+        assert_eq!(
+            secrets.text(r#"{"stream":true,"store":false,"k":"a-key"}"#),
+            r#"{"stream":true,"store":false,"k":"[redacted]"}"#
+        );
     }
 
     #[test]
