@@ -87,3 +87,17 @@ fn every_link_of_the_documents_leads_somewhere() {
     }
     assert!(links > 10, "the documents link to each other: {links}");
 }
+
+#[test]
+fn every_decision_has_a_number_of_its_own_and_stands_in_their_list() {
+    let folder = root().join("docs/decisions");
+    let list = fs::read_to_string(folder.join("README.md")).expect("the list");
+    let entries = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = entries.map(|name| name.into_string().expect("a name")).collect();
+    names.retain(|name| name != "README.md");
+    names.sort_unstable();
+    for (number, name) in (1..).zip(&names) {
+        assert!(name.starts_with(&format!("{number:04}-")), "decision {number} is called {name}");
+        assert!(list.contains(&format!("[{number:04}: ")) && list.contains(&format!("({name})")), "{name}");
+    }
+}
