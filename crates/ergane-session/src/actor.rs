@@ -393,6 +393,11 @@ impl State {
                     self.waiters.started(send, ergane_core::TurnId(envelope.seq.0))
                 }
                 Event::TurnEnded { turn, .. } => self.answer_turn(*turn),
+                Event::ToolProcess { call, .. } => {
+                    if let Some(recorded) = self.drive.to_begin.remove(call) {
+                        recorded.keep(());
+                    }
+                }
                 _ => {}
             }
         }

@@ -12,7 +12,7 @@ use ergane_journal::MAX_EVENT_BYTES;
 use ergane_loop::{
     LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Shown, Step, StepId, Target,
 };
-use ergane_otp::{TaskHandle, spawn_now};
+use ergane_otp::{Promise, TaskHandle, spawn_now};
 use ergane_provider::Endpoint;
 use ergane_provider::retry::RetryPolicy;
 use ractor::{ActorProcessingErr, ActorRef};
@@ -64,6 +64,8 @@ pub(crate) struct Drive {
     pub(crate) ended: HashSet<CallId>,
     /// The calls whose process group is a fact: one each.
     pub(crate) recorded: HashSet<CallId>,
+    /// The calls whose process group may begin once that fact is durable.
+    pub(crate) to_begin: HashMap<CallId, Promise<()>>,
     /// What an earlier incarnation left behind and does not end.
     pub(crate) held_up: Option<String>,
     /// How often that was tried in vain, call by call.
@@ -196,6 +198,7 @@ impl Drive {
         self.being_ended.clear();
         self.ended.clear();
         self.recorded.clear();
+        self.to_begin.clear();
         self.held_up = None;
         self.in_vain.clear();
         self.grace = None;
@@ -475,8 +478,9 @@ impl State {
         self.drive.wish = self.facts.record(Event::InterruptRequested { by, reason })?;
         self.drop_model_call();
         self.drive.drop_consultations();
-        // What waited for its start never runs.
+        // What waited for its start never runs, nor does a process whose group is no durable fact yet.
         self.drive.tools.retain(|_, running| running.is_live());
+        self.drive.to_begin.clear();
         Ok(())
     }
 

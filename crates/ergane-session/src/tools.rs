@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{
-    ApprovalCause, CallId, CallPhase, CallState, Durability, Effect, Event, OnUnknown, OpenCall, Seq, Text,
-    ToolCall, ToolResult, ToolSpec, schedule,
+    ApprovalCause, CallId, CallPhase, CallState, Durability, Effect, Event, OnUnknown, OpenCall, OpenTurn,
+    Seq, Text, ToolCall, ToolResult, ToolSpec, schedule,
 };
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_otp::Promise;
@@ -256,6 +256,7 @@ impl State {
         outcome: Option<ToolOutcome>,
     ) -> Result<(), ActorProcessingErr> {
         self.drive.tools.remove(&id);
+        self.drive.to_begin.remove(&id);
         let turn = self.facts.conversation().turn();
         let call = turn
             .and_then(|turn| turn.batch().find(|(call, done)| call.id == id && !done))
@@ -296,12 +297,14 @@ impl State {
         record: ergane_tool::ProcessRecord,
     ) -> Result<(), ActorProcessingErr> {
         let ergane_tool::ProcessRecord { call, group, leader_started, recorded } = record;
-        let runs = self.drive.tools.contains_key(&call)
-            && self.facts.conversation().turn().is_some_and(|turn| turn.is_open(call));
+        // After the wish to interrupt nothing begins any more.
+        let goes_on = |turn: &OpenTurn| turn.is_open(call) && turn.interrupted.is_none();
+        let runs =
+            self.drive.tools.contains_key(&call) && self.facts.conversation().turn().is_some_and(goes_on);
         // One group a call: recovery knows of the one that is a fact.
         if runs && self.drive.recorded.insert(call) {
             self.facts.record(Event::ToolProcess { call, group, leader_started })?;
-            self.facts.when_durable(self.facts.accepted(), move || recorded.keep(()));
+            self.drive.to_begin.insert(call, recorded);
         }
         Ok(()) // dropped otherwise, which tells the tool not to run it
     }

@@ -62,6 +62,31 @@ async fn a_tool_is_not_told_to_stop_before_the_wish_to_interrupt_is_durable() {
 }
 
 #[tokio::test]
+async fn a_process_that_had_not_begun_when_the_user_interrupted_never_begins() {
+    let plan = FaultPlan::none();
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("look", Effect::Read)]);
+    let (alice, _system, _folder) =
+        alice(&plan, System::builder().provider("test", model).tools(tools)).await;
+    let send = sending(&alice, "go");
+    questions.next().await.call(&[("look", json!({})), ("look", json!({}))]);
+    let (first, second) = (calls.next().await, calls.next().await);
+    plan.break_journal(JournalFault::NotWritten);
+    let mut begins = Box::pin(first.context.record_process(1, 1));
+    assert!(is_pending(&mut begins));
+    until("its group is on its way to the disk", || async { !plan.told().is_empty() }).await;
+    assert!(is_pending(&mut begins), "its group is no fact yet");
+    let wish = soon("it is told why", alice.interrupt("enough")).await;
+    assert!(matches!(wish, Err(SessionError::Parked { .. })), "{wish:?}");
+    soon("it is told", begins).await.expect_err("it must not begin any more");
+    soon("it is told", second.context.record_process(1, 1)).await.expect_err("nor may any other");
+    plan.heal();
+    first.give("not run");
+    second.give("not run");
+    assert_eq!(result(send).await.finish_reason, FinishReason::Interrupted);
+}
+
+#[tokio::test]
 async fn a_full_disk_parks_the_session_and_it_goes_on_when_there_is_room() {
     let plan = FaultPlan::none();
     let (model, mut questions) = model();
