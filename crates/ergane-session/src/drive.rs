@@ -30,6 +30,9 @@ const LOOP_DEATHS: u32 = 3;
 /// How long running tools have after an interrupt before they are killed, and then to be gone.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// A wish to interrupt that could not be written for so long, because the store takes no facts, is told all the same.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// So often is it tried to end a process that was left behind, before a turn ends without that.
 const END_TRIES: u32 = 2;
 
@@ -51,6 +54,8 @@ pub(crate) struct Drive {
     unanswered: Option<Spent>,
     /// The wish to interrupt the open turn: tools are told of it once it is durable.
     wish: Seq,
+    /// That wish has waited for long enough: a store that takes no facts does not hold it up any more.
+    overdue: bool,
     /// How far the end of an interrupted turn has come, when tools still ran.
     grace: Option<Grace>,
     pub(crate) specs: Option<(TurnId, Specs)>,
@@ -202,6 +207,7 @@ impl Drive {
         self.held_up = None;
         self.in_vain.clear();
         self.grace = None;
+        self.overdue = false;
         self.unanswered = None;
         self.deaths = 0;
         self.launches = 0;
@@ -471,9 +477,7 @@ impl State {
     /// Asks for the end of the open turn: the model call is dropped. Running tools are told when the wish is durable, and have
     /// their grace.
     pub(crate) fn interrupt(&mut self, by: Text, reason: Text) -> Result<(), ActorProcessingErr> {
-        if self.facts.conversation().turn().is_none() {
-            return Ok(());
-        }
+        let Some(turn) = self.facts.conversation().turn().map(|turn| turn.id) else { return Ok(()) };
         self.recover_at_last()?;
         self.drive.wish = self.facts.record(Event::InterruptRequested { by, reason })?;
         self.drop_model_call();
@@ -481,16 +485,21 @@ impl State {
         // What waited for its start never runs, nor does a process whose group is no durable fact yet.
         self.drive.tools.retain(|_, running| running.is_live());
         self.drive.to_begin.clear();
+        if !self.drive.tools.is_empty() {
+            let me = self.me.clone();
+            self.scope.send_after(PATIENCE, move || tell(&me, Internal::GraceOver(turn, Grace::Asked)));
+        }
         Ok(())
     }
 
     /// Tells running tools that their turn is to end, once: when that wish is durable. A crash before that would leave a turn
-    /// that goes on without what they had begun.
+    /// that goes on without what they had begun. Unless the store takes no facts for long: it may be one of them that fills the
+    /// disk, and such a crash is no worse than one in which the tool dies.
     fn tell_tools(&mut self) {
         let turn = self.drive.tools.keys().next().map(|call| call.turn);
-        if let Some(turn) =
-            turn.filter(|_| self.drive.grace.is_none() && self.facts.durable() >= self.drive.wish)
-        {
+        let in_vain = self.drive.overdue && self.facts.parked().is_some();
+        let is_due = in_vain || self.facts.durable() >= self.drive.wish;
+        if let Some(turn) = turn.filter(|_| self.drive.grace.is_none() && is_due) {
             self.drive.tools.values().for_each(Running::cancel);
             self.give_grace(turn, Grace::Told);
         }
@@ -507,6 +516,8 @@ impl State {
         // A late timer of an earlier turn, or of an earlier grace, says nothing.
         let is_due = self.drive.grace == Some(grace) && self.drive.tools.keys().any(|call| call.turn == turn);
         match (is_due, grace) {
+            // What follows every message looks whether they are to be told now; so it does when the store fails again.
+            (_, Grace::Asked) => self.drive.overdue |= self.drive.tools.keys().any(|call| call.turn == turn),
             (true, Grace::Told) => {
                 self.drive.tools.values().for_each(Running::kill);
                 self.give_grace(turn, Grace::Killed);

@@ -351,6 +351,8 @@ pub enum Live {
 /// What an interrupt waits for before the turn ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grace {
+    /// The wish is to be a fact before tools are told.
+    Asked,
     /// Tools were told, and may still give what they have.
     Told,
     /// Tools were killed, and may still be on their way out.

@@ -98,7 +98,7 @@ impl State {
         mut patch: SettingsPatch,
         reply: Reply<()>,
     ) -> Result<(), ActorProcessingErr> {
-        let bytes = serde_json::to_vec(&(initial, &patch)).map_or(usize::MAX, |encoded| encoded.len());
+        let bytes = encoded_len(&(initial, &patch));
         if bytes > SETTINGS_LIMIT {
             answer(reply, Err(SessionError::InputTooLarge { bytes, limit: SETTINGS_LIMIT }));
             return Ok(());
@@ -199,6 +199,12 @@ impl State {
             }
             Arc::new(patch)
         });
+        // What the session brings into them is in the fact too.
+        let kept = settings.as_ref().map_or(0, encoded_len);
+        let bytes = send.measured().bytes.saturating_add(kept);
+        if bytes > INPUT_LIMIT {
+            return Ok(Err(SessionError::InputTooLarge { bytes, limit: INPUT_LIMIT }));
+        }
         self.facts.record(Event::Queued { send: id, input, hash, meta, settings })?;
         Ok(Ok(()))
     }
@@ -419,6 +425,11 @@ impl State {
         }
         self.drive.activity(turn, self.subscribers.is_shown())
     }
+}
+
+/// How many bytes it has as it stands in an event.
+fn encoded_len(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |encoded| encoded.len())
 }
 
 /// An identity that no other session has, in whatever journal: most of it is chance.

@@ -62,6 +62,31 @@ async fn a_tool_is_not_told_to_stop_before_the_wish_to_interrupt_is_durable() {
 }
 
 #[tokio::test]
+async fn a_tool_that_fills_the_disk_is_told_to_stop_although_the_wish_cannot_be_written() {
+    let plan = FaultPlan::none();
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
+    let (alice, system, _folder) = alice(&plan, System::builder().provider("test", model).tools(tools)).await;
+    let send = sending(&alice, "go");
+    questions.next().await.call(&[("change", json!({}))]);
+    let call = calls.next().await;
+    plan.break_journal(JournalFault::NotWritten);
+    let wish = soon("it is told why", alice.interrupt("enough")).await;
+    assert!(matches!(wish, Err(SessionError::Parked { .. })), "{wish:?}");
+    soon("it is told", call.context.cancelled()).await;
+    assert!(!kinds(&system, &alice).await.contains(&"interrupt_requested".to_owned()), "it is no fact");
+    call.give("what there was");
+    until("the tool is gone", || async {
+        let status = alice.status().await.unwrap();
+        status.accepted.0 >= status.durable.0 + 3 // the wish, the result and the end of the turn
+    })
+    .await;
+    assert!(!send.is_finished(), "nobody is told what is not durable");
+    plan.heal();
+    assert_eq!(result(send).await.finish_reason, FinishReason::Interrupted);
+}
+
+#[tokio::test]
 async fn a_process_that_had_not_begun_when_the_user_interrupted_never_begins() {
     let plan = FaultPlan::none();
     let (model, mut questions) = model();
@@ -225,6 +250,29 @@ async fn an_input_that_fits_no_event_together_with_its_settings_is_refused() {
     let turn = soon("an answer", send(large - (bytes - limit)).accepted()).await.unwrap();
     questions.next().await.answer("done");
     assert_eq!(&*soon("the result", alice.turn(turn).into_future()).await.unwrap().text, "done");
+}
+
+#[tokio::test]
+async fn an_input_that_fits_no_event_together_with_what_the_session_adds_to_its_settings_is_refused() {
+    let (model, mut questions) = model();
+    let system = System::builder().provider("test", model);
+    let (alice, system, _folder) = alice(&FaultPlan::none(), system).await;
+    // The send names a model alone; where that is asked is the session's word, and a fact with the send.
+    let base_url = format!("http://127.0.0.1/{}", "p".repeat(500_000));
+    let bob = system.session("bob").base_url(base_url).start().await.unwrap();
+    let settings = SettingsPatch { model: Some("other".into()), ..SettingsPatch::default() };
+    let send = |session: &Session| {
+        session.send_message("x".repeat(MAX_EVENT_BYTES - 200_000)).settings(settings.clone()).accepted()
+    };
+    let refused = soon("an answer", send(&bob)).await;
+    assert!(
+        matches!(refused, Err(SessionError::InputTooLarge { bytes, limit }) if bytes > limit),
+        "{refused:?}"
+    );
+    // Nothing of it is kept, and the same is no matter for a session with little to add.
+    assert_eq!(kinds(&system, &bob).await, ["session_started"]);
+    soon("an answer", send(&alice)).await.unwrap();
+    questions.next().await.answer("done");
 }
 
 #[tokio::test]
