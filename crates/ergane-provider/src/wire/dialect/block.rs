@@ -345,8 +345,8 @@ fn lead(kind: &Kind, raw: &str) -> Lead {
                 None => Lead::None,
             }
         }
-        // The other openers are never said in passing.
-        (Kind::Fence { .. } | Kind::Request, _) => Lead::Lost,
+        // A fence is never said in passing, as the other openers are.
+        (Kind::Fence { .. }, _) => Lead::Lost,
         _ => Lead::None,
     }
 }

@@ -45,9 +45,41 @@ pub(super) struct Scanner {
     begun: bool,
     /// Whether the line has anything but white space already.
     in_line: bool,
+    /// The code within the line: an opener right behind what begins it is quoted, and opens nothing.
+    code: Code,
     /// Whether the last thing was a block: white space behind it is not shown unless text follows.
     behind_block: bool,
     calls: Vec<Found>,
+}
+
+/// The backticks of a line. As many as began a piece of code end it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Code {
+    /// How many began the code that has not ended; none outside of code.
+    begun: usize,
+    /// How many stand right before.
+    run: usize,
+}
+
+impl Code {
+    fn take(&mut self, c: char) {
+        match c {
+            '\n' => *self = Self::default(),
+            '`' => self.run = self.run.saturating_add(1),
+            _ => {
+                match self.begun {
+                    0 => self.begun = self.run,
+                    begun if begun == self.run => self.begun = 0,
+                    _ => {}
+                }
+                self.run = 0;
+            }
+        }
+    }
+
+    fn just_begun(self) -> bool {
+        self.run > 0 && self.begun == 0
+    }
 }
 
 #[derive(Debug)]
@@ -80,6 +112,7 @@ impl Scanner {
             candidate: String::new(),
             begun: false,
             in_line: false,
+            code: Code::default(),
             behind_block: false,
             calls: Vec::new(),
         }
@@ -177,6 +210,7 @@ impl Scanner {
         self.in_line = c != '\n' && (self.in_line || !c.is_whitespace());
         self.behind_block = false;
         self.begun = true;
+        self.code.take(c);
         self.out.push(c);
     }
 
@@ -184,6 +218,7 @@ impl Scanner {
         if let Some((_, last)) = self.space.rsplit_once('\n') {
             self.in_line = !last.trim().is_empty();
         }
+        self.space.chars().for_each(|c| self.code.take(c));
         self.out.push_str(&std::mem::take(&mut self.space));
     }
 
@@ -229,9 +264,12 @@ impl Scanner {
     fn may_open(&self) -> bool {
         let candidate = &*self.candidate;
         let fence = matches!(candidate, "`" | "``" | "```" | "~" | "~~" | "~~~") && self.at_line_start();
-        fence
-            || [THINK, PYTHON_TAG].iter().any(|opener| opener.starts_with(candidate))
-            || OPENERS.iter().any(|(opener, _)| opener.starts_with(candidate))
+        let quoted = self.space.is_empty() && self.code.just_begun();
+        let any = || {
+            [THINK, PYTHON_TAG].iter().any(|opener| opener.starts_with(candidate))
+                || OPENERS.iter().any(|(opener, _)| opener.starts_with(candidate))
+        };
+        fence || (!quoted && any())
     }
 
     fn open(&mut self) {

@@ -159,6 +159,22 @@ fn what_is_thought_quoted_or_said_in_passing_is_no_call_44() {
     is_text(
         "Put it between <tool_call> tags, or `<tool_call>` ones; [TOOL_CALLS] and `~~~tool_call` are others.",
     );
+    is_text("LM Studio opens with [TOOL_REQUEST], then comes JSON.\n\nAll else is as it was.");
+    for quoted in ["`", "``", "- `", "\n`", "so `now`, or `"] {
+        let end = "`".repeat(quoted.chars().rev().take_while(|c| *c == '`').count());
+        is_text(&format!("{quoted}<tool_call>{json}</tool_call>{end} is how it is done."));
+        is_text(&format!("{quoted}[TOOL_REQUEST]{json}[END_TOOL_REQUEST]{end} is how it is done."));
+        is_text(&format!("{quoted}<think>{end} begins what is thought."));
+    }
+    let oslo = || call("get", "{\"city\": \"Oslo\"}");
+    let block = format!("<tool_call>{json}</tool_call>");
+    finds(&format!("I call `get`{block}"), "I call `get`", &[oslo()]);
+    finds(&format!("The ` of \n{block}"), "The ` of", &[oslo()]);
+    finds(
+        &format!("Tags are `<think>` or `<tool_call>`.\n{block}"),
+        "Tags are `<think>` or `<tool_call>`.",
+        &[oslo()],
+    );
     is_text("{\"city\": \"Oslo\", \"days\": 3}");
     is_text("{\"name\": \"Ada\", \"arguments\": {\"x\": 1}}");
     is_text("{\"name\": \"get\"}");
