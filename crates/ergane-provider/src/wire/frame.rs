@@ -75,7 +75,7 @@ pub(crate) enum SseItem {
 }
 
 /// An incremental decoder of server-sent events, by the rules of WHATWG but for one thing: lines whose field is unknown
-/// are not dropped but kept, and what is JSON of them is handed out.
+/// are not dropped but kept from where an object or a list begins, and what is JSON of them is handed out.
 #[derive(Debug)]
 pub(crate) struct SseDecoder {
     lines: Lines,
@@ -171,9 +171,9 @@ impl EventBuilder {
     }
 
     fn keep_residue(&mut self, line: &str) {
-        if self.residue.len() + line.len() <= MAX_ERROR_BODY
-            && !(self.residue.is_empty() && line.trim().is_empty())
-        {
+        // What does not begin as an error does is of no use, and would spoil one that follows it.
+        let begins = || line.trim_start().starts_with(['{', '[']);
+        if self.residue.len() + line.len() <= MAX_ERROR_BODY && (!self.residue.is_empty() || begins()) {
             self.open.take(line);
             self.residue.push_str(line);
             self.residue.push('\n');
