@@ -83,7 +83,9 @@ fn is_said(text: &str, phrase: &str, quotes: &str) -> bool {
     text.match_indices(phrase).any(|(at, _)| {
         let before = text.get(..at).and_then(|text| text.chars().next_back());
         let after = text.get(at + phrase.len()..).and_then(|text| text.chars().next());
-        !before.is_some_and(|c| part_of_name(c) || c == '/') && !after.is_some_and(part_of_name)
+        // The dot and the brackets of a path: `tools.0.name`, `tools[0].name`, `properties[name]`.
+        !before.is_some_and(|c| part_of_name(c) || matches!(c, '/' | '.' | '['))
+            && !after.is_some_and(|c| part_of_name(c) || c == ']')
     })
 }
 

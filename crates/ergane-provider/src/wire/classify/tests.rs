@@ -193,6 +193,9 @@ fn the_names_that_a_user_chose_decide_nothing() {
             format!("Invalid schema for function '{name}': schema must be of type object"),
             format!("The tool `{name}` has no properties, which was not found valid"),
             format!("tools.{name}_2: Field required"),
+            format!("tools.0.custom.input_schema.properties.{name}: JSON schema is invalid"),
+            format!("tools[0].{name}: Field required"),
+            format!("Field required in properties[{name}]"),
         ] {
             let typed = json!({"error": {"message": message, "type": "invalid_request_error", "code": "invalid_function_parameters"}});
             let routed = json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": typed.to_string()}}});
