@@ -12,6 +12,9 @@ use crate::request::ToolSpec;
 /// So many references in a row are followed. A longer way leads in a circle.
 const REFERENCES: usize = 16;
 
+/// So many schemas are looked at for one answer. References that lead to many others would be without an end.
+const SCHEMAS: usize = 1_000;
+
 impl ToolSpec {
     /// The arguments of a call of this tool as the tool is to see them: a null for a property that is not required, and of
     /// which the schema does not say that it may be null, is left out.
@@ -40,7 +43,8 @@ impl ToolSpec {
     }
 }
 
-/// Whether null matches `schema`, a part of the document `root`. A schema that says nothing of it allows it.
+/// Whether null matches `schema`, a part of the document `root`. A schema that says nothing of it allows it, and so does one that
+/// leads too far. The word `nullable` counts as in OpenAPI.
 ///
 /// ```
 /// use ergane_core::takes_null;
@@ -51,16 +55,21 @@ impl ToolSpec {
 /// assert!(takes_null(&maybe, &maybe) && !takes_null(&number, &number));
 /// ```
 pub fn takes_null(root: &Value, schema: &Value) -> bool {
-    null_matches(root, schema, REFERENCES)
+    null_matches(root, schema, REFERENCES, &mut { SCHEMAS })
 }
 
-fn null_matches(root: &Value, schema: &Value, left: usize) -> bool {
+/// `levels` is how deep it may still go, `left` how many schemas may still be looked at.
+fn null_matches(root: &Value, schema: &Value, levels: usize, left: &mut usize) -> bool {
     let words = match schema {
         Value::Object(words) => words,
         Value::Bool(anything) => return *anything,
         _ => return true,
     };
-    let Some(left) = left.checked_sub(1) else { return true };
+    let (Some(levels), Some(fewer)) = (levels.checked_sub(1), left.checked_sub(1)) else { return true };
+    *left = fewer;
+    if words.get("nullable").is_some_and(|nullable| *nullable == true) {
+        return true;
+    }
     let null = |value: &Value| value.is_null() || value == "null";
     words.iter().all(|(word, value)| match (word.as_str(), value) {
         ("type", Value::Array(kinds)) => kinds.iter().any(null),
@@ -68,10 +77,12 @@ fn null_matches(root: &Value, schema: &Value, left: usize) -> bool {
         ("enum", Value::Array(values)) => values.iter().any(Value::is_null),
         ("const", value) => value.is_null(),
         ("anyOf" | "oneOf", Value::Array(choices)) => {
-            choices.iter().any(|choice| null_matches(root, choice, left))
+            choices.iter().any(|choice| null_matches(root, choice, levels, left))
         }
-        ("allOf", Value::Array(all)) => all.iter().all(|one| null_matches(root, one, left)),
-        ("$ref", target) => referred(root, target).is_none_or(|target| null_matches(root, target, left)),
+        ("allOf", Value::Array(all)) => all.iter().all(|one| null_matches(root, one, levels, left)),
+        ("$ref", target) => {
+            referred(root, target).is_none_or(|target| null_matches(root, target, levels, left))
+        }
         _ => true,
     })
 }
@@ -162,6 +173,9 @@ mod tests {
             (json!({"anyOf": [{"type": "string"}, {"type": "null"}]}), true),
             (json!({"oneOf": [{"type": "string"}, {"type": "integer"}]}), false),
             (json!({"allOf": [{}, {"type": "string"}]}), false),
+            (json!({"type": "string", "nullable": true}), true),
+            (json!({"type": "string", "nullable": false}), false),
+            (json!({"$ref": "#/$defs/no", "nullable": true}), true),
             (json!({"$ref": "#/$defs/no"}), false),
             (json!({"$ref": "#/$defs/yes"}), true),
             (json!({"$ref": "#/$defs/loop"}), true),
@@ -169,6 +183,25 @@ mod tests {
         ] {
             assert_eq!(takes_null(&root, &schema), expected, "{schema}");
         }
+    }
+
+    /// Sixteen levels of twelve references each would be 10^17 schemas; this ends, or the test does not.
+    #[test]
+    fn schemas_that_all_refer_to_each_other_are_not_followed_without_an_end() {
+        for word in ["allOf", "anyOf"] {
+            let all: Vec<Value> = (0..12).map(|n| json!({"$ref": format!("#/$defs/{n}")})).collect();
+            let mut each = json!({ word: all });
+            if word == "anyOf" {
+                // The choices are looked at only as long as none takes null.
+                each = json!({"allOf": [each, {"type": "string"}]});
+            }
+            let defs: Map<_, _> = (0..12).map(|n| (n.to_string(), each.clone())).collect();
+            let root = json!({"$defs": defs});
+            assert!(takes_null(&root, &json!({"$ref": "#/$defs/0"})), "{word}");
+        }
+        let many: Vec<Value> = (0..900).map(|n| json!({"const": n})).collect();
+        let listed = json!({"oneOf": many});
+        assert!(!takes_null(&listed, &listed), "a long list is no long way");
     }
 
     #[test]
