@@ -5,11 +5,16 @@
 //! out is made one that may be null instead, and what a model says by that null is left out again before a tool sees it
 //! ([`ToolSpec::arguments`](ergane_core::ToolSpec::arguments)). A request with a schema that the mode does not take is refused as a
 //! whole. So this is a list of what it takes: what is not on it, and what could not be said without another meaning, does not
-//! fit, and such a schema goes as it is, without the mode. A map of any keys is one, an optional property that may be null of its
+//! fit, and such a schema goes as it is, without the mode. A map of any keys is one, an optional argument that may be null of its
 //! own accord another.
+//!
+//! The structure of an answer is nobody's arguments: what it leaves out and what it says to be null are the same to who reads it.
+//! There such a property is required as it stands.
 
-use ergane_core::takes_null;
+use ergane_core::{OutputSchema, ToolSpec, takes_null};
 use serde_json::{Map, Value, json};
+
+use words::{BOUNDS, SIZES, Words, kind_of};
 
 /// So many objects and lists may be within each other.
 const LEVELS: usize = 10;
@@ -24,10 +29,6 @@ const BYTES: usize = 15_000;
 const FORMATS: [&str; 9] =
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
 
-/// Words for how large a list or a number may be.
-const SIZES: [&str; 2] = ["minItems", "maxItems"];
-const BOUNDS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
-
 /// Formats of numbers: notes on the type that reads them. Bounds stand beside them.
 const NUMBERS: [&str; 14] = [
     "int8", "int16", "int32", "int64", "int128", "int", "uint8", "uint16", "uint32", "uint64", "uint128",
@@ -41,12 +42,35 @@ enum Mode {
     Anthropic,
 }
 
-/// The schema as it goes to OpenAI, and whether in the strict mode: so when it is `wanted` and the schema fits, else as it is.
-pub(crate) fn where_it_fits(schema: &Value, wanted: bool) -> (Value, bool) {
-    match wanted.then(|| strict(schema)).flatten() {
-        Some(made) => (made, true),
-        None => (schema.clone(), false),
+/// The parameters of a tool as they go to OpenAI's `model`, and whether in the strict mode: so when it is `wanted` and they fit,
+/// else as they are.
+pub(crate) fn parameters(tool: &ToolSpec, wanted: bool, model: &str) -> (Value, bool) {
+    let schema = &*tool.parameters;
+    let made = wanted.then(|| Strict { tuned: is_tuned(model), ..Strict::new(schema, Mode::OpenAi) }.whole());
+    if let Some(None) = made {
+        tracing::debug!(tool = %tool.name, "the strict mode does not take the tool's schema; it goes without");
     }
+    made.flatten().map_or_else(|| (schema.clone(), false), |made| (made, true))
+}
+
+/// The schema of a structure, as [`parameters`].
+pub(crate) fn structure(output: &OutputSchema, model: &str) -> (Value, bool) {
+    let schema = &*output.schema;
+    let tuned = is_tuned(model);
+    let mut strict = Strict { tuned, output: true, ..Strict::new(schema, Mode::OpenAi) };
+    let made = output.strict.then(|| strict.whole());
+    if let Some(None) = made {
+        tracing::warn!(
+            structure = %output.name,
+            "the strict mode does not take the structure's schema; it goes without, and an answer may not match it"
+        );
+    }
+    made.flatten().map_or_else(|| (schema.clone(), false), |made| (made, true))
+}
+
+/// Whether it is a model that was tuned for somebody; the mode of such a one takes less.
+fn is_tuned(model: &str) -> bool {
+    model.rsplit('/').next().is_some_and(|name| name.starts_with("ft:"))
 }
 
 /// What may still come of strict tools in one request to Anthropic: its server makes one grammar of them all.
@@ -63,7 +87,14 @@ impl Room {
     pub(crate) const ALL: Self = Self { tools: 20, optional: 24, unions: 16 };
     pub(crate) const NONE: Self = Self { tools: 0, optional: 0, unions: 0 };
 
-    /// As [`where_it_fits`], for Anthropic, where there is room for the tool too.
+    /// What is left beside the structure of the answer, which is in the same grammar. Where it is not known what that one takes,
+    /// nothing is.
+    pub(crate) fn beside(self, structure: &Value) -> Self {
+        let mut strict = Strict { room: self, ..Strict::new(structure, Mode::Anthropic) };
+        strict.whole().map_or(Self::NONE, |_| strict.room)
+    }
+
+    /// As [`parameters`], for Anthropic, where there is room for the tool too.
     pub(crate) fn where_it_fits(&mut self, schema: &Value) -> (Value, bool) {
         let mut made = || {
             let tools = self.tools.checked_sub(1)?;
@@ -76,15 +107,13 @@ impl Room {
     }
 }
 
-/// The schema of an object as OpenAI's strict mode wants it; `None` when it does not fit, or could not be made to without another
-/// meaning.
-fn strict(schema: &Value) -> Option<Value> {
-    Strict::new(schema, Mode::OpenAi).whole()
-}
-
 struct Strict<'a> {
     root: &'a Value,
     mode: Mode,
+    /// Whether it is OpenAI's mode of models that were tuned.
+    tuned: bool,
+    /// Whether it is the schema of a structure, not of arguments.
+    output: bool,
     /// What may still come.
     names: usize,
     bytes: usize,
@@ -93,9 +122,11 @@ struct Strict<'a> {
 
 impl<'a> Strict<'a> {
     fn new(root: &'a Value, mode: Mode) -> Self {
-        Self { root, mode, names: NAMES, bytes: BYTES, room: Room::ALL }
+        let (tuned, output) = (false, false);
+        Self { root, mode, tuned, output, names: NAMES, bytes: BYTES, room: Room::ALL }
     }
 
+    /// The schema of an object as the mode wants it; `None` when it does not fit, or could not be made to without another meaning.
     fn whole(&mut self) -> Option<Value> {
         let root = self.root;
         if root.get("type")? != "object" {
@@ -129,11 +160,11 @@ impl<'a> Strict<'a> {
         Some(())
     }
 
-    /// Words that Anthropic's mode does not know.
-    fn only_openai(&self, words: &'static [&'static str]) -> &'static [&'static str] {
+    /// Words that only OpenAI's mode knows, and that not for models that were tuned.
+    fn limits(&self, words: &'static [&'static str]) -> &'static [&'static str] {
         match self.mode {
-            Mode::OpenAi => words,
-            Mode::Anthropic => &[],
+            Mode::OpenAi if !self.tuned => words,
+            _ => &[],
         }
     }
 
@@ -196,19 +227,27 @@ impl<'a> Strict<'a> {
         (objects < 2 && !made.is_empty()).then(|| Map::from_iter([("anyOf".to_owned(), made.into())]))
     }
 
-    /// One of some values, which must be of one type.
+    /// One of some values, which must be of one type, or null.
     fn listed(&mut self, said: &Words<'_>) -> Option<Map<String, Value>> {
         said.only(&["type", "enum", "const"])?;
-        let values = match (said.words.get("enum"), said.words.get("const")) {
+        let mut values = match (said.words.get("enum"), said.words.get("const")) {
             (Some(values), None) => values.as_array()?.clone(),
             (None, Some(value)) => vec![value.clone()],
             _ => return None,
         };
+        let all = values.len();
+        values.retain(|value| !value.is_null());
+        let or_null = values.len() < all;
         let kinds: Vec<&str> = values.iter().map(kind_of).collect::<Option<_>>()?;
         let kind = *kinds.first()?;
         let fits =
             |kind: &str| kinds.iter().all(|one| *one == kind || (*one == "integer" && kind == "number"));
         let kind = match said.words.get("type") {
+            Some(Value::Array(told)) if or_null => match told.as_slice() {
+                [kind, null] | [null, kind] if null == "null" => kind.as_str()?,
+                _ => return None,
+            },
+            Some(_) if or_null => return None,
             Some(told) => told.as_str()?,
             None => kind,
         };
@@ -218,7 +257,12 @@ impl<'a> Strict<'a> {
         for value in &values {
             self.count(&value.to_string())?;
         }
-        Some(Map::from_iter([("type".to_owned(), kind.into()), ("enum".to_owned(), values.into())]))
+        let listed = Map::from_iter([("type".to_owned(), kind.into()), ("enum".to_owned(), values.into())]);
+        if or_null {
+            self.union()?;
+            return Some(Map::from_iter([("anyOf".to_owned(), json!([listed, {"type": "null"}]))]));
+        }
+        Some(listed)
     }
 
     fn typed(&mut self, said: &Words<'_>, levels: usize, chosen: bool) -> Option<Map<String, Value>> {
@@ -242,7 +286,7 @@ impl<'a> Strict<'a> {
             "array" => {
                 let items = said.words.get("items")?;
                 let items = self.schema(items, levels.checked_sub(1)?, chosen)?;
-                let mut made = said.kept(&["type", "items"], self.only_openai(&SIZES))?;
+                let mut made = said.kept(&["type", "items"], self.limits(&SIZES))?;
                 made.insert("items".to_owned(), items.into());
                 made
             }
@@ -252,10 +296,10 @@ impl<'a> Strict<'a> {
                     of("pattern").is_none_or(|pattern| pattern.is_some_and(|text| !text.contains("(?")));
                 let known =
                     of("format").is_none_or(|format| format.is_some_and(|name| FORMATS.contains(&name)));
-                if !plain || !known {
+                if !plain || !known || (self.tuned && of("format").is_some()) {
                     return None;
                 }
-                let mut made = said.kept(&["type", "format"], self.only_openai(&["pattern"]))?;
+                let mut made = said.kept(&["type", "format"], self.limits(&["pattern"]))?;
                 made.extend(
                     said.words.get_key_value("format").map(|(word, value)| (word.clone(), value.clone())),
                 );
@@ -266,7 +310,7 @@ impl<'a> Strict<'a> {
                 if format.is_some_and(|format| format.is_none_or(|name| !NUMBERS.contains(&name))) {
                     return None;
                 }
-                said.kept(&["type", "format"], self.only_openai(&BOUNDS))?
+                said.kept(&["type", "format"], self.limits(&BOUNDS))?
             }
             "boolean" | "null" => said.kept(&["type"], &[])?,
             _ => return None,
@@ -293,6 +337,7 @@ impl<'a> Strict<'a> {
             match self.mode {
                 _ if required.iter().any(|known| known == name) => {}
                 Mode::Anthropic => self.room.optional = self.room.optional.checked_sub(1)?,
+                Mode::OpenAi if self.output && takes_null(self.root, property) => {}
                 Mode::OpenAi if chosen || takes_null(self.root, property) => return None,
                 Mode::OpenAi => make_nullable(&mut strict),
             }
@@ -307,52 +352,6 @@ impl<'a> Strict<'a> {
             ("required".to_owned(), required.into()),
             ("additionalProperties".to_owned(), false.into()),
         ]))
-    }
-}
-
-/// The words of one schema.
-struct Words<'a> {
-    words: &'a Map<String, Value>,
-}
-
-impl Words<'_> {
-    /// Whether there are no others, beside those that say nothing of what matches.
-    fn only(&self, known: &[&str]) -> Option<()> {
-        const NOTES: [&str; 7] =
-            ["description", "title", "default", "examples", "deprecated", "$schema", "$comment"];
-        let mut words = self.words.keys().map(String::as_str);
-        words.all(|word| known.contains(&word) || NOTES.contains(&word)).then_some(())
-    }
-
-    /// Those of `kept`, when there are no others beside them and `known`.
-    fn kept(&self, known: &[&str], kept: &[&str]) -> Option<Map<String, Value>> {
-        self.only(&[known, kept].concat())?;
-        let pairs = self.words.iter().filter(|(word, _)| kept.contains(&word.as_str()));
-        let kept: Map<_, _> = pairs.map(|(word, value)| (word.clone(), value.clone())).collect();
-        // In an old draft a bound may be true.
-        let numbers = |word: &str| SIZES.contains(&word) || BOUNDS.contains(&word);
-        kept.iter().all(|(word, value)| value.is_number() || !numbers(word)).then_some(kept)
-    }
-
-    /// The description. The mode has no word for a default, so it is told here.
-    fn description(&self) -> Option<String> {
-        let description = self.words.get("description").and_then(Value::as_str);
-        let default = self.words.get("default").filter(|default| !default.is_null());
-        match (description, default) {
-            (None, None) => None,
-            (Some(description), None) => Some(description.to_owned()),
-            (None, Some(default)) => Some(format!("Default: {default}.")),
-            (Some(description), Some(default)) => Some(format!("{description} (Default: {default}.)")),
-        }
-    }
-}
-
-fn kind_of(value: &Value) -> Option<&'static str> {
-    match value {
-        Value::String(_) => Some("string"),
-        Value::Bool(_) => Some("boolean"),
-        Value::Number(number) => Some(if number.is_f64() { "number" } else { "integer" }),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -387,6 +386,8 @@ fn make_nullable(property: &mut Value) {
         *property = json!({"anyOf": [property, {"type": "null"}]});
     }
 }
+
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -200,7 +200,11 @@ fn system<'a>(request: &'a ModelRequest, mark: Option<&Value>) -> Vec<Block<'a>>
 }
 
 fn tools(request: &ModelRequest, strict: bool, mark: Option<&Value>) -> Vec<Value> {
-    let mut room = if strict { Room::ALL } else { Room::NONE };
+    let mut room = match &request.output {
+        _ if !strict => Room::NONE,
+        Some(output) => Room::ALL.beside(&output.schema),
+        None => Room::ALL,
+    };
     let tool = |tool: &ToolSpec| {
         let (schema, strict) = room.where_it_fits(&tool.parameters);
         let mut made =

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use ergane_core::{
-    ErrorKind, ImageSource, Message, ModelRequest, OutputSchema, Part, ProviderError, Reasoning,
-    ReasoningEffort, Text, ToolChoice, ToolSpec,
+    ErrorKind, ImageSource, Message, ModelRequest, Part, ProviderError, Reasoning, ReasoningEffort, Text,
+    ToolChoice, ToolSpec,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ use super::compat::{
 use crate::wire::effort::word;
 use crate::wire::frozen::{self, Format, Later, Out, Tail};
 use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
-use crate::wire::strict::where_it_fits;
+use crate::wire::strict;
 use crate::wire::{HttpRequest, Payload, cache_key};
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own; `flags`
@@ -44,7 +44,7 @@ pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> Result
         stream: request.stream,
         stream_options: (request.stream && flags.stream_usage)
             .then_some(StreamOptions { include_usage: true }),
-        response_format: request.output.as_ref().and_then(|output| response_format(output, flags)),
+        response_format: response_format(request, flags),
         parallel_tool_calls: parallel(request, &offer, flags),
         tool_choice: offer.choice,
         tools: offer.tools,
@@ -172,7 +172,7 @@ struct Offer {
 
 impl Offer {
     fn of(request: &ModelRequest, flags: &Compat) -> Self {
-        let tool = |spec| tool(spec, flags);
+        let tool = |spec| tool(spec, flags, &request.model);
         let all = || request.tools.iter().map(tool).collect::<Vec<_>>();
         let only = |name: &Text| request.tools.iter().filter(|spec| spec.name == *name).map(tool).collect();
         let plain = |tools| Self { tools, choice: None, without_thinking: false };
@@ -193,8 +193,8 @@ impl Offer {
     }
 }
 
-fn tool(tool: &ToolSpec, flags: &Compat) -> Value {
-    let (parameters, strict) = where_it_fits(&tool.parameters, flags.strict_tools);
+fn tool(tool: &ToolSpec, flags: &Compat, model: &str) -> Value {
+    let (parameters, strict) = strict::parameters(tool, flags.strict_tools, model);
     let mut function =
         json!({"name": &*tool.name, "description": &*tool.description, "parameters": parameters});
     if let (true, Value::Object(function)) = (strict, &mut function) {
@@ -211,13 +211,14 @@ fn parallel(request: &ModelRequest, offer: &Offer, flags: &Compat) -> Option<boo
     request.parallel_tools.or(flags.parallel_by_request.then_some(true))
 }
 
-fn response_format(output: &OutputSchema, flags: &Compat) -> Option<Value> {
+fn response_format(request: &ModelRequest, flags: &Compat) -> Option<Value> {
+    let output = request.output.as_ref()?;
     match flags.structure {
         Structure::Prompt => None,
         Structure::JsonObject => Some(json!({"type": "json_object"})),
         Structure::JsonSchema => {
             let (schema, strict) = match flags.strict_schemas {
-                true => where_it_fits(&output.schema, output.strict),
+                true => strict::structure(output, &request.model),
                 false => (Value::clone(&output.schema), output.strict),
             };
             let described = json!({"name": &*output.name, "strict": strict, "schema": schema});

@@ -11,7 +11,7 @@ use crate::wire::effort::word;
 use crate::wire::frozen::{self, Format, Later, Out, Tail};
 use crate::wire::history::{IdRule, Reader, Turn, WireResult};
 use crate::wire::openai::Compat;
-use crate::wire::strict::where_it_fits;
+use crate::wire::strict;
 use crate::wire::{HttpRequest, Payload, cache_key};
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own; of `flags`
@@ -42,8 +42,8 @@ pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> HttpRe
         temperature: request.sampling.temperature,
         top_p: request.sampling.top_p,
         reasoning: request.reasoning.map(reasoning),
-        text: request.output.as_ref().map(structure),
-        tools: request.tools.iter().map(|spec| tool(spec, flags)).collect(),
+        text: request.output.as_ref().map(|output| structure(output, &request.model)),
+        tools: request.tools.iter().map(|spec| tool(spec, flags, &request.model)).collect(),
         tool_choice: has_tools.then(|| tool_choice(&request.tool_choice)).flatten(),
         parallel_tool_calls: request.parallel_tools.filter(|_| has_tools),
         prompt_cache_key: cache_key(request).filter(|_| flags.cache_key),
@@ -70,8 +70,8 @@ fn items(tail: &Tail<'_, '_>, out: &mut Out) {
     }
 }
 
-fn structure(output: &OutputSchema) -> Value {
-    let (schema, strict) = where_it_fits(&output.schema, output.strict);
+fn structure(output: &OutputSchema, model: &str) -> Value {
+    let (schema, strict) = strict::structure(output, model);
     let format = json!({"type": "json_schema", "name": &*output.name, "strict": strict, "schema": schema});
     json!({"format": format})
 }
@@ -111,8 +111,8 @@ struct Fields<'a> {
 }
 
 /// The strict mode is the default of this API, so it is always said whether it is to hold.
-fn tool(tool: &ToolSpec, flags: &Compat) -> Value {
-    let (parameters, strict) = where_it_fits(&tool.parameters, flags.strict_tools);
+fn tool(tool: &ToolSpec, flags: &Compat, model: &str) -> Value {
+    let (parameters, strict) = strict::parameters(tool, flags.strict_tools, model);
     json!({
         "type": "function", "name": &*tool.name, "description": &*tool.description, "parameters": parameters,
         "strict": strict,

@@ -4,6 +4,14 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 
+fn strict(schema: &Value) -> Option<Value> {
+    Strict::new(schema, Mode::OpenAi).whole()
+}
+
+fn tool(parameters: Value) -> ToolSpec {
+    ToolSpec { name: "t".into(), description: "d".into(), parameters: parameters.into() }
+}
+
 /// A schema of one optional property.
 fn of(property: Value) -> Value {
     json!({"type": "object", "properties": {"p": property}})
@@ -36,8 +44,8 @@ fn everything_is_required_and_what_was_optional_may_be_null() {
         "$defs": {"F": {"type": "object", "properties": {}, "required": [], "additionalProperties": false}}});
     let made = strict(&schema).unwrap();
     assert_eq!(made, expected);
-    assert_eq!(where_it_fits(&schema, true), (expected, true));
-    assert_eq!(where_it_fits(&schema, false), (schema, false));
+    assert_eq!(parameters(&tool(schema.clone()), true, "m"), (expected, true));
+    assert_eq!(parameters(&tool(schema.clone()), false, "m"), (schema, false));
 }
 
 #[test]
@@ -79,6 +87,9 @@ fn what_cannot_be_said_in_the_mode_or_only_with_another_meaning_does_not_fit() {
         json!({"enum": []}),
         json!({"enum": ["a", 1]}),
         json!({"type": "string", "enum": ["a", null]}),
+        json!({"type": ["string", "integer"], "enum": ["a", null]}),
+        json!({"enum": ["a", null]}),
+        json!({"enum": [null]}),
         json!({"const": {"a": 1}}),
         json!({"allOf": [{"type": "string"}]}),
         json!({"not": {"type": "string"}, "type": "string"}),
@@ -105,6 +116,64 @@ fn what_cannot_be_said_in_the_mode_or_only_with_another_meaning_does_not_fit() {
         made(required).is_some() && made(optional).is_some(),
         "an object that may be left out is told apart"
     );
+}
+
+#[test]
+fn what_may_be_null_in_a_structure_is_required_as_it_is() {
+    let maybe = json!({"anyOf": [{"$ref": "#/$defs/place"}, {"type": "null"}]});
+    let place = json!({"type": "object", "properties": {"street": {"type": ["string", "null"]}}});
+    let schema = json!({"type": "object", "required": ["must"], "properties": {
+        "kind": {"type": ["string", "null"], "enum": ["a", "b", null]},
+        "may": {"type": "integer"},
+        "must": {"type": "string"},
+        "near": {"$ref": "#/$defs/near"},
+        "place": maybe,
+    }, "$defs": {"place": place, "near": maybe}});
+    let output = OutputSchema::new("o", schema.clone());
+    let expected = json!({"type": "object", "required": ["kind", "may", "must", "near", "place"],
+    "additionalProperties": false, "properties": {
+        "kind": {"anyOf": [{"type": "string", "enum": ["a", "b"]}, {"type": "null"}]},
+        "may": {"type": ["integer", "null"]},
+        "must": {"type": "string"},
+        "near": {"$ref": "#/$defs/near"},
+        "place": maybe,
+    }, "$defs": {
+        "place": {"type": "object", "properties": {"street": {"type": ["string", "null"]}},
+            "required": ["street"], "additionalProperties": false},
+        "near": maybe,
+    }});
+    assert_eq!(structure(&output, "m"), (expected, true));
+    let loose = OutputSchema { strict: false, ..output };
+    assert_eq!(structure(&loose, "m"), (schema.clone(), false));
+    // A tool would be told something else by the one than by the other.
+    assert_eq!(parameters(&tool(schema.clone()), true, "m"), (schema, false));
+}
+
+#[test]
+fn a_model_that_was_tuned_is_asked_for_no_limits_in_the_mode() {
+    let limited = |schema: Value| {
+        let schema = of(schema);
+        let output = OutputSchema::new("o", schema.clone());
+        ["gpt-5.4", "ft:gpt-4o:acme::1", "openai/ft:gpt-4o:acme::1"].map(|model| {
+            let fits = parameters(&tool(schema.clone()), true, model).1;
+            assert_eq!(structure(&output, model).1, fits, "{schema} {model}");
+            fits
+        })
+    };
+    for limit in [
+        json!({"type": "string", "pattern": "^a"}),
+        json!({"type": "string", "format": "date"}),
+        json!({"type": "integer", "minimum": 0}),
+        json!({"type": "number", "maximum": 1}),
+        json!({"type": "integer", "multipleOf": 2}),
+        json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        json!({"type": "array", "items": {"type": "string"}, "maxItems": 1}),
+    ] {
+        assert_eq!(limited(limit), [true, false, false]);
+    }
+    for plain in [json!({"type": "integer", "format": "int64"}), json!({"enum": ["a"]})] {
+        assert_eq!(limited(plain), [true; 3]);
+    }
 }
 
 #[test]
@@ -200,7 +269,6 @@ proptest! {
         let call = ToolCall {
             id: CallId::UNNUMBERED, wire_id: None, name: "t".into(), arguments, complete: true, extra: Map::new(),
         };
-        let spec = ToolSpec { name: "t".into(), description: "d".into(), parameters: schema.into() };
-        prop_assert_eq!(Value::from(spec.arguments(&call).unwrap()), value);
+        prop_assert_eq!(Value::from(tool(schema).arguments(&call).unwrap()), value);
     }
 }

@@ -340,6 +340,17 @@ fn tools_are_strict_where_it_is_asked_for_and_their_schemas_and_the_mode_have_ro
         json!({"type": "object", "properties": (0..n).map(maybe).collect::<Map<_, _>>(), "required": required})
     };
     assert_eq!(strict_of(vec![tool("t", unions(16)), tool("t", unions(1))]), [true, false]);
+    // The structure of the answer is in the same grammar, and first.
+    let beside = |structure: Value, tools: Vec<ToolSpec>| {
+        let output = Some(OutputSchema::new("o", structure));
+        let asked = asked(&ModelRequest { tools: tools.into(), output, ..request.clone() }, true);
+        asked["tools"].as_array().unwrap().iter().map(|tool| tool.get("strict").is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(beside(optional(20), sized(&[5, 4, 1])), [false, true, false]);
+    assert_eq!(beside(unions(15), vec![tool("t", unions(2)), tool("t", unions(1))]), [false, true]);
+    assert_eq!(beside(optional(25), sized(&[1])), [false]);
+    assert_eq!(beside(json!({"type": "object", "additionalProperties": true}), sized(&[1])), [false]);
+    assert_eq!(beside(optional(0), sized(&[0; 21])), [[true; 20].as_slice(), &[false]].concat());
     for not_taken in [
         json!({"type": "object", "properties": {"next": {"$ref": "#"}}}),
         json!({"type": "object", "properties": {"p": {"type": "string", "pattern": "a"}}}),

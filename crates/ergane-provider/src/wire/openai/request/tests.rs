@@ -1,4 +1,6 @@
-use ergane_core::{CallId, Message, Origin, PromptCache, Role, StopReason, ToolCall, ToolResult, TurnId};
+use ergane_core::{
+    CallId, Message, Origin, OutputSchema, PromptCache, Role, StopReason, ToolCall, ToolResult, TurnId,
+};
 use serde_json::json;
 
 use super::super::{CompatServer, SERVERS};
