@@ -32,6 +32,10 @@ use crate::waiters::{Waiters, answer};
 /// So many requests wait for a log that is being loaded; more are refused.
 const STASH: usize = 256;
 
+/// A log that could not be loaded so often, which takes some three seconds, is not away for a moment only: who is to have an
+/// answer soon is told why.
+const FAILED_LOADS: u32 = 6;
+
 /// A log of more facts is folded off the runtime's workers, where others want to run, and while it is read.
 const LONG: u64 = 1000;
 
@@ -85,6 +89,8 @@ pub struct State {
     pub(crate) snapshots: Snapshots,
     incarnation: u64,
     stash: VecDeque<SessionMsg>,
+    /// How often the log could not be loaded.
+    failed_loads: u32,
 }
 
 impl Actor for SessionActor {
@@ -114,6 +120,7 @@ impl Actor for SessionActor {
             snapshots: Snapshots::default(),
             idle: context.options().passivate_after.map(IdleTimer::new),
             stash: VecDeque::new(),
+            failed_loads: 0,
             name,
             context,
         };
@@ -168,6 +175,13 @@ impl State {
             }
             // Its lock was waited for already; the load goes on trying, but nobody is kept waiting for it.
             (Phase::Loading { delayed: Some(error @ JournalError::Locked { .. }) }, message) => {
+                let error = error.clone().into();
+                refuse(message, error);
+                Ok(())
+            }
+            (Phase::Loading { delayed: Some(error) }, message)
+                if self.failed_loads >= FAILED_LOADS && is_quick(&message) =>
+            {
                 let error = error.clone().into();
                 refuse(message, error);
                 Ok(())
@@ -329,6 +343,15 @@ impl State {
         if matches!(error, JournalError::Locked { .. }) {
             self.refuse_stash(&error.clone().into());
         }
+        self.failed_loads = self.failed_loads.saturating_add(1);
+        if self.failed_loads >= FAILED_LOADS {
+            let (told, patient): (VecDeque<_>, _) =
+                std::mem::take(&mut self.stash).into_iter().partition(is_quick);
+            self.stash = patient;
+            for message in told {
+                refuse(message, error.clone().into());
+            }
+        }
         self.phase = Phase::Loading { delayed: Some(error) };
     }
 
@@ -382,8 +405,12 @@ impl State {
 
     fn on_written(&mut self) {
         let (written, due) = self.facts.written();
-        self.told_parked = None;
         self.subscribers.facts(&written);
+        // What was left behind still holds the turn up, and may not be what was told last.
+        match self.drive.held_up.clone() {
+            Some(why) => self.tell_parked(&why),
+            None => self.told_parked = None,
+        }
         for action in due {
             action();
         }
@@ -562,6 +589,29 @@ fn fold(pieces: Pieces<'_>) -> Result<Conversation, FoldError> {
 pub(crate) fn tell(me: &ActorRef<SessionMsg>, internal: Internal) {
     if me.cast(SessionMsg::Internal(internal)).is_err() {
         tracing::trace!("a session was gone before a message of its own reached it");
+    }
+}
+
+/// Whether its caller waits for no turn, and not for the session to begin or end.
+fn is_quick(message: &SessionMsg) -> bool {
+    match message {
+        SessionMsg::Messages(_)
+        | SessionMsg::Settings(_)
+        | SessionMsg::Approvals(_)
+        | SessionMsg::Approve(..)
+        | SessionMsg::Grant { .. }
+        | SessionMsg::Interrupt { .. }
+        | SessionMsg::Steer { .. }
+        | SessionMsg::Checkpoint { .. }
+        | SessionMsg::Rewind { .. } => true,
+        SessionMsg::Configure { .. }
+        | SessionMsg::Send(..)
+        | SessionMsg::Accept(..)
+        | SessionMsg::Await(..)
+        | SessionMsg::Stop(_)
+        | SessionMsg::Subscribe { .. }
+        | SessionMsg::Status(_)
+        | SessionMsg::Internal(_) => false,
     }
 }
 

@@ -116,6 +116,11 @@ impl Facts {
         self.parked.as_deref()
     }
 
+    /// Whether the store could not take the last append, also while it is tried once more.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     /// Accepts a fact. An error is a bug of ours: the fact does not follow from those before it.
     pub(crate) fn record(&mut self, event: Event) -> Result<Seq, FoldError> {
         let seq = self.conversation.seq().next();

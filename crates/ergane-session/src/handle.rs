@@ -801,9 +801,13 @@ impl Session {
     /// waited for already.
     async fn is_stored(&self, until: Instant) -> Result<bool, SessionError> {
         let mut delay = Duration::from_millis(50);
+        // Who has no more time is told why, where that is known.
+        let mut why = SessionError::Deadline;
         loop {
-            let position = timeout_at(until, self.port().position(&self.name)).await;
-            let error = match position.map_err(|_| SessionError::Deadline)? {
+            let Ok(position) = timeout_at(until, self.port().position(&self.name)).await else {
+                return Err(why);
+            };
+            let error = match position {
                 Ok(position) => return Ok(position.is_some()),
                 Err(error) if !error.is_retryable() || matches!(error, JournalError::Locked { .. }) => {
                     return Err(error.into());
@@ -811,10 +815,15 @@ impl Session {
                 Err(error) => error,
             };
             tracing::debug!(session = %self.name, %error, "whether a session is stored cannot be told yet");
+            // When the system has ended there is nothing to wait for.
+            if self.context.namespace().status("sessions").is_none() {
+                return Err(SessionError::System(StartError::NoSupervisor.to_string()));
+            }
+            why = error.into();
             tokio::time::sleep(delay.min(left(until))).await;
             delay = delay.saturating_mul(2).min(Duration::from_secs(5));
             if Instant::now() >= until {
-                return Err(SessionError::Deadline);
+                return Err(why);
             }
         }
     }

@@ -314,7 +314,11 @@ impl State {
         self.drive.being_ended.remove(&call);
         if gone {
             self.drive.ended.insert(call);
-            (self.drive.held_up, self.told_parked) = (None, None);
+            self.drive.held_up = None;
+            // A store that takes nothing has been told of, and that holds.
+            if !self.facts.is_failing() {
+                self.told_parked = None;
+            }
         } else {
             let why = format!("a process that an earlier incarnation started for call {call} does not end");
             self.tell_parked(&why);

@@ -233,6 +233,43 @@ async fn who_begins_to_listen_to_a_parked_session_is_told_so_first_and_once() {
     assert!(is_pending(&mut Box::pin(now.next())));
 }
 
+/// What the system itself would tell of a process that it cannot end, for no test can make one.
+#[tokio::test]
+async fn what_is_left_behind_is_told_also_after_a_fact_was_written_and_a_full_disk_once_although_it_is_gone()
+{
+    let plan = FaultPlan::none();
+    let (model, mut questions) = model();
+    let (alice, _system, _folder) = alice(&plan, System::builder().provider("test", model)).await;
+    let left_behind = |gone: bool| {
+        let call = "3.1".parse().unwrap();
+        alice
+            .actor_ref()
+            .unwrap()
+            .cast(SessionMsg::Internal(ergane_session::Internal::LeftBehindGone { call, gone }))
+            .unwrap();
+    };
+    let parked = |event: Option<Result<SessionEvent, SessionError>>| match event {
+        Some(Ok(SessionEvent::Parked { reason })) => reason.to_string(),
+        other => panic!("{other:?}"),
+    };
+    left_behind(false);
+    soon("a fact", alice.checkpoint("here")).await.unwrap();
+    let mut late = alice.subscribe(None).await.unwrap();
+    assert!(parked(soon("it is told", late.next()).await).contains("does not end"));
+    plan.break_journal(JournalFault::NotWritten);
+    let wish = soon("it is told why", alice.checkpoint("there")).await;
+    assert!(matches!(wish, Err(SessionError::Parked { .. })), "{wish:?}");
+    assert!(parked(soon("it is told", late.next()).await).contains("disk is full"));
+    left_behind(true);
+    let tried = plan.told().len();
+    until("it tried again", || async { plan.told().len() >= tried + 2 }).await;
+    assert!(is_pending(&mut Box::pin(late.next())), "that is no news");
+    plan.heal();
+    let told = soon("it goes on", late.next()).await;
+    assert!(matches!(told, Some(Ok(SessionEvent::Checkpointed { .. }))), "{told:?}");
+    assert!(questions.is_empty());
+}
+
 /// A fact that no store takes would park its session for good.
 #[tokio::test]
 async fn an_input_that_fits_no_event_together_with_its_settings_is_refused() {

@@ -381,3 +381,49 @@ async fn a_deadline_holds_on_the_way_to_a_stored_session_too_and_without_one_the
     asked.answer("4");
     result(patient).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_journal_that_is_away_is_told_why_and_for_one_that_has_ended_nobody_waits() {
+    let (model, _questions) = model();
+    let (plan, store) = (FaultPlan::none(), Arc::<Memory>::default());
+    let system = System::builder().provider("test", model).recovery(Recovery::Lazy);
+    let system = system.journal(plan.journal(store)).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    alice.stop().await.unwrap();
+    let away = JournalError::Timeout { what: "find a session", after: Duration::from_secs(30) };
+    plan.break_positions(away.clone());
+    let outcome = alice.messages().await.map(drop);
+    let Err(SessionError::Journal(why)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(why.to_string(), away.to_string());
+    plan.heal();
+    system.shutdown(LONG).await.unwrap();
+    plan.break_positions(away);
+    let outcome = soon("an answer", alice.send_message("hello").into_future()).await;
+    assert!(matches!(outcome, Err(SessionError::System(_))), "{outcome:?}");
+}
+
+/// It is away when it is to be read, and not before.
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_of_a_session_that_cannot_be_loaded_is_answered_with_the_reason_and_a_send_waits() {
+    let (model, mut questions) = model();
+    let (plan, store) = (FaultPlan::none(), Arc::<Memory>::default());
+    let system = System::builder().provider("test", model).recovery(Recovery::Lazy);
+    let system = system.journal(plan.journal(store)).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    alice.stop().await.unwrap();
+    let away = JournalError::Timeout { what: "read a session", after: Duration::from_secs(30) };
+    plan.break_loads(away.clone());
+    let patient = sending(&alice, "hello");
+    let begun = tokio::time::Instant::now();
+    // One waits from the beginning on, the other comes when it is known.
+    for _ in 0..2 {
+        let outcome = alice.messages().await.map(drop);
+        let Err(SessionError::Journal(why)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(why.to_string(), away.to_string());
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(!patient.is_finished() && questions.is_empty());
+    plan.heal();
+    questions.next().await.answer("hi");
+    assert_eq!(&*result(patient).await.text, "hi");
+}

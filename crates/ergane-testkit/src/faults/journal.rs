@@ -117,6 +117,9 @@ impl Journal for FaultyJournal {
         if self.plan.is_unread(session) {
             return Err(locked());
         }
+        if let Some(error) = self.plan.unloaded(session) {
+            return Err(error);
+        }
         match self.damaged().get(session) {
             Some(seq) if after < *seq && *seq < below => Err(JournalError::Corrupt {
                 session: session.clone(),

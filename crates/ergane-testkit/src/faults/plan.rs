@@ -119,6 +119,7 @@ struct State {
     lost: Option<JournalError>,
     held: bool,
     unread: bool,
+    unloaded: Option<JournalError>,
     no_snapshots: bool,
     before_deletion: Option<BeforeDeletion>,
     /// The most milliseconds that a commit or a read takes; 0 of a store that is as it is.
@@ -168,6 +169,7 @@ impl FaultPlan {
             lost: None,
             held: false,
             unread: false,
+            unloaded: None,
             no_snapshots: false,
             before_deletion: None,
             slowness: 0,
@@ -245,6 +247,11 @@ impl FaultPlan {
         self.lock().unread = true;
     }
 
+    /// No facts can be read from now on, until [`heal`](Self::heal): that is the error.
+    pub fn break_loads(&self, error: JournalError) {
+        self.lock().unloaded = Some(error);
+    }
+
     /// No snapshot is made from now on, until [`heal`](Self::heal): the store is away ([`JournalError::Away`]). What is
     /// read and written goes on.
     pub fn break_snapshots(&self) {
@@ -265,6 +272,7 @@ impl FaultPlan {
         state.lost = None;
         state.held = false;
         state.unread = false;
+        state.unloaded = None;
         state.no_snapshots = false;
         state.rates = Rates { provider: 0.0, tool: 0.0, journal: 0.0 };
     }
@@ -367,7 +375,15 @@ impl FaultPlan {
         state.unread
     }
 
-    /// Whether this session is not given up.
+    /// Why this session's facts cannot be read, when that is another reason.
+    pub(super) fn unloaded(&self, session: &SessionName) -> Option<JournalError> {
+        let mut state = self.lock();
+        let error = state.unloaded.clone()?;
+        state.tell(format!("reading of {session}: {error}"));
+        Some(error)
+    }
+
+    /// Why it cannot be told where this session stands.
     pub(super) fn lost(&self, session: &SessionName) -> Option<JournalError> {
         let mut state = self.lock();
         let error = state.lost.clone()?;
@@ -375,6 +391,7 @@ impl FaultPlan {
         Some(error)
     }
 
+    /// Whether this session is not given up.
     pub(super) fn is_held(&self, session: &SessionName) -> bool {
         let mut state = self.lock();
         if state.held {
