@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use ergane_core::{Conversation, Envelope, Event, EventKind, Seq, SessionName};
+use ergane_core::{Conversation, Envelope, Event, EventKind, Identity, Seq, SessionName};
 use ergane_journal::{Append, Journal, Sqlite};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -30,7 +30,7 @@ fn facts(rolls: &[u16]) -> Vec<Envelope> {
     let mut world = World::random(before);
     world.go_on_to_the_end();
     let at = world.log.conversation.seq();
-    world.log.push(Event::Forked { parent: name("parent"), at, id: None });
+    world.log.push(Event::Forked { parent: name("parent"), at, id: Some(Identity(0xb2)) });
     let mut dice = Dice::new(after);
     while world.act(&mut dice).is_some() {}
     world.log.facts
