@@ -544,9 +544,9 @@ impl ToolContext {
         (self.shared.processes.0)(ProcessRecord { call: self.shared.call, group, leader_started, recorded });
         match receiver.await {
             Ok(Some(())) => Ok(()),
-            Ok(None) | Err(_) => {
-                Err(ToolError::failed("the process could not be recorded in the journal, so it was not run"))
-            }
+            Ok(None) | Err(_) => Err(ToolError::failed(
+                "not run: the turn was interrupted before its process was a fact, or the call has one already",
+            )),
         }
     }
 
