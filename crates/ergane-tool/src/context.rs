@@ -545,7 +545,7 @@ impl ToolContext {
         match receiver.await {
             Ok(Some(())) => Ok(()),
             Ok(None) | Err(_) => Err(ToolError::failed(
-                "not run: the turn was interrupted before its process was a fact, or the call has one already",
+                "the turn was interrupted before its process was a fact, or the call has one already, so it was not run",
             )),
         }
     }
