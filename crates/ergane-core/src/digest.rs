@@ -4,9 +4,7 @@
 //! stability, will not do. It is FNV-1a with 128 bits (the parameters of the FNV specification): no defence against
 //! an attacker who looks for collisions, and none is needed, because it only compares what one user sent twice.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+use crate::hex::shown_in_hex;
 
 /// The 128-bit fingerprint of some bytes; shown as 32 hexadecimal digits.
 ///
@@ -56,24 +54,7 @@ impl Digest {
     }
 }
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        u128::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
-    }
-}
+shown_in_hex!(Digest);
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CoreError;
+use crate::hex::shown_in_hex;
 
 /// The position of a fact in its session: 1, 2, 3… without gaps. 0 is "before the first".
 ///
@@ -148,24 +149,7 @@ impl<'de> Deserialize<'de> for CallId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity(pub u128);
 
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl Serialize for Identity {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Identity {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let digits = String::deserialize(deserializer)?;
-        u128::from_str_radix(&digits, 16).map(Self).map_err(serde::de::Error::custom)
-    }
-}
+shown_in_hex!(Identity);
 
 /// The name of a session: 1 to 128 ASCII letters, digits and `._-/:@`, not starting with `-`.
 ///

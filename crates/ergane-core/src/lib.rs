@@ -20,6 +20,7 @@ mod digest;
 mod effect;
 mod error;
 mod event;
+mod hex;
 mod ids;
 mod message;
 mod reason;

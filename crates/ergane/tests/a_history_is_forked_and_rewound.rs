@@ -4,6 +4,7 @@
 mod common;
 
 use std::future::IntoFuture;
+use std::path::Path;
 use std::sync::Arc;
 
 use common::*;
@@ -22,6 +23,15 @@ async fn talk(session: &Session, asked: &mut Questions, question: &str, answer: 
 
 async fn said(session: &Session) -> Vec<String> {
     session.messages().await.unwrap().iter().map(|message| message.text()).collect()
+}
+
+/// A session in a real file, before which faults can be put.
+async fn on_a_disk_of_faults(folder: &Path, model: Model) -> (FaultPlan, Arc<Sqlite>, System, Session) {
+    let (plan, store) = (FaultPlan::none(), Arc::new(Sqlite::open(folder.join("j.db")).unwrap()));
+    let journal = plan.journal(store.clone());
+    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
+    let session = system.session("a").start().await.unwrap();
+    (plan, store, system, session)
 }
 
 #[tokio::test]
@@ -55,10 +65,7 @@ async fn a_live_session_goes_on_from_a_checkpoint_and_nothing_is_erased() {
 async fn a_rewind_that_is_asked_for_again_takes_nothing_away_that_was_said_since() {
     let dir = tempfile::tempdir().unwrap();
     let (model, mut asked) = model();
-    let plan = FaultPlan::none();
-    let journal = plan.journal(Arc::new(Sqlite::open(dir.path().join("j.db")).unwrap()));
-    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
-    let session = system.session("a").start().await.unwrap();
+    let (plan, _store, system, session) = on_a_disk_of_faults(dir.path(), model).await;
     talk(&session, &mut asked, "one", "1").await;
     let here = session.checkpoint("here").await.unwrap();
     talk(&session, &mut asked, "two", "2").await;
@@ -290,10 +297,7 @@ async fn one_call_has_one_key_and_no_other_has_it_in_a_fork_after_a_deletion_or_
 async fn a_fork_that_cannot_be_written_leaves_nothing_and_one_of_unknown_outcome_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let (model, mut asked) = model();
-    let plan = FaultPlan::none();
-    let journal = plan.journal(Arc::new(Sqlite::open(dir.path().join("j.db")).unwrap()));
-    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
-    let session = system.session("a").start().await.unwrap();
+    let (plan, _store, system, session) = on_a_disk_of_faults(dir.path(), model).await;
     talk(&session, &mut asked, "one", "1").await;
     let fork = async |fault| {
         plan.break_journal(fault);
@@ -315,11 +319,7 @@ async fn a_fork_that_cannot_be_written_leaves_nothing_and_one_of_unknown_outcome
 async fn what_a_failed_fork_takes_back_is_not_what_somebody_began_meanwhile_under_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let (model, mut asked) = model();
-    let plan = FaultPlan::none();
-    let store = Arc::new(Sqlite::open(dir.path().join("j.db")).unwrap());
-    let journal = plan.journal(store.clone());
-    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
-    let session = system.session("a").start().await.unwrap();
+    let (plan, store, system, session) = on_a_disk_of_faults(dir.path(), model).await;
     talk(&session, &mut asked, "one", "1").await;
     let parent = session.name().clone();
     plan.before_deletion(move |name| {

@@ -350,14 +350,20 @@ async fn the_tree_has_the_turn_its_tools_its_request_and_the_providers_calls() {
     system.shutdown(LONG).await.unwrap();
 }
 
+/// A session that no actor has, in a journal that does what the plan says.
+async fn stored_only(model: Model) -> (FaultPlan, System, Session) {
+    let plan = FaultPlan::none();
+    let system = System::builder().provider("test", model).recovery(Recovery::Lazy);
+    let system = system.journal(plan.journal(Arc::<Memory>::default())).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    alice.stop().await.unwrap();
+    (plan, system, alice)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deadline_holds_on_the_way_to_a_stored_session_too_and_without_one_the_disk_is_waited_for() {
     let (model, mut questions) = model();
-    let (plan, store) = (FaultPlan::none(), Arc::<Memory>::default());
-    let system = System::builder().provider("test", model).recovery(Recovery::Lazy);
-    let system = system.journal(plan.journal(store)).start().await.unwrap();
-    let alice = system.session("alice").start().await.unwrap();
-    alice.stop().await.unwrap();
+    let (plan, _system, alice) = stored_only(model).await;
     // Far longer than anything here waits by itself.
     plan.slow_journal(Duration::from_secs(3600));
     let send = |text: &str| alice.send_message(text).deadline(Duration::from_secs(1));
@@ -385,11 +391,7 @@ async fn a_deadline_holds_on_the_way_to_a_stored_session_too_and_without_one_the
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_journal_that_is_away_is_told_why_and_for_one_that_has_ended_nobody_waits() {
     let (model, _questions) = model();
-    let (plan, store) = (FaultPlan::none(), Arc::<Memory>::default());
-    let system = System::builder().provider("test", model).recovery(Recovery::Lazy);
-    let system = system.journal(plan.journal(store)).start().await.unwrap();
-    let alice = system.session("alice").start().await.unwrap();
-    alice.stop().await.unwrap();
+    let (plan, system, alice) = stored_only(model).await;
     let away = JournalError::Timeout { what: "find a session", after: Duration::from_secs(30) };
     plan.break_positions(away.clone());
     let outcome = alice.messages().await.map(drop);
@@ -406,11 +408,7 @@ async fn who_waits_for_a_journal_that_is_away_is_told_why_and_for_one_that_has_e
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_of_a_session_that_cannot_be_loaded_is_answered_with_the_reason_and_a_send_waits() {
     let (model, mut questions) = model();
-    let (plan, store) = (FaultPlan::none(), Arc::<Memory>::default());
-    let system = System::builder().provider("test", model).recovery(Recovery::Lazy);
-    let system = system.journal(plan.journal(store)).start().await.unwrap();
-    let alice = system.session("alice").start().await.unwrap();
-    alice.stop().await.unwrap();
+    let (plan, _system, alice) = stored_only(model).await;
     let away = JournalError::Timeout { what: "read a session", after: Duration::from_secs(30) };
     plan.break_loads(away.clone());
     let patient = sending(&alice, "hello");
