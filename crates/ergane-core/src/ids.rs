@@ -91,12 +91,15 @@ impl CallId {
     /// the session's identity; one that began before there were any has none.
     ///
     /// ```
-    /// use ergane_core::{CallId, Identity, SessionName};
+    /// use ergane_core::{CallId, Identity, SessionName, TurnId};
     ///
     /// let (alice, call): (_, CallId) = (SessionName::new("alice")?, "812.1".parse()?);
     /// let key = call.idempotency_key(&alice, Some(Identity(0xa1)));
     /// assert_eq!(&*key, "alice#000000000000000000000000000000a1#812.1");
     /// assert_eq!(&*call.idempotency_key(&alice, None), "alice#812.1");
+    ///
+    /// let (longest, last) = (SessionName::new("x".repeat(128))?, CallId { turn: TurnId(u64::MAX), index: u32::MAX });
+    /// assert!(last.idempotency_key(&longest, Some(Identity(u128::MAX))).len() <= 255);
     /// # Ok::<(), ergane_core::CoreError>(())
     /// ```
     pub fn idempotency_key(self, session: &SessionName, identity: Option<Identity>) -> Arc<str> {

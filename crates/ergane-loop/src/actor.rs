@@ -275,8 +275,6 @@ struct Flight {
     failed: Vec<(Text, Text)>,
     /// Whether the one who is asked was asked again because a tool call could not be read.
     resampled: bool,
-    /// Whether the one who is asked was asked again because it refused the history.
-    repaired: bool,
     /// Whether something of the answer was shown. Its pieces pass this loop by.
     shown: Arc<AtomicBool>,
     /// Dropping it cancels the request.
@@ -295,7 +293,6 @@ impl Flight {
             attempt: 1,
             failed: Vec::new(),
             resampled: false,
-            repaired: false,
             shown: Arc::default(),
             call: None,
             timer: None,
@@ -467,13 +464,17 @@ impl LoopState {
         let Some(flight) = &mut self.flight else { return };
         flight.call = None;
         let (id, attempt) = (flight.id, flight.attempt);
+        let (asked, all) = (flight.asked().cloned(), flight.step.request.messages.len());
         let failed = Failed {
             error: &error,
             attempt: flight.at_target,
             elapsed: flight.begun.elapsed(),
             has_next: flight.has_next(),
             resampled: flight.resampled,
-            repaired: flight.repaired,
+            repaired: self
+                .plain
+                .iter()
+                .any(|(refused, upto)| asked.as_ref() == Some(refused) && *upto == all),
         };
         let unit = jitter(myself, id, attempt, flight.begun.elapsed());
         let decision = retry::after(failed, unit, &flight.step.retry);
@@ -496,10 +497,9 @@ impl LoopState {
             }
             Decision::Repaired => {
                 flight.at_target = flight.at_target.saturating_add(1);
-                flight.repaired = true;
-                if let Some(target) = flight.asked().cloned() {
+                if let Some(target) = asked {
                     self.plain.retain(|(refused, _)| *refused != target);
-                    self.plain.push((target, flight.step.request.messages.len()));
+                    self.plain.push((target, all));
                 }
                 let delay = Duration::ZERO;
                 (Report::Retrying { attempt, delay, error }, delay)
@@ -508,7 +508,7 @@ impl LoopState {
                 let from = flight.asked().map_or_else(|| "".into(), |target| target.provider.clone());
                 flight.failed.push((from.clone(), error.message.clone()));
                 (flight.target, flight.at_target) = (flight.target.saturating_add(1), 1);
-                (flight.resampled, flight.repaired) = (false, false);
+                flight.resampled = false;
                 let to = flight.asked().map_or_else(|| "".into(), |target| target.provider.clone());
                 (Report::FellBack { from, to, error }, Duration::ZERO)
             }

@@ -82,6 +82,7 @@ mod anthropic;
 mod error;
 mod gemini;
 mod http;
+mod learned;
 mod models;
 mod ollama;
 mod openai;

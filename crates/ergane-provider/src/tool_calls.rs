@@ -4,12 +4,12 @@
 //! words (see [`dialect`](crate::wire::dialect)). That second attempt is the caller's, like any other; what is kept here
 //! is only what was learned.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text, ToolChoice};
 use serde::{Deserialize, Serialize};
 
+use crate::learned::Learned;
 use crate::provider::ProviderCall;
 use crate::site::Site;
 use crate::wire::dialect::{Dialect, offer};
@@ -41,13 +41,10 @@ pub enum ToolCalls {
     Text,
 }
 
-/// The most models that are remembered.
-const MAX_MODELS: usize = 256;
-
-/// What was learned of the models of a server. Clones learn together.
+/// Whether the models of a server have calls of their own. Clones learn together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NativeCalls {
-    learned: Arc<Mutex<HashMap<Text, bool>>>,
+    learned: Learned<bool>,
 }
 
 impl NativeCalls {
@@ -56,18 +53,12 @@ impl NativeCalls {
         match setting {
             ToolCalls::Native => Some(true),
             ToolCalls::Text => Some(false),
-            ToolCalls::Auto => {
-                self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied()
-            }
+            ToolCalls::Auto => self.learned.of(model),
         }
     }
 
     pub(crate) fn learn(&self, model: &Text, native: bool) {
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        if learned.len() >= MAX_MODELS {
-            learned.clear();
-        }
-        learned.insert(model.clone(), native);
+        self.learned.learn(model, native);
     }
 
     /// Makes a call, its tools told in the way that the model knows, and finds the calls in its answer.
@@ -155,14 +146,5 @@ mod tests {
             assert_eq!((native.known(setting, "m"), error.retryable), (Some(expected), false));
         }
         assert_eq!(native.known(ToolCalls::Auto, "m"), None);
-    }
-
-    #[test]
-    fn what_is_remembered_has_a_bound() {
-        let native = NativeCalls::default();
-        for n in 0..3 * MAX_MODELS {
-            native.learn(&n.to_string().into(), false);
-        }
-        assert!(native.learned.lock().unwrap().len() <= MAX_MODELS);
     }
 }

@@ -4,13 +4,9 @@
 //! that reached its limit. Both are told by the tokens that they counted. Nobody is asked for a window because of it: what
 //! was told in a list of models, or asked for with the call, is what is known.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use ergane_core::{ErrorKind, ModelReply, ProviderError, Spent, StopReason};
 
-use ergane_core::{ErrorKind, ModelReply, ProviderError, Spent, StopReason, Text};
-
-/// The most models that are remembered.
-const MAX_MODELS: usize = 1024;
+use crate::learned::Learned;
 
 /// How many tokens a model has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,25 +17,8 @@ pub(crate) enum Window {
     Asked(u64),
 }
 
-/// The windows of a server's models. Clones learn together.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Windows {
-    known: Arc<Mutex<HashMap<Text, Window>>>,
-}
-
-impl Windows {
-    pub(crate) fn learn(&self, model: &Text, window: Window) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_MODELS && !known.contains_key(model) {
-            known.clear();
-        }
-        known.insert(model.clone(), window);
-    }
-
-    pub(crate) fn of(&self, model: &str) -> Option<Window> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied()
-    }
-}
+/// The windows of a server's models.
+pub(crate) type Windows = Learned<Window>;
 
 impl Window {
     /// Whether an answer tells that its prompt did not fit: more went in than there is room for, or nothing came out of what
@@ -124,17 +103,5 @@ mod tests {
         }
         let silent = ModelReply { usage: None, ..reply(Length, 0, 0) };
         assert!(!Told(1).overflowed(&silent), "what was not counted is not known");
-    }
-
-    #[test]
-    fn what_is_remembered_has_a_bound_and_clones_learn_together() {
-        let windows = Windows::default();
-        let clone = windows.clone();
-        for n in 0..3 * MAX_MODELS {
-            clone.learn(&n.to_string().into(), Window::Told(n as u64));
-        }
-        let last = 3 * MAX_MODELS - 1;
-        assert_eq!(windows.of(&last.to_string()), Some(Window::Told(last as u64)));
-        assert!(windows.known.lock().unwrap().len() <= MAX_MODELS);
     }
 }

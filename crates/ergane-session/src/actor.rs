@@ -32,7 +32,7 @@ use crate::waiters::{Waiters, answer};
 /// So many requests wait for a log that is being loaded; more are refused.
 const STASH: usize = 256;
 
-/// A log that could not be loaded so often, which takes some three seconds, is not away for a moment only: who is to have an
+/// A log that could not be loaded so often, with more than a second of pauses between, is not away for a moment only: who is to have an
 /// answer soon is told why.
 const FAILED_LOADS: u32 = 6;
 
@@ -173,15 +173,8 @@ impl State {
                 answer(reply, self.status());
                 Ok(())
             }
-            // Its lock was waited for already; the load goes on trying, but nobody is kept waiting for it.
-            (Phase::Loading { delayed: Some(error @ JournalError::Locked { .. }) }, message) => {
-                let error = error.clone().into();
-                refuse(message, error);
-                Ok(())
-            }
-            (Phase::Loading { delayed: Some(error) }, message)
-                if self.failed_loads >= FAILED_LOADS && is_quick(&message) =>
-            {
+            // The load goes on trying.
+            (Phase::Loading { delayed: Some(error) }, message) if self.is_told(error, &message) => {
                 let error = error.clone().into();
                 refuse(message, error);
                 Ok(())
@@ -340,19 +333,21 @@ impl State {
     }
 
     fn on_load_delayed(&mut self, error: JournalError) {
-        if matches!(error, JournalError::Locked { .. }) {
-            self.refuse_stash(&error.clone().into());
-        }
         self.failed_loads = self.failed_loads.saturating_add(1);
-        if self.failed_loads >= FAILED_LOADS {
-            let (told, patient): (VecDeque<_>, _) =
-                std::mem::take(&mut self.stash).into_iter().partition(is_quick);
-            self.stash = patient;
-            for message in told {
+        for message in std::mem::take(&mut self.stash) {
+            if self.is_told(&error, &message) {
                 refuse(message, error.clone().into());
+            } else {
+                self.stash.push_back(message);
             }
         }
         self.phase = Phase::Loading { delayed: Some(error) };
+    }
+
+    /// Whether who asks that is told why the log cannot be loaded, and not kept waiting: a lock was waited for already.
+    fn is_told(&self, error: &JournalError, message: &SessionMsg) -> bool {
+        let is_long = self.failed_loads >= FAILED_LOADS;
+        matches!(error, JournalError::Locked { .. }) || (is_long && is_quick(message))
     }
 
     fn on_load_failed(&mut self, error: JournalError) {
@@ -592,7 +587,8 @@ pub(crate) fn tell(me: &ActorRef<SessionMsg>, internal: Internal) {
     }
 }
 
-/// Whether its caller waits for no turn, and not for the session to begin or end.
+/// Whether its caller waits for no turn, and not for the session to begin or end. To listen is no quick thing: a stream is as
+/// patient as its send.
 fn is_quick(message: &SessionMsg) -> bool {
     match message {
         SessionMsg::Messages(_)

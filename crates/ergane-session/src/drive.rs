@@ -54,8 +54,6 @@ pub(crate) struct Drive {
     unanswered: Option<Spent>,
     /// The wish to interrupt the open turn: tools are told of it once it is durable.
     wish: Seq,
-    /// That wish has waited for long enough: a store that takes no facts does not hold it up any more.
-    overdue: bool,
     /// How far the end of an interrupted turn has come, when tools still ran.
     grace: Option<Grace>,
     pub(crate) specs: Option<(TurnId, Specs)>,
@@ -207,7 +205,6 @@ impl Drive {
         self.held_up = None;
         self.in_vain.clear();
         self.grace = None;
-        self.overdue = false;
         self.unanswered = None;
         self.deaths = 0;
         self.launches = 0;
@@ -485,9 +482,8 @@ impl State {
         // What waited for its start never runs, nor does a process whose group is no durable fact yet.
         self.drive.tools.retain(|_, running| running.is_live());
         self.drive.to_begin.clear();
-        if !self.drive.tools.is_empty() {
-            let me = self.me.clone();
-            self.scope.send_after(PATIENCE, move || tell(&me, Internal::GraceOver(turn, Grace::Asked)));
+        if !self.drive.tools.is_empty() && self.drive.grace.is_none() {
+            self.give_grace(turn, Grace::Asked, PATIENCE);
         }
         Ok(())
     }
@@ -497,19 +493,20 @@ impl State {
     /// disk, and such a crash is no worse than one in which the tool dies.
     fn tell_tools(&mut self) {
         let turn = self.drive.tools.keys().next().map(|call| call.turn);
-        let in_vain = self.drive.overdue && self.facts.parked().is_some();
+        let is_asked = matches!(self.drive.grace, Some(Grace::Asked | Grace::Overdue));
+        let in_vain = self.drive.grace == Some(Grace::Overdue) && self.facts.parked().is_some();
         let is_due = in_vain || self.facts.durable() >= self.drive.wish;
-        if let Some(turn) = turn.filter(|_| self.drive.grace.is_none() && is_due) {
+        if let Some(turn) = turn.filter(|_| is_asked && is_due) {
             self.drive.tools.values().for_each(Running::cancel);
-            self.give_grace(turn, Grace::Told);
+            self.give_grace(turn, Grace::Told, GRACE);
         }
     }
 
     /// Running tools have a moment: to give what they have, or, once they were killed, to be gone.
-    fn give_grace(&mut self, turn: TurnId, grace: Grace) {
+    fn give_grace(&mut self, turn: TurnId, grace: Grace, time: Duration) {
         self.drive.grace = Some(grace);
         let me = self.me.clone();
-        self.scope.send_after(GRACE, move || tell(&me, Internal::GraceOver(turn, grace)));
+        self.scope.send_after(time, move || tell(&me, Internal::GraceOver(turn, grace)));
     }
 
     pub(crate) fn on_grace_over(&mut self, turn: TurnId, grace: Grace) {
@@ -517,16 +514,16 @@ impl State {
         let is_due = self.drive.grace == Some(grace) && self.drive.tools.keys().any(|call| call.turn == turn);
         match (is_due, grace) {
             // What follows every message looks whether they are to be told now; so it does when the store fails again.
-            (_, Grace::Asked) => self.drive.overdue |= self.drive.tools.keys().any(|call| call.turn == turn),
+            (true, Grace::Asked) => self.drive.grace = Some(Grace::Overdue),
             (true, Grace::Told) => {
                 self.drive.tools.values().for_each(Running::kill);
-                self.give_grace(turn, Grace::Killed);
+                self.give_grace(turn, Grace::Killed, GRACE);
             }
             (true, Grace::Killed) => {
                 tracing::error!(session = %self.name, "tools of an interrupted turn do not end; it ends without them");
                 self.drive.tools.clear();
             }
-            (false, _) => {}
+            (false, _) | (true, Grace::Overdue) => {}
         }
     }
 

@@ -353,6 +353,8 @@ pub enum Live {
 pub enum Grace {
     /// The wish is to be a fact before tools are told.
     Asked,
+    /// It has waited for long enough: a store that takes no facts does not hold it up any more.
+    Overdue,
     /// Tools were told, and may still give what they have.
     Told,
     /// Tools were killed, and may still be on their way out.

@@ -185,12 +185,13 @@ fn a_locked_journal_opens_no_session_until_the_plan_is_healed() {
 fn no_facts_are_read_until_the_plan_is_healed_and_each_try_is_told() {
     let plan = FaultPlan::none();
     let store = Store::new(&plan);
-    plan.break_reads();
+    plan.break_reads(JournalError::Locked { path: "j.db".into() });
     let name = session("alice");
     let read = || store.faulty.load(&name, Seq(0), Seq(9));
     assert!(matches!(read(), Err(JournalError::Locked { .. })));
     assert_eq!(store.append(), ["written"; 2], "all else goes on");
-    assert_eq!(plan.told(), ["reading of alice: locked"]);
+    let locked = JournalError::Locked { path: "j.db".into() };
+    assert_eq!(plan.told(), [format!("reading of alice: {locked}")]);
     plan.heal();
     assert_eq!(read().unwrap().len(), 1);
 }

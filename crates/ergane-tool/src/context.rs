@@ -339,7 +339,8 @@ impl ToolContext {
     }
 
     /// The key under which doing this call again must be doing it once: the same over retries and restarts, and that of no
-    /// other call, of whatever session in whatever journal. At most 255 bytes.
+    /// other call, of whatever session in whatever journal (but for sessions from before they had identities, and a journal's
+    /// file that was copied). At most 255 bytes.
     ///
     /// ```
     /// # use ergane_tool::ToolContext;

@@ -410,7 +410,7 @@ async fn what_is_asked_of_a_session_that_cannot_be_loaded_is_answered_with_the_r
     let (model, mut questions) = model();
     let (plan, _system, alice) = stored_only(model).await;
     let away = JournalError::Timeout { what: "read a session", after: Duration::from_secs(30) };
-    plan.break_loads(away.clone());
+    plan.break_reads(away.clone());
     let patient = sending(&alice, "hello");
     let begun = tokio::time::Instant::now();
     // One waits from the beginning on, the other comes when it is known.
@@ -419,6 +419,7 @@ async fn what_is_asked_of_a_session_that_cannot_be_loaded_is_answered_with_the_r
         let Err(SessionError::Journal(why)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(why.to_string(), away.to_string());
     }
+    assert!(matches!(alice.approvals().await, Err(SessionError::Journal(_))));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert!(!patient.is_finished() && questions.is_empty());
     plan.heal();

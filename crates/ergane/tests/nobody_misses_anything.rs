@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use ergane::core::Seq;
+use ergane::journal::JournalError;
 use ergane::prelude::*;
 use ergane::session::Subscription;
 use ergane_testkit::{FaultPlan, JournalFault};
@@ -175,7 +176,7 @@ async fn who_takes_no_note_of_errors_goes_round_in_no_hot_circle_and_misses_noth
     let plan = FaultPlan::none();
     let (_system, alice) = told(&plan).await;
     let mut events = alice.subscribe(Some(Seq(0))).await.unwrap();
-    plan.break_reads();
+    plan.break_reads(JournalError::Locked { path: "j.db".into() });
     let begin = Instant::now();
     let mut errors = 0;
     let first = loop {

@@ -26,7 +26,7 @@ pub(crate) enum Ask {
         /// The position of the question that it answers; an older client does not tell it.
         #[serde(default)]
         question: Option<Seq>,
-        /// Of the arguments that were looked at.
+        /// Of the arguments that were looked at: for an older owner, which knows no questions.
         arguments: Digest,
         decision: Decision,
     },

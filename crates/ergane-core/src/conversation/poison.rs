@@ -6,6 +6,7 @@
 //! knows and no fact tells.
 
 use super::calls::{CALL_RECOVERY_LIMIT, Call, CallPhase, OpenCall};
+use super::schedule::{CallState, schedule};
 use super::turn::OpenTurn;
 use crate::effect::Effect;
 
@@ -16,7 +17,7 @@ impl OpenTurn {
         let poisoned = |open: &OpenCall| {
             open.phase == CallPhase::Fresh
                 && !effect_of(&open.call.name).needs_start_fact()
-                && self.let_run_for(open, &effect_of) >= CALL_RECOVERY_LIMIT
+                && self.could_run_all_along(open, &effect_of)
         };
         let judge = |open: &OpenCall| match poisoned(open) {
             true => OpenCall { phase: CallPhase::Poisoned, ..open.clone() },
@@ -25,26 +26,21 @@ impl OpenTurn {
         calls.iter().map(judge).collect()
     }
 
-    /// For how many recoveries nothing has kept a call from running.
-    fn let_run_for(&self, open: &OpenCall, effect_of: &impl Fn(&str) -> Effect) -> u32 {
-        let Some(at) = self.batch.iter().position(|call| call.call.id == open.call.id) else { return 0 };
-        let (before, rest) = self.batch.split_at(at);
-        let own = rest.first().map_or(0, |call| call.recoveries);
-        let is_parallel = |call: &&Call| effect_of(&call.call.name).is_parallel();
-        // One that has no result yet stands in the way.
-        let since_its_result = |call: &Call| if call.is_open() { 0 } else { call.recoveries };
-        // Nothing passes a `Write`.
-        let writes = before.iter().filter(|call| !is_parallel(call)).map(since_its_result).min();
-        // Of the others, so many had to have their results that there was a place; one that waits for a decision takes none.
-        let mut others: Vec<u32> = before
-            .iter()
-            .filter(is_parallel)
-            .filter(|call| !call.is_awaiting())
-            .map(since_its_result)
-            .collect();
-        others.sort_unstable_by(|one, other| other.cmp(one));
-        let places = usize::try_from(self.settings.limits.max_concurrency.max(1)).unwrap_or(usize::MAX);
-        let place = others.len().checked_sub(places).and_then(|last| others.get(last)).copied();
-        [Some(own), writes, place].into_iter().flatten().min().unwrap_or(0)
+    /// Whether nothing has kept a call from running in the last [`CALL_RECOVERY_LIMIT`] incarnations.
+    fn could_run_all_along(&self, open: &OpenCall, effect_of: &impl Fn(&str) -> Effect) -> bool {
+        let Some(at) = self.batch.iter().position(|call| call.call.id == open.call.id) else { return false };
+        // As it stood then: a call that had its result by that time is done, any other was in the way.
+        let stood = |(place, call): (usize, &Call)| {
+            let state = match call {
+                _ if place == at => CallState::Due,
+                call if !call.is_open() && call.recoveries >= CALL_RECOVERY_LIMIT => CallState::Done,
+                call if call.is_awaiting() => CallState::Held,
+                _ => CallState::Running,
+            };
+            (effect_of(&call.call.name), state)
+        };
+        let batch: Vec<_> = self.batch.iter().take(at + 1).enumerate().map(stood).collect();
+        let counted = self.batch.get(at).map_or(0, |call| call.recoveries);
+        counted >= CALL_RECOVERY_LIMIT && schedule(&batch, self.settings.limits.max_concurrency).contains(&at)
     }
 }

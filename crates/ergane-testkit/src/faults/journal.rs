@@ -114,10 +114,7 @@ impl Journal for FaultyJournal {
         after: Seq,
         below: Seq,
     ) -> Result<Vec<Arc<Envelope>>, JournalError> {
-        if self.plan.is_unread(session) {
-            return Err(locked());
-        }
-        if let Some(error) = self.plan.unloaded(session) {
+        if let Some(error) = self.plan.unread(session) {
             return Err(error);
         }
         match self.damaged().get(session) {

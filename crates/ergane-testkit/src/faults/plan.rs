@@ -118,8 +118,7 @@ struct State {
     locked: bool,
     lost: Option<JournalError>,
     held: bool,
-    unread: bool,
-    unloaded: Option<JournalError>,
+    unread: Option<JournalError>,
     no_snapshots: bool,
     before_deletion: Option<BeforeDeletion>,
     /// The most milliseconds that a commit or a read takes; 0 of a store that is as it is.
@@ -168,8 +167,7 @@ impl FaultPlan {
             locked: false,
             lost: None,
             held: false,
-            unread: false,
-            unloaded: None,
+            unread: None,
             no_snapshots: false,
             before_deletion: None,
             slowness: 0,
@@ -241,15 +239,9 @@ impl FaultPlan {
         self.lock().held = true;
     }
 
-    /// No facts can be read from now on, until [`heal`](Self::heal): another process has locked the journal. What needs no
-    /// reading goes on.
-    pub fn break_reads(&self) {
-        self.lock().unread = true;
-    }
-
-    /// No facts can be read from now on, until [`heal`](Self::heal): that is the error.
-    pub fn break_loads(&self, error: JournalError) {
-        self.lock().unloaded = Some(error);
+    /// No facts can be read from now on, until [`heal`](Self::heal): that is the error. What needs no reading goes on.
+    pub fn break_reads(&self, error: JournalError) {
+        self.lock().unread = Some(error);
     }
 
     /// No snapshot is made from now on, until [`heal`](Self::heal): the store is away ([`JournalError::Away`]). What is
@@ -271,8 +263,7 @@ impl FaultPlan {
         state.locked = false;
         state.lost = None;
         state.held = false;
-        state.unread = false;
-        state.unloaded = None;
+        state.unread = None;
         state.no_snapshots = false;
         state.rates = Rates { provider: 0.0, tool: 0.0, journal: 0.0 };
     }
@@ -366,19 +357,10 @@ impl FaultPlan {
         state.locked
     }
 
-    /// Whether this session's facts cannot be read.
-    pub(super) fn is_unread(&self, session: &SessionName) -> bool {
+    /// Why this session's facts cannot be read.
+    pub(super) fn unread(&self, session: &SessionName) -> Option<JournalError> {
         let mut state = self.lock();
-        if state.unread {
-            state.tell(format!("reading of {session}: locked"));
-        }
-        state.unread
-    }
-
-    /// Why this session's facts cannot be read, when that is another reason.
-    pub(super) fn unloaded(&self, session: &SessionName) -> Option<JournalError> {
-        let mut state = self.lock();
-        let error = state.unloaded.clone()?;
+        let error = state.unread.clone()?;
         state.tell(format!("reading of {session}: {error}"));
         Some(error)
     }

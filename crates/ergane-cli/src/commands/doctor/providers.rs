@@ -12,16 +12,23 @@ use crate::provider::{self, Kind, OLLAMA, SCRIPTED};
 
 const START_OLLAMA: &str = "start it (`ollama serve`), or set OLLAMA_HOST";
 
-/// Servers that list their models to the owner of a valid key only. Others, as OpenRouter and llama.cpp, list them to anybody.
+/// Servers that, as their makers document it, list their models to the owner of a valid key only. Others, as OpenRouter and
+/// llama.cpp, list them to anybody.
 const KEY_FOR_THE_LIST: [&str; 7] = [
-    "https://api.openai.com/",
-    "https://api.anthropic.com",
-    "https://generativelanguage.googleapis.com/",
-    "https://api.groq.com/",
-    "https://api.mistral.ai/",
-    "https://api.deepseek.com",
-    "https://api.together.xyz/",
+    "api.openai.com",
+    "api.anthropic.com",
+    "generativelanguage.googleapis.com",
+    "api.groq.com",
+    "api.mistral.ai",
+    "api.deepseek.com",
+    "api.together.xyz",
 ];
+
+/// Whether a list of models shows that the key is accepted there.
+fn lists_to_owners_only(endpoint: &str) -> bool {
+    let host = endpoint.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+    host.is_some_and(|host| KEY_FOR_THE_LIST.contains(&host))
+}
 
 /// The model that a provider is asked for when nobody names one.
 #[derive(Debug, PartialEq)]
@@ -136,8 +143,7 @@ fn answered(asked: &Asked<'_>, models: &[ModelInfo]) -> Finding {
         Some(Wanted::Configured(model) | Wanted::Usual(model)) => format!(", {model} among them"),
         None => String::new(),
     };
-    let shows = KEY_FOR_THE_LIST.iter().any(|server| asked.endpoint.starts_with(server));
-    let authorised = if shows { " and authorised" } else { "" };
+    let authorised = if lists_to_owners_only(asked.endpoint) { " and authorised" } else { "" };
     Finding::ok(check, format!("reachable{authorised}, {} models{among}{chosen}", models.len()))
 }
 
@@ -186,10 +192,14 @@ mod tests {
     #[test]
     fn a_list_shows_that_a_key_is_accepted_only_where_nobody_else_gets_it() {
         let shown = |endpoint: &str| finding(endpoint, None, &["m"]).1;
-        assert_eq!(shown("https://api.openai.com/v1"), "reachable and authorised, 1 models");
-        assert_eq!(shown("https://api.anthropic.com"), "reachable and authorised, 1 models");
+        for host in KEY_FOR_THE_LIST {
+            for endpoint in [format!("https://{host}"), format!("https://{host}/v1")] {
+                assert_eq!(shown(&endpoint), "reachable and authorised, 1 models");
+            }
+            assert_eq!(shown(&format!("https://{host}.example/v1")), "reachable, 1 models");
+        }
         for endpoint in
-            ["https://openrouter.ai/api/v1", "http://localhost:8080/v1", "https://gateway.example/v1"]
+            ["https://openrouter.ai/api/v1", "http://localhost:8080/v1", "http://api.openai.com/v1"]
         {
             assert_eq!(shown(endpoint), "reachable, 1 models");
         }
