@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ergane_core::{Envelope, Epoch, Event, FORMAT_VERSION, Identity, Seq, SessionName, Timestamp};
+use ergane_core::{
+    Envelope, Epoch, Event, FORMAT_VERSION, Part, Seq, SessionName, Settings, SettingsPatch, Timestamp, Usage,
+};
 use ergane_journal::{Append, Journal, Sqlite, conformance};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
@@ -26,17 +28,18 @@ struct Sample {
     body: Box<RawValue>,
 }
 
+/// The names of the samples of what is written today, in the order of the kinds.
 const NAMES: [&str; 17] = [
-    "01_session_started_with_an_identity",
-    "02_settings_changed",
-    "03_queued",
+    "01_session_started_with_every_setting",
+    "02_settings_changed_every_one",
+    "03_queued_with_all_that_goes_with_it",
     "04_turn_started",
-    "05_model_replied",
+    "05_model_replied_with_every_field",
     "06_tool_started",
     "07_tool_finished",
     "08_interrupt_requested",
     "09_recovered",
-    "10_turn_ended",
+    "10_turn_ended_with_every_field",
     "11_tool_process",
     "12_approval_requested",
     "13_approval_decided",
@@ -46,8 +49,60 @@ const NAMES: [&str; 17] = [
     "17_forked_with_an_identity",
 ];
 
-/// What is written in another way now, and was written so by builds of the same version.
-const EARLIER: [&str; 3] = ["01_session_started", "16_rewound", "17_forked"];
+/// What was written with less in it: by builds of the same version that knew less, or where there is no more to say.
+const LESS: [&str; 8] = [
+    "01_session_started",
+    "01_session_started_with_an_identity",
+    "02_settings_changed",
+    "03_queued",
+    "05_model_replied",
+    "10_turn_ended",
+    "16_rewound",
+    "17_forked",
+];
+
+/// The fact of a sample with less in it.
+fn with_less(name: &str) -> Event {
+    let mut event = conformance::one_of_each().remove(number(name) - 1);
+    match &mut event {
+        Event::SessionStarted { settings, id } => {
+            *settings = Arc::new(Settings::new("scripted", "model-1", "/home/a person/project"));
+            id.take_if(|_| name == "01_session_started");
+        }
+        Event::SettingsChanged { patch, tool } => {
+            **patch = SettingsPatch {
+                model: Some("model-2".into()),
+                max_iterations: Some(9),
+                ..SettingsPatch::default()
+            };
+            *tool = None;
+        }
+        Event::Queued { meta, settings, .. } => (*meta, *settings) = (None, None),
+        Event::ModelReplied { iteration, message, usage, unanswered, .. } => {
+            (*iteration, *unanswered) = (0, None);
+            let parts = &mut Arc::make_mut(message).parts;
+            parts.retain(|part| !matches!(part, Part::Opaque(_) | Part::Image { .. }));
+            *usage = usage.map(without_cache_writes);
+        }
+        Event::TurnEnded { unanswered, totals, .. } => {
+            *unanswered = None;
+            totals.usage = Usage { input_tokens: 120, output_tokens: 48, ..Usage::default() };
+        }
+        Event::Rewound { id, .. } => *id = None,
+        Event::Forked { id, .. } => *id = None,
+        other => panic!("{name}: {other:?}"),
+    }
+    event
+}
+
+fn without_cache_writes(usage: Usage) -> Usage {
+    Usage { cache_write_tokens: 0, cache_write_long_tokens: 0, ..usage }
+}
+
+/// The number of the kind that a sample is of.
+fn number(name: &str) -> usize {
+    name[..2].parse().unwrap()
+}
 
 fn folder(version: u32) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/samples/v{version}"))
@@ -68,16 +123,12 @@ fn samples(version: u32) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn facts() -> Vec<Arc<Envelope>> {
+/// The facts as this build writes them; in the place of its kind, one with less in it.
+fn facts(less: Option<&str>) -> Vec<Arc<Envelope>> {
     let mut events = conformance::one_of_each();
-    for event in &mut events {
-        match event {
-            Event::SessionStarted { id, .. } | Event::Forked { id, .. } => *id = Some(Identity(0xa1)),
-            Event::Rewound { id, .. } => *id = Some("rewind-1".into()),
-            _ => {}
-        }
+    if let Some(name) = less {
+        events[number(name) - 1] = with_less(name);
     }
-    let numbered = (1..).zip(events);
     let at = |seq: u64| Timestamp(1_735_689_600_000 + i64::try_from(seq).unwrap());
     let fact = |(seq, event): (u64, Event)| Envelope {
         v: FORMAT_VERSION,
@@ -86,20 +137,7 @@ fn facts() -> Vec<Arc<Envelope>> {
         at: at(seq),
         event,
     };
-    numbered.map(fact).map(Arc::new).collect()
-}
-
-/// The same as builds wrote it that knew no identities, of a session or of a wish.
-fn facts_without_identities() -> Vec<Arc<Envelope>> {
-    let mut facts = facts();
-    for fact in &mut facts {
-        match &mut Arc::make_mut(fact).event {
-            Event::SessionStarted { id, .. } | Event::Forked { id, .. } => *id = None,
-            Event::Rewound { id, .. } => *id = None,
-            _ => {}
-        }
-    }
-    facts
+    (1..).zip(events).map(fact).map(Arc::new).collect()
 }
 
 /// The rows that this build writes, as samples.
@@ -108,7 +146,7 @@ fn written_today() -> BTreeMap<String, String> {
     let store = Sqlite::open(dir.path().join("j.db")).unwrap();
     let opened = store.open_session(&session()).unwrap();
     let append =
-        Append { session: session(), epoch: opened.epoch, expected: opened.next_seq, events: facts() };
+        Append { session: session(), epoch: opened.epoch, expected: opened.next_seq, events: facts(None) };
     assert_eq!(store.append(&[append]), [Ok(())]);
     let connection = Connection::open(store.path()).unwrap();
     let mut rows =
@@ -132,53 +170,51 @@ fn written_today() -> BTreeMap<String, String> {
 #[test]
 fn what_is_written_today_equals_the_samples_of_its_version() {
     let (today, samples) = (written_today(), samples(FORMAT_VERSION));
-    assert_eq!(today.len(), facts().len(), "each kind has a name here");
+    assert_eq!(today.len(), facts(None).len(), "each kind has a name here");
     for (name, line) in &today {
         assert_eq!(samples.get(name), Some(line), "{name} is written in another way than the sample");
     }
-    let known = today.len() + EARLIER.iter().filter(|name| samples.contains_key(**name)).count();
-    assert_eq!(samples.len(), known, "each sample is of a kind that is written, or was");
-    assert_eq!(known, NAMES.len() + EARLIER.len(), "and none is gone");
+    let mut known: Vec<&str> = NAMES.into_iter().chain(LESS).collect();
+    known.sort_unstable();
+    assert!(samples.keys().eq(&known), "none is gone, and each is of a kind that is written, or was");
 }
 
 #[test]
 fn the_samples_of_every_version_can_be_read() {
     for version in 1..=FORMAT_VERSION {
-        let (now, before): (Vec<_>, Vec<_>) =
-            samples(version).into_iter().partition(|(name, _)| !EARLIER.contains(&name.as_str()));
-        // One that was written earlier stands where the present one of its kind does.
-        let kind = |name: &str| name[..2].to_owned();
-        let replaced: Vec<_> = before.iter().map(|(name, _)| kind(name)).collect();
-        let others = now.iter().filter(|(name, _)| !replaced.contains(&kind(name))).cloned();
-        let before: Vec<_> = before.iter().cloned().chain(others).collect();
-        for (samples, expected) in [(now.clone(), facts()), (before, facts_without_identities())] {
-            let dir = tempfile::tempdir().unwrap();
-            let store = Sqlite::open(dir.path().join("j.db")).unwrap();
-            store.open_session(&session()).unwrap();
-            let connection = Connection::open(store.path()).unwrap();
-            for (_, line) in &samples {
-                let sample: Sample = serde_json::from_str(line).unwrap();
-                connection
-                    .execute(
-                        "INSERT INTO event(sid, seq, epoch, kind, ver, at, body, crc)
-                     VALUES ((SELECT sid FROM session), ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                        params![
-                            sample.seq,
-                            sample.epoch,
-                            sample.kind,
-                            sample.ver,
-                            sample.at,
-                            sample.body.get().as_bytes(),
-                            sample.crc
-                        ],
-                    )
-                    .unwrap();
+        let samples = samples(version);
+        for less in std::iter::once(None).chain(LESS.into_iter().map(Some)) {
+            // One with less in it stands where the whole one of its kind does.
+            let mut names = NAMES;
+            if let Some(name) = less {
+                names[number(name) - 1] = name;
             }
-            let next = i64::try_from(samples.len()).unwrap() + 1;
-            connection.execute("UPDATE session SET next_seq = ?1", [next]).unwrap();
-            assert_eq!(store.load(&session(), Seq(0), Seq(u64::MAX)).unwrap(), expected, "version {version}");
+            let lines: Vec<&str> = names.iter().map(|name| &*samples[*name]).collect();
+            assert_eq!(read(&lines), facts(less), "version {version}, {less:?}");
         }
     }
+}
+
+/// What a store reads whose rows are these samples.
+fn read(lines: &[&str]) -> Vec<Arc<Envelope>> {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(dir.path().join("j.db")).unwrap();
+    store.open_session(&session()).unwrap();
+    let connection = Connection::open(store.path()).unwrap();
+    for line in lines {
+        let sample: Sample = serde_json::from_str(line).unwrap();
+        let Sample { seq, epoch, kind, ver, at, crc, body } = sample;
+        connection
+            .execute(
+                "INSERT INTO event(sid, seq, epoch, kind, ver, at, body, crc)
+                 VALUES ((SELECT sid FROM session), ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![seq, epoch, kind, ver, at, body.get().as_bytes(), crc],
+            )
+            .unwrap();
+    }
+    let next = i64::try_from(lines.len()).unwrap() + 1;
+    connection.execute("UPDATE session SET next_seq = ?1", [next]).unwrap();
+    store.load(&session(), Seq(0), Seq(u64::MAX)).unwrap()
 }
 
 #[test]

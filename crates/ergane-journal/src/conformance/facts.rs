@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    ApprovalCause, CallId, Cost, Decision, Digest, Effect, Envelope, Epoch, ErrorKind, Event, FORMAT_VERSION,
-    FinishReason, ImageSource, Message, MicroUsd, Origin, Part, Reasoning, Role, SendId, Seq, SessionName,
-    Settings, SettingsPatch, Spent, StopReason, Timestamp, ToolCall, ToolResult, TurnError, TurnId,
-    TurnTotals, Usage,
+    Answering, ApprovalCause, CallId, Cost, Decision, Digest, Durability, Effect, Envelope, Epoch, ErrorKind,
+    Event, FORMAT_VERSION, FinishReason, Identity, ImageSource, Limits, Message, MicroUsd, Mode, OnUnknown,
+    Opaque, Origin, OutputSchema, Part, PermissionMode, Permissions, PromptCache, Reasoning, ReasoningEffort,
+    Role, Sampling, SendId, Seq, SessionName, Settings, SettingsPatch, Spent, StopReason, Timestamp,
+    ToolCall, ToolChoice, ToolResult, TurnError, TurnId, TurnTotals, Ungranted, Usage,
 };
 use serde_json::{Map, Value, json};
 
@@ -124,38 +125,33 @@ pub(super) fn turn_ended_after(turn: u64, unanswered: Option<Spent>) -> Event {
     }
 }
 
-/// One event of every kind, in the order of their numbers, with every optional field set: what must be kept.
+/// One event of every kind, in the order of their numbers, with no field left out that may be: what must be kept.
 pub fn one_of_each() -> Vec<Event> {
     let call = CallId { turn: TurnId(4), index: 1 };
-    let patch =
-        SettingsPatch { model: Some("model-2".into()), max_iterations: Some(9), ..Default::default() };
+    let settings = all_settings();
+    let patch = Arc::new(SettingsPatch { all_tools: true, ..settings.as_patch() });
+    let unanswered = Spent { usage: Some(usage()), cost: Cost { known: MicroUsd(36), complete: false } };
     let image = Part::Image { mime: "image/png".into(), source: ImageSource::Base64("iVBORw0KGgo=".into()) };
     let input = vec![Part::text("What is in \"the\" picture?\n\u{1f989} Ἐργάνη"), image];
     vec![
-        started(),
-        Event::SettingsChanged { patch: patch.into(), tool: None },
+        Event::SessionStarted { settings: Arc::new(settings), id: Some(Identity(0xa1)) },
+        Event::SettingsChanged { patch: Box::new(patch.as_ref().clone()), tool: Some("bash".into()) },
         Event::Queued {
             send: SendId("key-1".into()),
             hash: Digest::of(b"picture"),
             input,
-            meta: None,
-            settings: None,
+            meta: Some(Arc::new(json!({"user": "ann", "rooms": [1, null, 2.5]}))),
+            settings: Some(patch),
         },
         turn_started("key-1"),
         Event::ModelReplied {
-            iteration: 0,
+            iteration: 3,
             saw: Seq(4),
             message: Arc::new(reply(call)),
-            usage: Some(Usage {
-                input_tokens: 120,
-                output_tokens: 48,
-                cached_tokens: 64,
-                reasoning_tokens: 16,
-                ..Usage::default()
-            }),
+            usage: Some(usage()),
             cost: Some(MicroUsd(1_250)),
             attempts: 2,
-            unanswered: None,
+            unanswered: Some(Box::new(unanswered)),
         },
         Event::ToolStarted { call, effect: Effect::Write, key: "demo#4.1".into() },
         Event::ToolFinished {
@@ -176,11 +172,11 @@ pub fn one_of_each() -> Vec<Event> {
             finish: FinishReason::Interrupted,
             error: Some(TurnError::new(ErrorKind::StreamCut, "the stream was cut")),
             partial: Some("As far as I".into()),
-            unanswered: None,
+            unanswered: Some(Box::new(unanswered)),
             totals: TurnTotals {
                 iterations: 1,
                 tool_calls: 1,
-                usage: Usage { input_tokens: 120, output_tokens: 48, ..Usage::default() },
+                usage: usage(),
                 cost: Cost { known: MicroUsd(1_250), complete: false },
                 duration_ms: 4_321,
             },
@@ -203,9 +199,76 @@ pub fn one_of_each() -> Vec<Event> {
             hash: Digest::of(b"other"),
         },
         Event::Checkpointed { label: "before the move".into() },
-        Event::Rewound { to: Seq(15), id: None },
-        Event::Forked { parent: name("parent/1"), at: Seq(16), id: None },
+        Event::Rewound { to: Seq(15), id: Some("rewind-1".into()) },
+        Event::Forked { parent: name("parent/1"), at: Seq(16), id: Some(Identity(0xa1)) },
     ]
+}
+
+fn usage() -> Usage {
+    Usage {
+        input_tokens: 120,
+        output_tokens: 48,
+        cached_tokens: 64,
+        reasoning_tokens: 16,
+        cache_write_tokens: 32,
+        cache_write_long_tokens: 8,
+    }
+}
+
+/// Settings of which none is what it would be by itself.
+fn all_settings() -> Settings {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<Vec<_>>();
+    let limits = Limits {
+        max_iterations: 9,
+        max_mistakes: 5,
+        max_stalled: 6,
+        turn_budget: Some(MicroUsd(50_000)),
+        session_budget: Some(MicroUsd(900_000)),
+        tool_timeout_ms: 7_000,
+        max_concurrency: 8,
+        max_retries: 2,
+        idle_timeout_ms: 11_000,
+    };
+    let sampling = Sampling {
+        temperature: Some(0.25),
+        top_p: Some(0.5),
+        top_k: Some(40),
+        seed: Some(u64::MAX),
+        stop: names(&["\n\n"]),
+    };
+    let answering = Answering {
+        max_tokens: Some(2_000),
+        reasoning: Some(ReasoningEffort::Tokens(512)),
+        sampling,
+        tool_choice: ToolChoice::Tool("bash".into()),
+        parallel_tools: Some(true),
+        output: Some(OutputSchema::new("verdict", json!({"type": "object", "required": ["ok"]}))),
+        cache: PromptCache::Long,
+    };
+    Settings {
+        provider: "openai".into(),
+        model: "model-2".into(),
+        base_url: Some("http://gpu-box:11434/v1".into()),
+        api_key_env: Some("TEAM_KEY".into()),
+        fallbacks: names(&["local"]),
+        system_prompt: Some("Be brief.".into()),
+        tools: Some(names(&["bash", "read"])),
+        cwd: "/home/a person/project".into(),
+        roots: names(&["/shared"]),
+        mode: Mode::React,
+        permissions: Permissions {
+            mode: PermissionMode::AcceptEdits,
+            allow: Some(names(&["bash"])),
+            granted: names(&["read"]),
+            deny: names(&["web_fetch"]),
+            ungranted: Ungranted::Ask,
+        },
+        on_unknown: OnUnknown::AskHuman,
+        limits,
+        answering,
+        stream: false,
+        durability: Durability::Off,
+    }
 }
 
 fn reply(call: CallId) -> Message {
@@ -226,6 +289,11 @@ fn reply(call: CallId) -> Message {
         Part::Reasoning(Reasoning { text: "hm".into(), field: Some("reasoning_content".into()), data }),
         Part::text("I look."),
         Part::Refusal { text: "Not that.".into() },
+        Part::Opaque(Opaque { kind: "block".into(), data: json!({"n": 1.5, "s": "Eo8…"}) }),
+        Part::Image {
+            mime: "image/png".into(),
+            source: ImageSource::Url("https://example.com/a.png".into()),
+        },
         Part::ToolCall(call),
     ];
     let origin = Origin {
@@ -236,4 +304,94 @@ fn reply(call: CallId) -> Message {
         stop: StopReason::Unknown("odd".into()),
     };
     Message { role: Role::Assistant, parts, origin: Some(origin) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often each name of a field is said, as people see the value.
+    fn shown(event: &Event) -> Vec<(String, usize)> {
+        let shown = format!("{event:#?}");
+        let is_name = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        // The parts of a call's id, which is written as one text; a turn alone is in no event that can be without it.
+        let is_name = |name: &str| is_name(name) && !matches!(name, "turn" | "index");
+        let names = shown.lines().filter_map(|line| line.trim().split_once(": ").map(|(name, _)| name));
+        let mut names: Vec<_> = names.filter(|name| is_name(name)).map(str::to_owned).collect();
+        names.sort();
+        names.chunk_by(|a, b| a == b).map(|same| (same[0].clone(), same.len())).collect()
+    }
+
+    /// How often a name of a field is written.
+    fn written(value: &Value, name: &str) -> usize {
+        match value {
+            Value::Object(fields) => {
+                let here = usize::from(fields.contains_key(name));
+                here + fields.values().map(|value| written(value, name)).sum::<usize>()
+            }
+            Value::Array(values) => values.iter().map(|value| written(value, name)).sum(),
+            _ => 0,
+        }
+    }
+
+    /// The value once for each field that is in it, without that.
+    fn each_left_out(value: &Value) -> Vec<(String, Value)> {
+        let mut all = Vec::new();
+        match value {
+            Value::Object(fields) => {
+                for (name, inner) in fields {
+                    let with = |inner: Option<Value>| {
+                        let mut fields = fields.clone();
+                        match inner {
+                            Some(inner) => fields.insert(name.clone(), inner),
+                            None => fields.remove(name),
+                        };
+                        Value::Object(fields)
+                    };
+                    all.push((name.clone(), with(None)));
+                    all.extend(
+                        each_left_out(inner).into_iter().map(|(name, inner)| (name, with(Some(inner)))),
+                    );
+                }
+            }
+            Value::Array(values) => {
+                for (index, inner) in values.iter().enumerate() {
+                    all.extend(each_left_out(inner).into_iter().map(|(name, inner)| {
+                        let mut values = values.clone();
+                        values[index] = inner;
+                        (name, Value::Array(values))
+                    }));
+                }
+            }
+            _ => {}
+        }
+        all
+    }
+
+    /// A field that is not written when it says nothing would be no proof that a store keeps it. So whoever adds one comes by
+    /// here.
+    #[test]
+    fn every_field_that_may_be_left_out_is_there() {
+        for event in one_of_each() {
+            let json = serde_json::to_value(&event).unwrap();
+            let names = shown(&event);
+            assert!(!names.is_empty());
+            for (name, times) in names {
+                assert!(written(&json, &name) >= times, "`{name}` is not set in every place: {event:#?}");
+            }
+        }
+    }
+
+    /// Nor would one that is what it would be if it were not kept. (Of modes there is only one yet.)
+    #[test]
+    fn no_field_is_what_it_would_be_if_it_were_lost() {
+        for event in one_of_each() {
+            let json = serde_json::to_value(&event).unwrap();
+            assert_eq!(serde_json::from_value::<Event>(json.clone()).unwrap(), event);
+            for (name, without) in each_left_out(&json).into_iter().filter(|(name, _)| name != "mode") {
+                let read = serde_json::from_value::<Event>(without);
+                assert!(!read.is_ok_and(|read| read == event), "without `{name}` it is the same: {event:#?}");
+            }
+        }
+    }
 }
