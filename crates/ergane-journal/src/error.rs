@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ergane_core::{Seq, SessionName};
+use ergane_otp::Backoff;
 
 /// Why a journal did not do what it was asked. Every message says what the user can do.
 ///
@@ -95,6 +96,9 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// How long whoever goes on asking waits after errors that [may pass](Self::is_retryable): 50 ms, doubled up to 5 s.
+    pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), max: Duration::from_secs(5) };
+
     /// The kind in the words of the command line's contract: `busy`, `journal_locked`, `not_found` or `journal`.
     ///
     /// ```

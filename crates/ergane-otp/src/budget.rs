@@ -47,11 +47,13 @@ impl Default for RestartBudget {
     }
 }
 
-/// Waits before restarts, doubled each time, with full jitter: the n-th restart within a window waits a random time up to
+/// Waits that double, for whatever is tried again and again.
+///
+/// Before a restart the wait is a random part of that (full jitter): the n-th restart within a window waits up to
 /// `base · 2^(n-2)`, at most `max`; the first does not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The longest wait before the second restart.
+    /// The wait after the first failure; for restarts, the longest one before the second.
     pub base: Duration,
     /// The longest wait of all.
     pub max: Duration,
@@ -65,11 +67,27 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// The wait after so many failures in a row: `base · 2^(failures-1)`, at most `max`; none before the first.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ergane_otp::Backoff;
+    ///
+    /// let ms = Duration::from_millis;
+    /// let waits = Backoff { base: ms(50), max: ms(150) };
+    /// assert_eq!([0, 1, 2, 3, u32::MAX].map(|n| waits.after(n)), [ms(0), ms(50), ms(100), ms(150), ms(150)]);
+    /// ```
+    pub fn after(&self, failures: u32) -> Duration {
+        let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
+        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        self.base.saturating_mul(factor).min(self.max)
+    }
+
     /// The wait when `before` restarts happened within the window; `fraction` is the jitter, from 0 to 1.
     pub(crate) fn wait(&self, before: usize, fraction: f64) -> Duration {
-        let Some(doublings) = before.checked_sub(1) else { return Duration::ZERO };
-        let factor = u32::try_from(doublings).ok().and_then(|n| 1_u32.checked_shl(n)).unwrap_or(u32::MAX);
-        self.base.saturating_mul(factor).min(self.max).mul_f64(fraction.clamp(0.0, 1.0))
+        let longest = self.after(u32::try_from(before).unwrap_or(u32::MAX));
+        longest.mul_f64(fraction.clamp(0.0, 1.0))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{ErrorKind, History, Message, ProviderError};
+use ergane_otp::Backoff;
 
 /// How often and how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -154,8 +155,7 @@ pub fn delay(attempt: u32, error: &ProviderError, random: f64, policy: &RetryPol
     if let Some(hint) = error.retry_after {
         return (hint <= policy.max_hint).then_some(hint);
     }
-    let factor = 2u32.checked_pow(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-    let bound = policy.base.saturating_mul(factor).min(policy.cap);
+    let bound = Backoff { base: policy.base, max: policy.cap }.after(attempt.max(1));
     let random = if random.is_finite() { random.clamp(0.0, 1.0) } else { 0.0 };
     Some(bound.mul_f64(random))
 }

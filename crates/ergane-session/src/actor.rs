@@ -291,7 +291,7 @@ impl State {
         let (me, context, name, port) =
             (self.me.clone(), self.context.clone(), self.name.clone(), self.port().clone());
         self.scope.spawn("load the log", async move {
-            let mut delay = Duration::from_millis(50);
+            let mut failures = 0;
             loop {
                 let outcome = load(&context, &port, &name).await;
                 let message = match outcome {
@@ -299,8 +299,8 @@ impl State {
                     Ok(Err(damage)) => Internal::Damaged(damage),
                     Err(error) if error.is_retryable() && owner(&error).is_none() => {
                         tell(&me, Internal::LoadDelayed(error));
-                        tokio::time::sleep(delay).await;
-                        delay = delay.saturating_mul(2).min(Duration::from_secs(5));
+                        failures += 1;
+                        tokio::time::sleep(JournalError::BACKOFF.after(failures)).await;
                         continue;
                     }
                     Err(error) => Internal::Loaded(Err(error)),

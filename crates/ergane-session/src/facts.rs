@@ -21,7 +21,7 @@ use ergane_core::{
     Conversation, Cost, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, History, OpenTurn,
     PendingApproval, Seq, SessionName, Timestamp, TurnId, Usage,
 };
-use ergane_journal::Append;
+use ergane_journal::{Append, JournalError};
 
 /// Something that waits for the durable head.
 type Action = Box<dyn FnOnce() + Send>;
@@ -202,15 +202,14 @@ impl Facts {
         (written, due)
     }
 
-    /// The store could not take the append: says how long to wait before the next try (50 ms, doubled up to 5 s).
+    /// The store could not take the append: says how long to wait before the next try.
     pub(crate) fn park(&mut self, reason: String) -> Duration {
         if self.failures > 0 {
             self.tell_parked(&reason);
         }
         self.parked = Some(reason);
-        let delay = Duration::from_millis(50).saturating_mul(1 << self.failures.min(7));
         self.failures = self.failures.saturating_add(1);
-        delay.min(Duration::from_secs(5))
+        JournalError::BACKOFF.after(self.failures)
     }
 
     fn tell_parked(&mut self, reason: &str) {

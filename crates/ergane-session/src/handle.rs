@@ -800,7 +800,7 @@ impl Session {
     /// Whether there is a log of it. A store that is slow, or away, is waited for; one that another process has locked was
     /// waited for already.
     async fn is_stored(&self, until: Instant) -> Result<bool, SessionError> {
-        let mut delay = Duration::from_millis(50);
+        let mut failures = 0;
         // Who has no more time is told why, where that is known.
         let mut why = SessionError::Deadline;
         loop {
@@ -820,8 +820,8 @@ impl Session {
                 return Err(SessionError::System(StartError::NoSupervisor.to_string()));
             }
             why = error.into();
-            tokio::time::sleep(delay.min(left(until))).await;
-            delay = delay.saturating_mul(2).min(Duration::from_secs(5));
+            failures += 1;
+            tokio::time::sleep(JournalError::BACKOFF.after(failures).min(left(until))).await;
             if Instant::now() >= until {
                 return Err(why);
             }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ergane_core::{Envelope, Event, Seq, TurnId};
+use ergane_otp::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -24,8 +25,8 @@ const BUFFER: usize = 1024;
 /// So many facts are read at once when some were missed.
 const PAGE: u64 = 512;
 
-/// How long the next try waits after the first error, and after many.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long the next try waits after errors.
+const PAUSES: Backoff = Backoff { base: Duration::from_millis(10), max: Duration::from_secs(1) };
 
 /// A subscription to a session. See [`Session::subscribe`].
 ///
@@ -84,10 +85,8 @@ struct Trouble {
 
 impl Trouble {
     fn after(&mut self, error: SessionError) -> SessionError {
-        let (first, most) = PAUSES;
-        let pause = first.saturating_mul(1 << self.errors.min(16)).min(most);
         self.errors = self.errors.saturating_add(1);
-        self.until = Some(Instant::now() + pause);
+        self.until = Some(Instant::now() + PAUSES.after(self.errors));
         self.for_good = !error.may_pass();
         error
     }

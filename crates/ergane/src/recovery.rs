@@ -12,7 +12,6 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use ergane_core::{Durability, SessionName};
 use ergane_journal::JournalError;
@@ -135,7 +134,7 @@ impl Healing {
     /// again, as often as it takes; so is, for a session that another process owns, whether its turn is still open (that
     /// process may be on its way out, or die).
     async fn recover(&self, only_ours: bool) {
-        let mut delay = Duration::from_millis(50);
+        let mut rounds = 0;
         let mut left: Option<HashSet<SessionName>> = None;
         loop {
             match self.context.journal(Durability::Strict).open_turns().await {
@@ -150,8 +149,8 @@ impl Healing {
                 }
                 Err(error) => tracing::warn!(%error, "open turns cannot be looked for yet"),
             }
-            tokio::time::sleep(delay).await;
-            delay = delay.saturating_mul(2).min(Duration::from_secs(5));
+            rounds += 1;
+            tokio::time::sleep(JournalError::BACKOFF.after(rounds)).await;
         }
     }
 }
