@@ -25,16 +25,13 @@ use crate::drive::Drive;
 use crate::error::SessionError;
 use crate::facts::Facts;
 use crate::message::{Internal, Item, Live, Reply, SessionMsg};
+use crate::reach::{FAILURES, is_away};
 use crate::snapshots::Snapshots;
 use crate::subscribers::Subscribers;
 use crate::waiters::{Waiters, answer};
 
 /// So many requests wait for a log that is being loaded; more are refused.
 const STASH: usize = 256;
-
-/// A log that could not be loaded so often, with more than a second of pauses between, is not away for a moment only: who is to have an
-/// answer soon is told why.
-const FAILED_LOADS: u32 = 6;
 
 /// A log of more facts is folded off the runtime's workers, where others want to run, and while it is read.
 const LONG: u64 = 1000;
@@ -174,7 +171,7 @@ impl State {
                 Ok(())
             }
             // The load goes on trying.
-            (Phase::Loading { delayed: Some(error) }, message) if self.is_told(error, &message) => {
+            (Phase::Loading { delayed: Some(error) }, message) if self.is_told(error) => {
                 let error = error.clone().into();
                 refuse(message, error);
                 Ok(())
@@ -334,20 +331,16 @@ impl State {
 
     fn on_load_delayed(&mut self, error: JournalError) {
         self.failed_loads = self.failed_loads.saturating_add(1);
-        for message in std::mem::take(&mut self.stash) {
-            if self.is_told(&error, &message) {
-                refuse(message, error.clone().into());
-            } else {
-                self.stash.push_back(message);
-            }
+        if self.is_told(&error) {
+            self.refuse_stash(&error.clone().into());
         }
         self.phase = Phase::Loading { delayed: Some(error) };
     }
 
-    /// Whether who asks that is told why the log cannot be loaded, and not kept waiting: a lock was waited for already.
-    fn is_told(&self, error: &JournalError, message: &SessionMsg) -> bool {
-        let is_long = self.failed_loads >= FAILED_LOADS;
-        matches!(error, JournalError::Locked { .. }) || (is_long && is_quick(message))
+    /// Whether who asks something is told why the log cannot be loaded, and not kept waiting: how long it is worth that, only he
+    /// knows. A lock was waited for already.
+    fn is_told(&self, error: &JournalError) -> bool {
+        !is_away(error) || self.failed_loads >= FAILURES
     }
 
     fn on_load_failed(&mut self, error: JournalError) {
@@ -584,30 +577,6 @@ fn fold(pieces: Pieces<'_>) -> Result<Conversation, FoldError> {
 pub(crate) fn tell(me: &ActorRef<SessionMsg>, internal: Internal) {
     if me.cast(SessionMsg::Internal(internal)).is_err() {
         tracing::trace!("a session was gone before a message of its own reached it");
-    }
-}
-
-/// Whether its caller waits for no turn, and not for the session to begin or end. To listen is no quick thing: a stream is as
-/// patient as its send.
-fn is_quick(message: &SessionMsg) -> bool {
-    match message {
-        SessionMsg::Messages(_)
-        | SessionMsg::Settings(_)
-        | SessionMsg::Approvals(_)
-        | SessionMsg::Approve(..)
-        | SessionMsg::Grant { .. }
-        | SessionMsg::Interrupt { .. }
-        | SessionMsg::Steer { .. }
-        | SessionMsg::Checkpoint { .. }
-        | SessionMsg::Rewind { .. } => true,
-        SessionMsg::Configure { .. }
-        | SessionMsg::Send(..)
-        | SessionMsg::Accept(..)
-        | SessionMsg::Await(..)
-        | SessionMsg::Stop(_)
-        | SessionMsg::Subscribe { .. }
-        | SessionMsg::Status(_)
-        | SessionMsg::Internal(_) => false,
     }
 }
 

@@ -10,7 +10,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::context::Anchored;
 use crate::error::SessionError;
-use crate::handle::{QUICK, Session, not_found_is_fine};
+use crate::handle::Session;
+use crate::reach::{QUICK, not_found_is_fine};
 
 /// The anchor actor.
 #[derive(Debug)]

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use ergane_core::{CallId, Decision, Digest, Seq, Text};
 
 use crate::error::SessionError;
-use crate::handle::{QUICK, Session};
+use crate::handle::Session;
 use crate::message::{Decide, SessionMsg};
+use crate::reach::QUICK;
 
 /// A decision. See [`Session::approve`].
 ///

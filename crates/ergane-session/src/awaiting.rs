@@ -7,11 +7,12 @@ use std::time::Duration;
 use ergane_core::TurnId;
 use ergane_otp::{CallError, EntryStatus, Monitor, call};
 use ractor::{ActorCell, ActorRef};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::error::SessionError;
-use crate::handle::{FOREVER, Session, left, not_found_is_fine, pause};
+use crate::handle::Session;
 use crate::message::SessionMsg;
+use crate::reach::{AGAIN, FOREVER, is_away, left, not_found_is_fine, pause};
 use crate::result::TurnResult;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send>>;
@@ -72,7 +73,8 @@ impl IntoFuture for Turn {
     fn into_future(self) -> Boxed<TurnResult> {
         Box::pin(async move {
             let Self { session, turn, deadline } = self;
-            session.request(deadline, |reply| SessionMsg::Await(turn, reply)).await
+            let until = Instant::now() + deadline;
+            session.request_patiently(until, |_| {}, |reply| SessionMsg::Await(turn, reply)).await
         })
     }
 }
@@ -125,12 +127,13 @@ impl Stop {
     async fn run(self) -> Result<(), SessionError> {
         let until = Instant::now() + self.deadline;
         let session = &self.session;
+        let mut late = SessionError::Deadline;
         loop {
             let Some(cell) = session.cell() else {
                 match session.context().namespace().status(&session.process_name()) {
                     // Nothing runs, and nothing will by itself.
                     None | Some(EntryStatus::Ended { .. } | EntryStatus::Quarantined { .. }) => return Ok(()),
-                    Some(_) if Instant::now() >= until => return Err(SessionError::Deadline),
+                    Some(_) if Instant::now() >= until => return Err(late),
                     Some(_) => {
                         pause().await;
                         continue;
@@ -142,8 +145,15 @@ impl Stop {
                 Ok(Ok(()) | Err(SessionError::Stopped(_))) => self.gone(&cell, until).await,
                 // It cannot end by itself: its supervisor ends it.
                 Ok(Err(SessionError::Quarantined { .. })) => self.kill(&cell, Ok(())).await,
+                // Whether a turn is open in it cannot be told now, and so not be ended.
+                Ok(Err(SessionError::Journal(error))) if is_away(&error) && Instant::now() < until => {
+                    late = SessionError::Journal(error);
+                    sleep(AGAIN.min(left(until))).await;
+                    continue;
+                }
+                Ok(Err(error @ SessionError::Journal(_))) => self.kill(&cell, Err(error)).await,
                 Ok(Err(error)) => Err(error),
-                Err(CallError::Timeout) => self.kill(&cell, Err(SessionError::Deadline)).await,
+                Err(CallError::Timeout) => self.kill(&cell, Err(late)).await,
                 Err(_) => {
                     pause().await;
                     continue; // it died before it answered; a next incarnation is asked

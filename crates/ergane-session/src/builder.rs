@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use crate::anchor::{Anchor, AnchorRef};
 use crate::context::SessionContext;
 use crate::error::SessionError;
-use crate::handle::{Missing, QUICK, Session};
+use crate::handle::Session;
 use crate::message::SessionMsg;
+use crate::reach::{Missing, QUICK};
 
 /// A session to be got, started or recovered. What is set here and differs from what the session has is changed, in
 /// force from its next turn; what is left unset keeps its value, so the same name without settings is the same session.
@@ -564,14 +565,15 @@ impl SessionBuilder {
         let mut initial: Settings = context.defaults().ok_or(SessionError::NoProvider)?;
         initial.durability = durability;
         let initial = std::sync::Arc::new(initial);
-        session.bring_up(Instant::now() + QUICK, Missing::IsFine).await?;
+        let until = Instant::now() + QUICK;
+        session.bring_up(until, Missing::IsFine).await?;
         let configure = |reply| SessionMsg::Configure {
             initial: initial.clone(),
             patch: Box::new(patch.clone()),
             durability,
             reply,
         };
-        session.request(QUICK, configure).await?;
+        session.request_patiently(until, |_| {}, configure).await?;
         Ok(session)
     }
 

@@ -1,33 +1,27 @@
 //! The handle: a session by its name, over all its incarnations.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ergane_core::{
     CallId, Cost, Decision, Durability, Message, Part, PendingApproval, Point, SendId, Seq, SessionName,
     Settings, Text, TurnId, Usage,
 };
-use ergane_journal::{JournalError, JournalPort};
-use ergane_otp::{CallError, ChildError, EntryStatus, Monitor, StartError, Watch, call};
-use ractor::{ActorCell, ActorRef};
-use tokio::time::{Instant, timeout_at};
+use ergane_journal::JournalPort;
+use ergane_otp::{CallError, ChildError, EntryStatus, Monitor, Watch, call};
+use ractor::ActorRef;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::approve::Approve;
 use crate::awaiting::{Stop, Turn};
 use crate::context::{SessionContext, process_name};
 use crate::error::SessionError;
-use crate::message::{Reply, SessionMsg};
+use crate::message::SessionMsg;
+use crate::reach::{QUICK, left, not_found_is_fine, pause};
 use crate::send::SendMessage;
 use crate::status::{Activity, Status};
 use crate::steer::Steer;
 use crate::subscription::Subscription;
-
-/// How long a question waits that a session answers at once: 30 s. Only a session that loads, or restarts, takes time.
-pub(crate) const QUICK: Duration = Duration::from_secs(30);
-
-/// "No deadline": about a hundred years.
-pub(crate) const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
 
 /// A session, by its name: it survives restarts of the session's actor, and a stored session that no process runs is
 /// brought back by the first thing asked of it. Cheap to clone.
@@ -54,15 +48,6 @@ pub struct Session {
     context: SessionContext,
     name: SessionName,
     durability: Durability,
-}
-
-/// What it means that there is no log of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// Somebody asks something of it.
-    IsAnError,
-    /// Somebody begins it.
-    IsFine,
 }
 
 /// What a user says: text, or parts (text and images).
@@ -353,7 +338,7 @@ impl Session {
     /// # Errors
     /// As [`messages`](Self::messages).
     pub async fn subscribe(&self, cursor: Option<Seq>) -> Result<Subscription, SessionError> {
-        Subscription::open(self.clone(), cursor, QUICK).await
+        Subscription::open(self.clone(), cursor).await
     }
 
     /// Gives the present point of the history a name, to fork or rewind to; returns its position. A name that is given
@@ -705,7 +690,7 @@ impl Session {
     /// # }
     /// ```
     pub fn actor_ref(&self) -> Option<ActorRef<SessionMsg>> {
-        self.context.namespace().whereis(&self.process_name()).map(ActorRef::from)
+        self.cell().map(ActorRef::from)
     }
 
     pub(crate) fn context(&self) -> &SessionContext {
@@ -715,155 +700,9 @@ impl Session {
     pub(crate) fn port(&self) -> &JournalPort {
         self.context.journal(self.durability)
     }
-
-    /// Asks the session, through restarts: `build` may be asked for the message several times, so what it asks for
-    /// must be the same when asked twice. (A send is: its id tells.)
-    pub(crate) async fn request<R: Send + 'static>(
-        &self,
-        deadline: Duration,
-        build: impl Fn(Reply<R>) -> SessionMsg,
-    ) -> Result<R, SessionError> {
-        let until = Instant::now() + deadline;
-        let mut deaths = 0;
-        loop {
-            let actor = self.actor(until).await?;
-            match call(&actor, &build, left(until)).await {
-                Ok(answer) => return answer,
-                Err(CallError::Timeout) => return Err(SessionError::Deadline),
-                Err(CallError::Down(_) | CallError::NoProc) if deaths < 3 => {
-                    deaths += 1;
-                    step_aside().await;
-                }
-                Err(CallError::Down(_) | CallError::NoProc) => pause().await,
-                Err(error) => return Err(SessionError::System(error.to_string())),
-            }
-        }
-    }
-
-    /// The living actor; a stored session is brought up.
-    async fn actor(&self, until: Instant) -> Result<ActorRef<SessionMsg>, SessionError> {
-        let (names, id) = (self.context.namespace(), self.process_name());
-        if let Some(cell) = names.whereis(&id) {
-            return Ok(cell.into());
-        }
-        self.bring_up(until, Missing::IsAnError).await
-    }
-
-    /// Starts the session's actor, whether or not there is a log, or waits for the one that is on its way.
-    pub(crate) async fn bring_up(
-        &self,
-        until: Instant,
-        missing: Missing,
-    ) -> Result<ActorRef<SessionMsg>, SessionError> {
-        let (names, id) = (self.context.namespace(), self.process_name());
-        loop {
-            match names.status(&id) {
-                Some(EntryStatus::Quarantined { reason }) => {
-                    return Err(SessionError::Quarantined { session: self.name.clone(), reason });
-                }
-                Some(EntryStatus::Stuck { reason }) => {
-                    let why =
-                        format!("an earlier incarnation of session {} does not end: {reason}", self.name);
-                    return Err(SessionError::System(why));
-                }
-                None | Some(EntryStatus::Ended { .. }) => {
-                    // It may have been deleted while this waited for its last incarnation to be gone.
-                    if missing == Missing::IsAnError && !self.is_stored(until).await? {
-                        return Err(SessionError::NotFound(self.name.clone()));
-                    }
-                    let spec = self.context.spec(&self.name, self.durability);
-                    match self.context.sessions().start_child(spec, left(until)).await {
-                        Ok(cell) | Err(StartError::AlreadyStarted(cell)) => return Ok(cell.into()),
-                        Err(StartError::Quarantined { reason }) => {
-                            return Err(SessionError::Quarantined { session: self.name.clone(), reason });
-                        }
-                        Err(StartError::Timeout) => return Err(SessionError::Deadline),
-                        // Between two incarnations; the next look waits for the second.
-                        Err(StartError::NameTaken { .. } | StartError::Cancelled) => pause().await,
-                        // Their supervisor is between two incarnations, unless the system has ended.
-                        Err(StartError::NoSupervisor) if names.status("sessions").is_some() => pause().await,
-                        Err(error) => return Err(SessionError::System(error.to_string())),
-                    }
-                }
-                Some(_) => match names.wait_for(&id, left(until)).await {
-                    Ok(cell) => return Ok(cell.into()),
-                    Err(CallError::Timeout) => return Err(SessionError::Deadline),
-                    Err(_) => pause().await,
-                },
-            }
-            if Instant::now() >= until {
-                return Err(SessionError::Deadline);
-            }
-        }
-    }
-
-    /// Whether there is a log of it. A store that is slow, or away, is waited for; one that another process has locked was
-    /// waited for already.
-    async fn is_stored(&self, until: Instant) -> Result<bool, SessionError> {
-        let mut failures = 0;
-        // Who has no more time is told why, where that is known.
-        let mut why = SessionError::Deadline;
-        loop {
-            let Ok(position) = timeout_at(until, self.port().position(&self.name)).await else {
-                return Err(why);
-            };
-            let error = match position {
-                Ok(position) => return Ok(position.is_some()),
-                Err(error) if !error.is_retryable() || matches!(error, JournalError::Locked { .. }) => {
-                    return Err(error.into());
-                }
-                Err(error) => error,
-            };
-            tracing::debug!(session = %self.name, %error, "whether a session is stored cannot be told yet");
-            // When the system has ended there is nothing to wait for.
-            if self.context.namespace().status("sessions").is_none() {
-                return Err(SessionError::System(StartError::NoSupervisor.to_string()));
-            }
-            why = error.into();
-            failures += 1;
-            tokio::time::sleep(JournalError::BACKOFF.after(failures).min(left(until))).await;
-            if Instant::now() >= until {
-                return Err(why);
-            }
-        }
-    }
-
-    /// Whether the session runs, or is about to run again.
-    pub(crate) async fn will_live(&self) -> bool {
-        self.context.namespace().wait_for(&self.process_name(), FOREVER).await.is_ok()
-    }
-
-    pub(crate) fn cell(&self) -> Option<ActorCell> {
-        self.context.namespace().whereis(&self.process_name())
-    }
 }
 
 /// An id that nobody else has.
 fn new_id() -> SendId {
     SendId(Uuid::now_v7().to_string().into())
-}
-
-/// What is left until the deadline.
-pub(crate) fn left(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now())
-}
-
-/// Lets others run: the supervisor of an actor that has just died takes note of it within microseconds, long before the
-/// shortest sleep is over.
-async fn step_aside() {
-    for _ in 0..32 {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// A moment for an actor that has just died: its supervisor takes note of it before anybody asks again.
-pub(crate) async fn pause() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
-}
-
-pub(crate) fn not_found_is_fine(error: ChildError) -> Result<(), ChildError> {
-    match error {
-        ChildError::NotFound => Ok(()),
-        other => Err(other),
-    }
 }

@@ -27,6 +27,7 @@ mod fork;
 mod handle;
 mod message;
 mod passivation;
+mod reach;
 mod requests;
 mod result;
 mod rewinding;

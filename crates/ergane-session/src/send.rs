@@ -7,15 +7,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{Part, SendId, SettingsPatch, TurnId};
+use ergane_core::{Part, SendId, SettingsPatch, Text, TurnId};
+use ergane_journal::JournalError;
 use serde_json::Value;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::error::SessionError;
 use crate::event::SessionEvent;
-use crate::handle::{FOREVER, Session, left};
+use crate::handle::Session;
 use crate::message::{Send as Sent, SessionMsg, WhenBusy};
+use crate::reach::{FOREVER, left};
 use crate::result::TurnResult;
 use crate::subscription::Subscription;
 
@@ -57,7 +60,8 @@ impl SendMessage {
         Self { session, send: Sent::new(id, input, WhenBusy::default()), deadline: FOREVER }
     }
 
-    /// Gives up waiting after `deadline` with [`SessionError::Deadline`], whatever it waits for; a turn that was accepted goes
+    /// Gives up waiting after `deadline` with [`SessionError::Deadline`], whatever it waits for (with the journal's own error, when
+    /// that is away and the session cannot be read); a turn that was accepted goes
     /// on, and [`Session::turn`] picks it up again (whether it was tells the same [`key`](Self::key)). Default: none.
     ///
     /// ```
@@ -196,10 +200,12 @@ impl SendMessage {
     pub async fn accepted(self) -> Result<TurnId, SessionError> {
         let Self { session, send, deadline } = self;
         send.measured();
-        session.request(deadline, |reply| SessionMsg::Accept(send.clone(), reply)).await
+        let until = Instant::now() + deadline;
+        session.request_patiently(until, |_| {}, |reply| SessionMsg::Accept(send.clone(), reply)).await
     }
 
-    /// What happens in the turn as it happens, and then its result.
+    /// What happens in the turn as it happens, and then its result. A journal that is away is waited for, and the stream says so:
+    /// [`SessionEvent::Parked`].
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -223,13 +229,30 @@ impl SendMessage {
     pub async fn stream(self) -> Result<TurnStream, SessionError> {
         let Self { session, send, deadline } = self;
         let until = Instant::now() + deadline;
-        let subscription = Subscription::open(session.clone(), None, deadline).await?;
+        let (mut opening, mut why) = open(&session, until);
+        // Who would wait for a journal that is away has a stream that says so.
+        let opened = tokio::select! {
+            biased;
+            opened = &mut opening => Some(opened?),
+            Ok(()) = why.changed() => None,
+        };
+        let (events, opening) = match opened {
+            Some(subscription) => (Events::Open(subscription), None),
+            None => {
+                why.mark_changed();
+                let (open, opened) = oneshot::channel();
+                (Events::Opening { opened, why }, Some((opening, open)))
+            }
+        };
         let id = send.id.clone();
         send.measured();
         // On its way before anybody reads: dropping the stream cancels nothing.
         let sent = tokio::spawn(async move {
+            if let Some((opening, open)) = opening {
+                drop(open.send(opening.await?)); // nobody needs to read
+            }
             let accept = |reply| SessionMsg::Accept(send.clone(), reply);
-            let turn = session.request(left(until), accept).await?;
+            let turn = session.request_patiently(until, |_| {}, accept).await?;
             Ok((session, turn))
         });
         let sending = sent.abort_handle();
@@ -239,12 +262,13 @@ impl SendMessage {
         };
         let stage = Stage::Accepting(Box::pin(accepted));
         Ok(TurnStream {
-            subscription,
+            events,
             id,
             until,
             stage,
             held: VecDeque::new(),
             parked: None,
+            unread: None,
             turn: None,
             over: false,
             sending,
@@ -260,7 +284,8 @@ impl IntoFuture for SendMessage {
         Box::pin(async move {
             let Self { session, send, deadline } = self;
             send.measured();
-            session.request(deadline, |reply| SessionMsg::Send(send.clone(), reply)).await
+            let until = Instant::now() + deadline;
+            session.request_patiently(until, |_| {}, |reply| SessionMsg::Send(send.clone(), reply)).await
         })
     }
 }
@@ -286,7 +311,7 @@ impl IntoFuture for SendMessage {
 /// # }
 /// ```
 pub struct TurnStream {
-    subscription: Subscription,
+    events: Events,
     id: SendId,
     /// When waiting is given up: one clock for the start and the end.
     until: Instant,
@@ -294,9 +319,27 @@ pub struct TurnStream {
     held: VecDeque<(Option<TurnId>, SessionEvent)>,
     /// Said outside of our turn, and nothing after it yet.
     parked: Option<SessionEvent>,
+    /// Why no events could be read since the last that was.
+    unread: Option<Arc<JournalError>>,
     turn: Option<TurnId>,
     over: bool,
     sending: AbortHandle,
+}
+
+/// Where the events come from.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one of it in each stream, and soon it is the large one"
+)]
+enum Events {
+    /// The session's journal is away: why, and what is subscribed to when it is back.
+    Opening {
+        opened: oneshot::Receiver<Subscription>,
+        why: watch::Receiver<Option<Text>>,
+    },
+    Open(Subscription),
+    /// It never came to that, which the send tells.
+    Lost,
 }
 
 #[allow(
@@ -345,16 +388,23 @@ impl TurnStream {
             }
             tokio::select! {
                 biased;
-                event = self.subscription.next_of_turn() => match event {
+                event = self.events.next() => match event {
                     // It concerns the session, and matters now: no turn may begin before there is room.
                     Some(Ok((turn, parked @ SessionEvent::Parked { .. })))
                         if turn.is_none() || turn != self.turn => self.parked = Some(parked),
                     Some(Ok(event)) => {
-                        self.parked = None;
+                        (self.parked, self.unread) = (None, None);
                         self.hold(event);
                     }
                     // The result is known, and what cannot be read now will hardly be read soon.
                     Some(Err(_)) if matches!(self.stage, Stage::Ended(_)) => self.over = true,
+                    // What happens in the turn is known to nobody here as long as that lasts.
+                    Some(Err(SessionError::Journal(error)))
+                        if error.is_retryable() && self.unread.as_ref() != Some(&error) =>
+                    {
+                        self.parked = Some(SessionEvent::Parked { reason: error.to_string().into() });
+                        self.unread = Some(error);
+                    }
                     Some(Err(error)) => {
                         tracing::debug!(%error, "events of a turn could not be read; trying again if there is use in it");
                     }
@@ -397,9 +447,11 @@ impl TurnStream {
             Stage::Ended(Err(_)) => self.over = true,
             Stage::Ended(Ok(result)) => {
                 self.turn = Some(result.turn);
-                let before = self.subscription.snapshot().status.clone();
                 // It had ended before this subscription began: its events are not told again.
-                self.over = result.turn.0 <= before.durable.0 && before.turn != Some(result.turn);
+                if let Events::Open(subscription) = &self.events {
+                    let before = &subscription.snapshot().status;
+                    self.over = result.turn.0 <= before.durable.0 && before.turn != Some(result.turn);
+                }
             }
         }
     }
@@ -428,6 +480,37 @@ impl TurnStream {
             self.stage.step(self.until).await;
         }
     }
+}
+
+impl Events {
+    async fn next(&mut self) -> Option<Result<(Option<TurnId>, SessionEvent), SessionError>> {
+        loop {
+            let (opened, why) = match self {
+                Self::Open(subscription) => return subscription.next_of_turn().await,
+                Self::Opening { opened, why } => (opened, why),
+                Self::Lost => return std::future::pending().await,
+            };
+            tokio::select! {
+                biased;
+                subscription = opened => *self = subscription.map_or(Self::Lost, Self::Open),
+                Ok(()) = why.changed() => {
+                    if let Some(reason) = why.borrow_and_update().clone() {
+                        return Some(Ok((None, SessionEvent::Parked { reason })));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A subscription on its way, and why it is not there, if its journal is away.
+fn open(session: &Session, until: Instant) -> (Boxed<Subscription>, watch::Receiver<Option<Text>>) {
+    let (say, why) = watch::channel(None);
+    let held_up = move |error: &JournalError| {
+        let reason: Text = error.to_string().into();
+        say.send_if_modified(|told: &mut Option<Text>| told.replace(reason.clone()) != Some(reason));
+    };
+    (Box::pin(Subscription::open_patiently(session.clone(), until, held_up)), why)
 }
 
 impl Stage {

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use ergane_core::{Part, SendId};
 
 use crate::error::SessionError;
-use crate::handle::{QUICK, Session};
+use crate::handle::Session;
 use crate::message::{Send as Sent, SessionMsg, Steered, WhenBusy};
+use crate::reach::QUICK;
 
 /// A word put into the open turn. See [`Session::steer`].
 ///

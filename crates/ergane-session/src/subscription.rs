@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ergane_core::{Envelope, Event, Seq, TurnId};
+use ergane_journal::JournalError;
 use ergane_otp::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::SessionError;
 use crate::event::SessionEvent;
-use crate::handle::{QUICK, Session};
-use crate::message::{Attached, Item, Live, SessionMsg, Snapshot};
+use crate::handle::Session;
+use crate::message::{Attached, Item, Live, Reply, SessionMsg, Snapshot};
+use crate::reach::QUICK;
 
 /// So many items may wait for a slow reader.
 const BUFFER: usize = 1024;
@@ -109,17 +111,29 @@ struct Ready {
 }
 
 impl Subscription {
-    pub(crate) async fn open(
+    pub(crate) async fn open(session: Session, cursor: Option<Seq>) -> Result<Self, SessionError> {
+        let parts = attach(&session).await?;
+        Ok(Self::of(session, cursor, parts))
+    }
+
+    /// From now on; a journal that is away is waited for until then, and `held_up` is told of it.
+    pub(crate) async fn open_patiently(
         session: Session,
-        cursor: Option<Seq>,
-        deadline: Duration,
+        until: Instant,
+        held_up: impl Fn(&JournalError),
     ) -> Result<Self, SessionError> {
-        let (snapshot, items, head, lost) = attach(&session, deadline).await?;
+        let (sink, items) = mpsc::channel(BUFFER);
+        let attached = session.request_patiently(until, held_up, subscribe(&sink)).await?;
+        Ok(Self::of(session, None, (attached, items)))
+    }
+
+    fn of(session: Session, cursor: Option<Seq>, (attached, items): Parts) -> Self {
+        let Attached { snapshot, head, lost } = attached;
         let told = cursor.unwrap_or(snapshot.status.durable);
         // From an older position the turn becomes known with its `TurnStarted`.
         let turn = if cursor.is_none() { snapshot.status.turn } else { None };
         let shown = snapshot.status.turn.filter(|_| !snapshot.partial.is_empty());
-        Ok(Self {
+        Self {
             session,
             snapshot,
             items,
@@ -131,7 +145,7 @@ impl Subscription {
             ready: VecDeque::new(),
             waiting: None,
             trouble: Trouble::default(),
-        })
+        }
     }
 
     /// What the session was when the subscription began.
@@ -361,12 +375,12 @@ impl Subscription {
             return Ok(false);
         }
         self.tell_lost();
-        let (_, items, head, lost) = match attach(&self.session, QUICK).await {
-            Ok(attached) => attached,
+        let (attached, items) = match attach(&self.session).await {
+            Ok(parts) => parts,
             Err(SessionError::Stopped(_) | SessionError::Quarantined { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        (self.items, self.head, self.lost) = (items, head, lost);
+        (self.items, self.head, self.lost) = (items, attached.head, attached.lost);
         // What its predecessor had shown of an answer died with it, whatever has become of the turn since. (If the
         // answer did become a fact, that is read now and says the same once more.)
         if let Some(turn) = self.shown.take() {
@@ -383,11 +397,13 @@ async fn behind(head: &mut watch::Receiver<Seq>, told: Seq) {
     }
 }
 
-type Parts = (Snapshot, mpsc::Receiver<Item>, watch::Receiver<Seq>, Arc<AtomicU64>);
+type Parts = (Attached, mpsc::Receiver<Item>);
 
-async fn attach(session: &Session, deadline: Duration) -> Result<Parts, SessionError> {
+async fn attach(session: &Session) -> Result<Parts, SessionError> {
     let (sink, items) = mpsc::channel(BUFFER);
-    let subscribe = |reply| SessionMsg::Subscribe { sink: sink.clone(), reply };
-    let Attached { snapshot, head, lost } = session.request(deadline, subscribe).await?;
-    Ok((snapshot, items, head, lost))
+    Ok((session.request(QUICK, subscribe(&sink)).await?, items))
+}
+
+fn subscribe(sink: &mpsc::Sender<Item>) -> impl Fn(Reply<Attached>) -> SessionMsg {
+    move |reply| SessionMsg::Subscribe { sink: sink.clone(), reply }
 }

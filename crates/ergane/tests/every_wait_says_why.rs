@@ -426,3 +426,104 @@ async fn what_is_asked_of_a_session_that_cannot_be_loaded_is_answered_with_the_r
     questions.next().await.answer("hi");
     assert_eq!(&*result(patient).await.text, "hi");
 }
+
+/// It is away when it is looked for the session, and when that is to be read.
+#[tokio::test(start_paused = true)]
+async fn a_stream_to_a_session_whose_journal_is_away_tells_why_and_then_what_happens() {
+    let away = JournalError::Timeout { what: "find a session", after: Duration::from_secs(30) };
+    for breaks in [FaultPlan::break_positions, FaultPlan::break_reads] {
+        let (model, mut questions) = model();
+        let (plan, _system, alice) = stored_only(model).await;
+        breaks(&plan, away.clone());
+        let mut turn = soon("a stream", alice.send_message("hello").stream()).await.unwrap();
+        let told = soon("an event", turn.next()).await;
+        let Some(SessionEvent::Parked { reason }) = told else { panic!("{told:?}") };
+        assert_eq!(*reason, *away.to_string());
+        // It is told once, however often it is tried.
+        assert!(tokio::time::timeout(MINUTE, turn.next()).await.is_err());
+        assert!(questions.is_empty());
+        plan.heal();
+        questions.next().await.answer("hi");
+        let mut all = Vec::new();
+        while let Some(event) = soon("an event", turn.next()).await {
+            all.push(event);
+        }
+        assert!(matches!(all.first(), Some(SessionEvent::TurnStarted { .. })), "{all:?}");
+        assert!(matches!(all.last(), Some(SessionEvent::Done { .. })), "{all:?}");
+        assert_eq!(&*turn.result().await.unwrap().text, "hi");
+    }
+}
+
+/// Nobody needs to read, and the one who gave the stream away is not needed either.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_reads_is_sent_all_the_same_when_the_journal_is_back() {
+    let (model, mut questions) = model();
+    let (plan, _system, alice) = stored_only(model).await;
+    plan.break_positions(JournalError::Away);
+    let turn = soon("a stream", alice.send_message("one").stream()).await.unwrap();
+    drop(soon("a stream", alice.send_message("two").stream()).await.unwrap());
+    plan.heal();
+    for _ in 0..2 {
+        let asked = questions.next().await;
+        let text = asked.texts().last().unwrap().clone();
+        asked.answer(&format!("{text}!"));
+    }
+    assert_eq!(&*soon("its result", turn.result()).await.unwrap().text, "one!");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_time_is_over_while_the_journal_is_away_is_told_that() {
+    let (model, mut questions) = model();
+    let (plan, system, alice) = stored_only(model).await;
+    let away = JournalError::Timeout { what: "read a session", after: Duration::from_secs(30) };
+    plan.break_reads(away.clone());
+    let send = |text: &str| alice.send_message(text).deadline(MINUTE);
+    let outcomes = [
+        system.session("alice").start().await.map(drop),
+        alice.subscribe(None).await.map(drop),
+        alice.stop().await,
+        send("one").await.map(drop),
+        send("two").accepted().await.map(drop),
+        send("three").stream().await.unwrap().result().await.map(drop),
+        alice.turn(TurnId(3)).deadline(MINUTE).await.map(drop),
+    ];
+    for (at, outcome) in outcomes.into_iter().enumerate() {
+        let Err(SessionError::Journal(why)) = outcome else { panic!("{at}: {outcome:?}") };
+        assert_eq!(why.to_string(), away.to_string(), "{at}");
+    }
+    // Who is still there when it is back gets what he asked for, and nothing was sent of those who gave up.
+    let start = tokio::spawn({
+        let alice = system.session("alice");
+        async move { alice.system_prompt("Be brief.").start().await }
+    });
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(!start.is_finished());
+    plan.heal();
+    soon("a session", start).await.unwrap().unwrap();
+    let last = sending(&alice, "four");
+    let asked = questions.next().await;
+    assert_eq!(asked.texts(), ["four"]);
+    asked.answer("4");
+    result(last).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_session_died_and_cannot_be_read_says_so_once_and_goes_on() {
+    let (model, mut questions) = model();
+    let (plan, _system, alice) = stored_only(model).await;
+    let mut turn = alice.send_message("hello").stream().await.unwrap();
+    let asked = questions.next().await;
+    asked.show("I thi");
+    while !matches!(soon("an event", turn.next()).await.unwrap(), SessionEvent::Content { .. }) {}
+    plan.break_reads(JournalError::Away);
+    alice.actor_ref().unwrap().kill();
+    let told = soon("an event", turn.next()).await;
+    let Some(SessionEvent::Parked { reason }) = told else { panic!("{told:?}") };
+    assert_eq!(*reason, *JournalError::Away.to_string());
+    assert!(tokio::time::timeout(MINUTE, turn.next()).await.is_err(), "it is told once");
+    plan.heal();
+    questions.next().await.answer("hi");
+    let again = soon("an event", turn.next()).await;
+    assert!(matches!(again, Some(SessionEvent::StreamReset)), "{again:?}");
+    assert_eq!(&*soon("its result", turn.result()).await.unwrap().text, "hi");
+}
