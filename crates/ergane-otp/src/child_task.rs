@@ -290,6 +290,9 @@ impl<M: Message + From<ChildReport>> Launch<M> {
 
     async fn drain(&self, claim: &Claim, scope: &Scope) {
         let left = scope.drain(self.spec.grace).await;
+        if left.abandoned() > 0 {
+            tracing::warn!(child = %self.key.id, count = left.abandoned(), "what it started does not end, and may be abandoned");
+        }
         if !left.is_empty() {
             self.stuck(claim, format!("what it started does not end: {left}"));
             scope.drained().await;

@@ -20,7 +20,11 @@ use crate::lock::lock;
 
 /// What an actor started. Cheap to clone; all clones are the same scope.
 #[derive(Clone, Default)]
-pub struct Scope(Arc<Inner>);
+pub struct Scope {
+    inner: Arc<Inner>,
+    /// Whether what comes in by this clone may be abandoned.
+    loose: bool,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -33,6 +37,8 @@ struct State {
     draining: bool,
     next: u64,
     held: HashMap<u64, Held>,
+    /// How many of them may not be abandoned.
+    firm: usize,
     cleanups: HashMap<u64, Cleanup>,
 }
 
@@ -40,8 +46,15 @@ impl State {
     fn insert(&mut self, held: Held) -> u64 {
         let id = self.next;
         self.next += 1;
+        self.firm += usize::from(!held.loose);
         self.held.insert(id, held);
         id
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Held> {
+        let held = self.held.remove(&id)?;
+        self.firm -= usize::from(!held.loose);
+        Some(held)
     }
 }
 
@@ -49,6 +62,7 @@ struct Held {
     /// Of a task or a cleanup; an actor has its name.
     label: &'static str,
     stop: Stop,
+    loose: bool,
 }
 
 impl Held {
@@ -89,6 +103,32 @@ impl Scope {
     /// An empty scope.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same scope, for what may be abandoned: it is ended and waited for like all else, but past the grace of a drain it is
+    /// counted and no longer waited for. For work that changes nothing, of which a successor takes no harm.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use ergane_otp::Scope;
+    ///
+    /// let scope = Scope::new();
+    /// let reading = scope.loose().keep("reading a slow disk");
+    /// let left = scope.drain(Duration::ZERO).await;
+    /// assert!(left.is_empty() && left.abandoned() == 1);
+    /// # drop(reading);
+    /// # }
+    /// ```
+    pub fn loose(&self) -> Self {
+        Self { inner: self.inner.clone(), loose: true }
+    }
+
+    /// A place without a task, kept until the guard is dropped: for work on another thread, which nothing here can stop and
+    /// which a drain waits for all the same. After the drain began, too.
+    pub fn keep(&self, label: &'static str) -> Hold {
+        Hold(self.enter_late(label, Stop::Nothing).0)
     }
 
     /// Runs `future` as a task of this scope. It ends by itself, by [`TaskHandle::abort`], or at the drain.
@@ -132,8 +172,7 @@ impl Scope {
     /// For an actor that takes itself in, and keeps the guard in the value that implements [`ractor::Actor`], which ractor drops
     /// last (its state may travel in an event): so no task is needed that waits for its end. After the drain began the actor is killed at once.
     pub fn hold(&self, cell: ActorCell) -> Hold {
-        let (leave, draining) =
-            self.enter_late(Held { label: "", stop: Stop::Kill(cell.clone(), SystemTime::now()) });
+        let (leave, draining) = self.enter_late("", Stop::Kill(cell.clone(), SystemTime::now()));
         if draining {
             cell.kill();
         }
@@ -164,7 +203,7 @@ impl Scope {
     {
         let cleanup =
             Cleanup { label, runtime: Handle::current(), run: Box::new(move || Box::pin(cleanup())) };
-        let mut state = lock(&self.0.state);
+        let mut state = lock(&self.inner.state);
         let id = state.next;
         state.next += 1;
         if state.draining {
@@ -181,7 +220,7 @@ impl Scope {
     /// the scope from here on.
     pub async fn drain(&self, grace: Duration) -> Leftovers {
         let cleanups: Vec<Cleanup> = {
-            let mut state = lock(&self.0.state);
+            let mut state = lock(&self.inner.state);
             state.draining = true;
             if state.held.is_empty() && state.cleanups.is_empty() {
                 return Leftovers::default();
@@ -193,21 +232,27 @@ impl Scope {
             self.run_cleanup(cleanup);
         }
         // Not under the lock: a task that a runtime in shutdown drops on the spot leaves the scope from within `abort`.
-        let stops: Vec<Stop> = lock(&self.0.state).held.values().map(|held| held.stop.clone()).collect();
+        let stops: Vec<Stop> = lock(&self.inner.state).held.values().map(|held| held.stop.clone()).collect();
         for stop in stops {
             stop.now();
         }
-        match tokio::time::timeout(grace, self.drained()).await {
-            Ok(()) => Leftovers::default(),
-            Err(_) => Leftovers { labels: lock(&self.0.state).held.values().map(Held::label).collect() },
+        if tokio::time::timeout(grace, self.until(|state| state.held.is_empty())).await.is_ok() {
+            return Leftovers::default();
         }
+        let state = lock(&self.inner.state);
+        let (loose, firm): (Vec<_>, Vec<_>) = state.held.values().partition(|held| held.loose);
+        Leftovers { labels: firm.into_iter().map(Held::label).collect(), abandoned: loose.len() }
     }
 
-    /// Waits until nothing of the scope is alive. Without a drain that is whenever it happens to be idle.
+    /// Waits until nothing of the scope is alive but what may be abandoned. Without a drain that is whenever it happens to be idle.
     pub async fn drained(&self) {
+        self.until(|state| state.firm == 0).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
         loop {
-            let idle = self.0.idle.notified();
-            if self.alive() == 0 {
+            let idle = self.inner.idle.notified();
+            if is_so(&lock(&self.inner.state)) {
                 return;
             }
             idle.await;
@@ -220,39 +265,39 @@ impl Scope {
             Stop::Kill(cell, since) => Some((cell.clone(), *since)),
             Stop::Nothing | Stop::Abort(_) => None,
         };
-        lock(&self.0.state).held.values().filter_map(actor).collect()
+        lock(&self.inner.state).held.values().filter_map(actor).collect()
     }
 
     /// How many tasks, timers, adopted actors and running cleanups are alive now.
     pub fn alive(&self) -> usize {
-        lock(&self.0.state).held.len()
+        lock(&self.inner.state).held.len()
     }
 
     /// Whether the drain began.
     pub fn is_draining(&self) -> bool {
-        lock(&self.0.state).draining
+        lock(&self.inner.state).draining
     }
 
     /// A place for a task that is not spawned yet; none after the drain began.
     fn enter(&self, label: &'static str) -> Option<Leave> {
-        let mut state = lock(&self.0.state);
+        let mut state = lock(&self.inner.state);
         if state.draining {
             return None;
         }
-        let id = state.insert(Held { label, stop: Stop::Nothing });
+        let id = state.insert(Held { label, stop: Stop::Nothing, loose: self.loose });
         Some(Leave { scope: self.clone(), id })
     }
 
     /// A place, also after the drain began; says whether it has.
-    fn enter_late(&self, held: Held) -> (Leave, bool) {
-        let mut state = lock(&self.0.state);
-        let id = state.insert(held);
+    fn enter_late(&self, label: &'static str, stop: Stop) -> (Leave, bool) {
+        let mut state = lock(&self.inner.state);
+        let id = state.insert(Held { label, stop, loose: self.loose });
         (Leave { scope: self.clone(), id }, state.draining)
     }
 
     fn set_stop(&self, id: u64, stop: Stop) {
         let draining = {
-            let mut state = lock(&self.0.state);
+            let mut state = lock(&self.inner.state);
             if let Some(held) = state.held.get_mut(&id) {
                 held.stop = stop.clone();
             }
@@ -265,7 +310,7 @@ impl Scope {
 
     fn run_cleanup(&self, cleanup: Cleanup) {
         let Cleanup { label, runtime, run } = cleanup;
-        let (leave, _) = self.enter_late(Held { label, stop: Stop::Nothing });
+        let (leave, _) = self.enter_late(label, Stop::Nothing);
         runtime.spawn(async move {
             let leave = leave;
             run().await;
@@ -276,7 +321,7 @@ impl Scope {
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = lock(&self.0.state);
+        let state = lock(&self.inner.state);
         f.debug_struct("Scope")
             .field("alive", &state.held.len())
             .field("cleanups", &state.cleanups.len())
@@ -293,15 +338,15 @@ struct Leave {
 
 impl Leave {
     fn label(&self) -> String {
-        lock(&self.scope.0.state).held.get(&self.id).map(Held::label).unwrap_or_default()
+        lock(&self.scope.inner.state).held.get(&self.id).map(Held::label).unwrap_or_default()
     }
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
         let (left, idle) = {
-            let mut state = lock(&self.scope.0.state);
-            (state.held.remove(&self.id), state.held.is_empty())
+            let mut state = lock(&self.scope.inner.state);
+            (state.remove(self.id), state.firm == 0)
         };
         if std::thread::panicking()
             && let Some(held) = left
@@ -309,13 +354,14 @@ impl Drop for Leave {
             tracing::warn!(label = %held.label(), "a task of a scope panicked");
         }
         if idle {
-            self.scope.0.idle.notify_waiters();
+            self.scope.inner.idle.notify_waiters();
         }
     }
 }
 
-/// The place of an actor in a [`Scope`], from [`Scope::hold`]. Dropping it says that the actor is gone.
-#[must_use = "dropped, it says that the actor is gone"]
+/// A place in a [`Scope`], of an actor ([`Scope::hold`]) or of work on another thread ([`Scope::keep`]). Dropping it says that that
+/// is gone.
+#[must_use = "dropped, it says that what has this place is gone"]
 pub struct Hold(Leave);
 
 impl fmt::Debug for Hold {
@@ -355,14 +401,14 @@ impl DrainGuard {
     /// Nothing is left to clean up: removes the cleanup without running it.
     pub fn release(self) {
         // The drop that follows finds nothing to run. The closure is dropped outside the lock: it may hold anything.
-        let cleanup = lock(&self.scope.0.state).cleanups.remove(&self.id);
+        let cleanup = lock(&self.scope.inner.state).cleanups.remove(&self.id);
         drop(cleanup);
     }
 }
 
 impl Drop for DrainGuard {
     fn drop(&mut self) {
-        let cleanup = lock(&self.scope.0.state).cleanups.remove(&self.id);
+        let cleanup = lock(&self.scope.inner.state).cleanups.remove(&self.id);
         if let Some(cleanup) = cleanup {
             self.scope.run_cleanup(cleanup);
         }
@@ -379,12 +425,18 @@ impl fmt::Debug for DrainGuard {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leftovers {
     labels: Vec<String>,
+    abandoned: usize,
 }
 
 impl Leftovers {
-    /// Whether all was gone in time.
+    /// Whether all was gone in time, but for what is abandoned.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// How much is left that may be ([`Scope::loose`]), and is no longer waited for.
+    pub fn abandoned(&self) -> usize {
+        self.abandoned
     }
 
     /// The labels of what is left, in no order.

@@ -22,10 +22,10 @@ use tokio::sync::mpsc;
 
 use crate::context::SessionContext;
 use crate::drive::Drive;
-use crate::error::SessionError;
+use crate::error::{SessionError, is_away};
 use crate::facts::Facts;
 use crate::message::{Internal, Item, Live, Reply, SessionMsg};
-use crate::reach::{FAILURES, is_away};
+use crate::reach::FAILURES;
 use crate::snapshots::Snapshots;
 use crate::subscribers::Subscribers;
 use crate::waiters::{Waiters, answer};
@@ -239,6 +239,8 @@ impl State {
             Internal::LoopDied(since) => self.on_loop_died(since),
             Internal::Consulted(call, answer) => self.on_consulted(call, answer),
             Internal::ToolDone(call, outcome) => self.on_tool_done(call, outcome),
+            Internal::ToolOver(call) => self.on_tool_over(call),
+            Internal::ToolOverdue(call) => self.on_tool_overdue(call),
             Internal::ToolProgress(progress) => {
                 self.on_tool_progress(progress);
                 Ok(())
@@ -394,8 +396,8 @@ impl State {
     fn on_written(&mut self) {
         let (written, due) = self.facts.written();
         self.subscribers.facts(&written);
-        // What was left behind still holds the turn up, and may not be what was told last.
-        match self.drive.held_up.clone() {
+        // What was left behind still holds everything up, and may not be what was told last.
+        match self.drive.parked().map(str::to_owned) {
             Some(why) => self.tell_parked(&why),
             None => self.told_parked = None,
         }
@@ -438,6 +440,13 @@ impl State {
             let turn = self.facts.conversation().turn().map(|turn| turn.id);
             self.subscribers.live(turn, &Live::Parked { reason: reason.into() });
             self.told_parked = Some(reason.into());
+        }
+    }
+
+    /// What was left behind is gone. A store that takes nothing has been told of, and that holds.
+    pub(crate) fn told_parked_is_over(&mut self) {
+        if self.drive.parked().is_none() && !self.facts.is_failing() {
+            self.told_parked = None;
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::error::SessionError;
 use crate::handle::Session;
 use crate::message::SessionMsg;
-use crate::reach::{AGAIN, FOREVER, is_away, left, not_found_is_fine, pause};
+use crate::reach::{AGAIN, FOREVER, left, not_found_is_fine, pause};
 use crate::result::TurnResult;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send>>;
@@ -146,8 +146,8 @@ impl Stop {
                 // It cannot end by itself: its supervisor ends it.
                 Ok(Err(SessionError::Quarantined { .. })) => self.kill(&cell, Ok(())).await,
                 // Whether a turn is open in it cannot be told now, and so not be ended.
-                Ok(Err(SessionError::Journal(error))) if is_away(&error) && Instant::now() < until => {
-                    late = SessionError::Journal(error);
+                Ok(Err(error)) if error.is_away() && Instant::now() < until => {
+                    late = error;
                     sleep(AGAIN.min(left(until))).await;
                     continue;
                 }
@@ -174,6 +174,9 @@ impl Stop {
         while Instant::now() < until {
             match names.status(&self.session.process_name()) {
                 None | Some(EntryStatus::Ended { .. }) => return Ok(()),
+                Some(EntryStatus::Stuck { reason }) => {
+                    return Err(SessionError::Stuck { session: self.session.name().clone(), reason });
+                }
                 Some(EntryStatus::Live) if !self.is_still(cell) => return Ok(()),
                 Some(_) => pause().await,
             }

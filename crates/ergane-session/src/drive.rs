@@ -27,7 +27,7 @@ use crate::tools::{Running, STILL_RUNS, Specs, error_result};
 /// After so many deaths of the loop with no new fact between them the turn ends.
 const LOOP_DEATHS: u32 = 3;
 
-/// How long running tools have after an interrupt before they are killed, and then to be gone.
+/// How long running tools have after an interrupt before they are killed.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A wish to interrupt that could not be written for so long, because the store takes no facts, is told all the same.
@@ -71,6 +71,8 @@ pub(crate) struct Drive {
     pub(crate) to_begin: HashMap<CallId, Promise<()>>,
     /// What an earlier incarnation left behind and does not end.
     pub(crate) held_up: Option<String>,
+    /// The calls that have ended and are still at work, of whatever turn: why nothing is begun.
+    pub(crate) left_over: BTreeMap<CallId, String>,
     /// How often that was tried in vain, call by call.
     pub(crate) in_vain: HashMap<CallId, u32>,
     /// Why an open turn was found whose recovery was put off, because it cannot go on here.
@@ -109,11 +111,13 @@ impl Drive {
         self.answer
     }
 
+    /// Why nothing goes on, where that is not the store.
+    pub(crate) fn parked(&self) -> Option<&str> {
+        self.held_up.as_deref().or_else(|| self.left_over.values().next().map(String::as_str))
+    }
+
     /// What it is doing; `shown` is whether the model answers already.
     pub(crate) fn activity(&self, turn: &OpenTurn, shown: bool) -> Activity {
-        if let Some(reason) = &self.held_up {
-            return Activity::Parked { reason: reason.clone() };
-        }
         if let Some(delayed) = self.delayed.as_ref().filter(|_| !shown) {
             return delayed.clone();
         }
@@ -218,6 +222,11 @@ impl State {
             self.interrupt_when_stopping()?;
             let progressed = match self.facts.conversation().next() {
                 Next::Idle => false,
+                Next::StartTurn { .. } | Next::CallModel { .. } | Next::RunTools { .. }
+                    if self.is_held_back() =>
+                {
+                    false
+                }
                 // Only these need what is registered; an end needs nothing.
                 Next::CallModel { .. } | Next::RunTools { .. } if self.specs().is_none() => {
                     self.refuse_unresolved();
@@ -480,7 +489,7 @@ impl State {
         self.drop_model_call();
         self.drive.drop_consultations();
         // What waited for its start never runs, nor does a process whose group is no durable fact yet.
-        self.drive.tools.retain(|_, running| running.is_live());
+        self.drive.tools.retain(|_, running| running.has_begun());
         self.drive.to_begin.clear();
         if !self.drive.tools.is_empty() && self.drive.grace.is_none() {
             self.give_grace(turn, Grace::Asked, PATIENCE);
@@ -502,7 +511,7 @@ impl State {
         }
     }
 
-    /// Running tools have a moment: to give what they have, or, once they were killed, to be gone.
+    /// Running tools have a moment: until their wish is durable, and then to give what they have.
     fn give_grace(&mut self, turn: TurnId, grace: Grace, time: Duration) {
         self.drive.grace = Some(grace);
         let me = self.me.clone();
@@ -515,14 +524,7 @@ impl State {
         match (is_due, grace) {
             // What follows every message looks whether they are to be told now; so it does when the store fails again.
             (true, Grace::Asked) => self.drive.grace = Some(Grace::Overdue),
-            (true, Grace::Told) => {
-                self.drive.tools.values().for_each(Running::kill);
-                self.give_grace(turn, Grace::Killed, GRACE);
-            }
-            (true, Grace::Killed) => {
-                tracing::error!(session = %self.name, "tools of an interrupted turn do not end; it ends without them");
-                self.drive.tools.clear();
-            }
+            (true, Grace::Told) => self.drive.tools.values().for_each(Running::kill),
             (false, _) | (true, Grace::Overdue) => {}
         }
     }

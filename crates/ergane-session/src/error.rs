@@ -172,6 +172,16 @@ pub enum SessionError {
         /// Why.
         reason: String,
     },
+    /// What an earlier incarnation had started does not end, so there is no next one yet.
+    #[error(
+        "an earlier incarnation of session {session} does not end: {reason}; the session is back as soon as it has"
+    )]
+    Stuck {
+        /// Which session.
+        session: SessionName,
+        /// What does not end.
+        reason: String,
+    },
     /// Another decision about the call was made before.
     #[error(
         "call {call} of session {session} was decided before: {} by {}", .first.decision.as_str(), .first.by
@@ -227,6 +237,11 @@ impl From<JournalError> for SessionError {
     }
 }
 
+/// Whether a journal may be back by itself, and nobody has waited for that yet.
+pub(crate) fn is_away(error: &JournalError) -> bool {
+    error.is_retryable() && !matches!(error, JournalError::Locked { .. } | JournalError::Busy { .. })
+}
+
 impl SessionError {
     /// Whether the same request may succeed later without anybody changing it.
     ///
@@ -238,7 +253,21 @@ impl SessionError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Journal(error) => error.is_retryable(),
-            Self::Deadline | Self::Busy { .. } | Self::OwnedElsewhere { .. } | Self::Parked { .. } => true,
+            Self::Deadline
+            | Self::Busy { .. }
+            | Self::OwnedElsewhere { .. }
+            | Self::Parked { .. }
+            | Self::Stuck { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a session that cannot be reached now is there again by itself, some time, and nobody has waited for that yet. (A lock
+    /// was waited for.)
+    pub(crate) fn is_away(&self) -> bool {
+        match self {
+            Self::Journal(error) => is_away(error),
+            Self::Stuck { .. } => true,
             _ => false,
         }
     }
@@ -271,7 +300,7 @@ impl SessionError {
             Self::Busy { .. } | Self::OwnedElsewhere { .. } => "busy",
             Self::Deadline => "timeout",
             Self::Unresolved { .. } | Self::OtherDurability { .. } | Self::SecretInUrl(_) => "config",
-            Self::Quarantined { .. } | Self::Stopped(_) | Self::System(_) => "internal",
+            Self::Quarantined { .. } | Self::Stopped(_) | Self::Stuck { .. } | Self::System(_) => "internal",
             Self::Parked { .. } | Self::NotForked { .. } => "journal",
             Self::TurnOpen { .. } => "busy",
             Self::NoSuchPoint { .. } | Self::BadLabel(_) | Self::Exists(_) => "bad_request",

@@ -240,8 +240,11 @@ impl Session {
         loop {
             match self.context.namespace().status(&self.process_name()) {
                 None | Some(EntryStatus::Ended { .. }) => return self.stored_status(Activity::Stored).await,
-                Some(EntryStatus::Quarantined { reason } | EntryStatus::Stuck { reason }) => {
+                Some(EntryStatus::Quarantined { reason }) => {
                     return self.stored_status(Activity::Quarantined { reason }).await;
+                }
+                Some(EntryStatus::Stuck { reason }) => {
+                    return self.stored_status(Activity::Parked { reason }).await;
                 }
                 Some(_) => {}
             }

@@ -25,6 +25,7 @@ mod event;
 mod facts;
 mod fork;
 mod handle;
+mod leftover;
 mod message;
 mod passivation;
 mod reach;

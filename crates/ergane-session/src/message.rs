@@ -339,7 +339,7 @@ pub enum Live {
         /// Why.
         reason: Text,
     },
-    /// The session waits for its store, or for a process that was left behind.
+    /// The session waits for its store, for a process that was left behind, or for a call that does not end.
     Parked {
         /// Why.
         reason: Text,
@@ -355,10 +355,8 @@ pub enum Grace {
     Asked,
     /// It has waited for long enough: a store that takes no facts does not hold it up any more.
     Overdue,
-    /// Tools were told, and may still give what they have.
+    /// Tools were told, and may still give what they have; then they are killed.
     Told,
-    /// Tools were killed, and may still be on their way out.
-    Killed,
 }
 
 /// What the session's own parts tell it.
@@ -386,6 +384,10 @@ pub enum Internal {
     Consulted(CallId, Result<Permission, &'static str>),
     /// A tool call has its outcome; `None` when its actor died first.
     ToolDone(CallId, Option<ToolOutcome>),
+    /// Nothing works any more for a call that has ended.
+    ToolOver(CallId),
+    /// A call that has ended has had its time to be gone.
+    ToolOverdue(CallId),
     /// A tool tells how far it is.
     ToolProgress(Progress),
     /// A tool has a process group; it waits until that is durable.
@@ -401,7 +403,7 @@ pub enum Internal {
     Nudge,
     /// Nothing was asked for a time.
     Idle(IdleToken),
-    /// The grace that running tools have after an interrupt is over, or the one after they were killed.
+    /// The grace that running tools have after an interrupt is over.
     GraceOver(TurnId, Grace),
     /// The journal no longer counts this process as the session's owner.
     Released,

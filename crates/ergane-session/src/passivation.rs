@@ -39,6 +39,7 @@ impl State {
         matches!(self.phase, Phase::Live)
             && nothing_goes_on
             && self.facts.durable() == self.facts.accepted()
+            && self.drive.left_over.is_empty()
             && self.waiters.is_empty()
             && !self.subscribers.is_listened_to()
     }

@@ -15,7 +15,7 @@ use ergane_otp::{CallError, ChildError, EntryStatus, StartError, call};
 use ractor::{ActorCell, ActorRef};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::error::SessionError;
+use crate::error::{SessionError, is_away};
 use crate::handle::Session;
 use crate::message::{Reply, SessionMsg};
 
@@ -43,7 +43,7 @@ pub(crate) enum Missing {
 
 impl Session {
     /// Asks the session, through restarts: `build` may be asked for the message several times, so what it asks for
-    /// must be the same when asked twice. (A send is: its id tells.) Whoever asks is told why the journal is away.
+    /// must be the same when asked twice. (A send is: its id tells.) Whoever asks is told why it cannot be reached.
     pub(crate) async fn request<R: Send + 'static>(
         &self,
         deadline: Duration,
@@ -52,22 +52,21 @@ impl Session {
         self.request_until(Instant::now() + deadline, &build).await
     }
 
-    /// The same, for whoever waits until then for a journal that is away. `held_up` is told why whenever it was asked in vain.
+    /// The same, for whoever waits until then for a journal that is away, or for what an earlier incarnation had started. `held_up` is told why whenever it was asked in vain.
     pub(crate) async fn request_patiently<R: Send + 'static>(
         &self,
         until: Instant,
-        held_up: impl Fn(&JournalError),
+        held_up: impl Fn(&SessionError),
         build: impl Fn(Reply<R>) -> SessionMsg,
     ) -> Result<R, SessionError> {
         let mut why = SessionError::Deadline;
         loop {
-            let error = match self.request_until(until, &build).await {
+            why = match self.request_until(until, &build).await {
                 Err(SessionError::Deadline) => return Err(why),
-                Err(SessionError::Journal(error)) if is_away(&error) => error,
+                Err(error) if error.is_away() => error,
                 outcome => return outcome,
             };
-            held_up(&error);
-            why = SessionError::Journal(error);
+            held_up(&why);
             sleep(AGAIN.min(left(until))).await;
             if Instant::now() >= until {
                 return Err(why);
@@ -118,8 +117,7 @@ impl Session {
                     return Err(SessionError::Quarantined { session: session.clone(), reason });
                 }
                 Some(EntryStatus::Stuck { reason }) => {
-                    let why = format!("an earlier incarnation of session {session} does not end: {reason}");
-                    return Err(SessionError::System(why));
+                    return Err(SessionError::Stuck { session: session.clone(), reason });
                 }
                 None | Some(EntryStatus::Ended { .. }) => {
                     // It may have been deleted while this waited for its last incarnation to be gone.
@@ -187,11 +185,6 @@ impl Session {
     pub(crate) fn cell(&self) -> Option<ActorCell> {
         self.context().namespace().whereis(&self.process_name())
     }
-}
-
-/// Whether a journal may be back by itself, and nobody has waited for that yet. (A lock was waited for.)
-pub(crate) fn is_away(error: &JournalError) -> bool {
-    error.is_retryable() && !matches!(error, JournalError::Locked { .. } | JournalError::Busy { .. })
 }
 
 /// What is left until the deadline.

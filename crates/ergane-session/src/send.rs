@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{Part, SendId, SettingsPatch, Text, TurnId};
-use ergane_journal::JournalError;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -320,7 +319,7 @@ pub struct TurnStream {
     /// Said outside of our turn, and nothing after it yet.
     parked: Option<SessionEvent>,
     /// Why no events could be read since the last that was.
-    unread: Option<Arc<JournalError>>,
+    unread: Option<Text>,
     turn: Option<TurnId>,
     over: bool,
     sending: AbortHandle,
@@ -399,11 +398,12 @@ impl TurnStream {
                     // The result is known, and what cannot be read now will hardly be read soon.
                     Some(Err(_)) if matches!(self.stage, Stage::Ended(_)) => self.over = true,
                     // What happens in the turn is known to nobody here as long as that lasts.
-                    Some(Err(SessionError::Journal(error)))
-                        if error.is_retryable() && self.unread.as_ref() != Some(&error) =>
-                    {
-                        self.parked = Some(SessionEvent::Parked { reason: error.to_string().into() });
-                        self.unread = Some(error);
+                    Some(Err(error)) if error.may_pass() => {
+                        let reason: Text = error.to_string().into();
+                        if self.unread.as_ref() != Some(&reason) {
+                            self.parked = Some(SessionEvent::Parked { reason: reason.clone() });
+                            self.unread = Some(reason);
+                        }
                     }
                     Some(Err(error)) => {
                         tracing::debug!(%error, "events of a turn could not be read; trying again if there is use in it");
@@ -506,7 +506,7 @@ impl Events {
 /// A subscription on its way, and why it is not there, if its journal is away.
 fn open(session: &Session, until: Instant) -> (Boxed<Subscription>, watch::Receiver<Option<Text>>) {
     let (say, why) = watch::channel(None);
-    let held_up = move |error: &JournalError| {
+    let held_up = move |error: &SessionError| {
         let reason: Text = error.to_string().into();
         say.send_if_modified(|told: &mut Option<Text>| told.replace(reason.clone()) != Some(reason));
     };

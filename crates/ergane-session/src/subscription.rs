@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ergane_core::{Envelope, Event, Seq, TurnId};
-use ergane_journal::JournalError;
 use ergane_otp::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -120,7 +119,7 @@ impl Subscription {
     pub(crate) async fn open_patiently(
         session: Session,
         until: Instant,
-        held_up: impl Fn(&JournalError),
+        held_up: impl Fn(&SessionError),
     ) -> Result<Self, SessionError> {
         let (sink, items) = mpsc::channel(BUFFER);
         let attached = session.request_patiently(until, held_up, subscribe(&sink)).await?;

@@ -37,13 +37,18 @@ const POISONED: &str = "this call was about to run each time the process died, t
 const KILLED: &str =
     "the tool was killed before it gave a result; whatever it had begun may have been done in part";
 
+const STILL_AT_WORK: &str =
+    ". It could not be ended and is still at work; nothing else is begun before it is gone";
+
 /// A call that runs, or will as soon as its start is durable.
 #[derive(Debug)]
 pub(crate) enum Running {
     /// Its start must be durable first.
     Waiting(Box<Start>),
     /// Its actor runs.
-    Live(ToolHandle),
+    Live(ToolHandle, Effect),
+    /// Its actor has told how it ended, and something of it is still at work.
+    Ending(Option<ToolOutcome>),
 }
 
 /// A call about to start.
@@ -66,19 +71,19 @@ impl std::fmt::Debug for Start {
 
 impl Running {
     /// Whether it has begun.
-    pub(crate) fn is_live(&self) -> bool {
-        matches!(self, Self::Live(_))
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self, Self::Waiting(_))
     }
 
     /// Tells the call to stop.
     pub(crate) fn cancel(&self) {
-        if let Self::Live(handle) = self {
+        if let Self::Live(handle, _) = self {
             handle.cancel();
         }
     }
 
     pub(crate) fn kill(&self) {
-        if let Self::Live(handle) = self {
+        if let Self::Live(handle, _) = self {
             handle.cell.kill();
         }
     }
@@ -207,8 +212,9 @@ impl State {
             self.drive.tools.iter().filter(|(_, running)| is_due(running)).map(|(id, _)| *id).collect();
         for id in due {
             if let Some(Running::Waiting(start)) = self.drive.tools.remove(&id) {
+                let effect = start.tool.effect;
                 match self.spawn_tool(*start) {
-                    Ok(handle) => drop(self.drive.tools.insert(id, Running::Live(handle))),
+                    Ok(handle) => drop(self.drive.tools.insert(id, Running::Live(handle, effect))),
                     // Its promise has told already that nothing will come of it.
                     Err(error) => {
                         tracing::warn!(session = %self.name, call = %id, %error, "a tool did not start")
@@ -245,18 +251,18 @@ impl State {
         let me = self.me.clone();
         let report = Promise::new(move |outcome| tell(&me, Internal::ToolDone(id, outcome)));
         let timeout = tool.timeout.unwrap_or(limit);
-        let run =
-            ToolRun { call, tool: tool.tool, arguments, context: ToolContext::new(parts), timeout, report };
+        let (effect, context) = (tool.effect, ToolContext::new(parts));
+        let run = ToolRun { call, tool: tool.tool, effect, arguments, context, timeout, report };
         ToolActor::spawn(name, run, self.me.get_cell(), &self.scope)
     }
 
-    pub(crate) fn on_tool_done(
+    /// What came of a call, as a fact; of one that is `still_at_work` that too.
+    pub(crate) fn record_result(
         &mut self,
         id: CallId,
         outcome: Option<ToolOutcome>,
+        still_at_work: bool,
     ) -> Result<(), ActorProcessingErr> {
-        self.drive.tools.remove(&id);
-        self.drive.to_begin.remove(&id);
         let turn = self.facts.conversation().turn();
         let call = turn
             .and_then(|turn| turn.batch().find(|(call, done)| call.id == id && !done))
@@ -268,10 +274,12 @@ impl State {
                 let result = ToolResult { call: id, name: call.name.clone(), content, is_error, synthetic };
                 Event::ToolFinished { result: Arc::new(result), denied: false, ui }
             }
-            (None, Some(why)) => {
-                error_result(call, &format!("interrupted before it had a result: {why}"), false)
+            (None, why) => {
+                let why =
+                    why.map_or(KILLED.to_owned(), |why| format!("interrupted before it had a result: {why}"));
+                let rest = if still_at_work { STILL_AT_WORK } else { "" };
+                error_result(call, &format!("{why}{rest}"), false)
             }
-            (None, None) => error_result(call, KILLED, false),
         };
         let event = match too_large(&event) {
             Some(bytes) => {
@@ -315,10 +323,7 @@ impl State {
         if gone {
             self.drive.ended.insert(call);
             self.drive.held_up = None;
-            // A store that takes nothing has been told of, and that holds.
-            if !self.facts.is_failing() {
-                self.told_parked = None;
-            }
+            self.told_parked_is_over();
         } else {
             let why = format!("a process that an earlier incarnation started for call {call} does not end");
             self.tell_parked(&why);

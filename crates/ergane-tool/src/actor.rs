@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ergane_core::ToolCall;
+use ergane_core::{Effect, ToolCall};
 use ergane_otp::{Promise, Scope, TaskHandle};
 use ractor::{ActorCell, SpawnErr};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::at_work::{Work, Working};
 use crate::context::{CancelToken, ToolContext};
 use crate::error::ToolError;
 use crate::outcome::ToolOutcome;
@@ -35,6 +36,8 @@ pub struct ToolRun {
     pub call: ToolCall,
     /// The tool it goes to.
     pub tool: Arc<dyn Tool>,
+    /// What that does to the world: what a call that only reads leaves behind is abandoned past the grace of a drain.
+    pub effect: Effect,
     /// Its arguments, as the gate read them.
     pub arguments: Map<String, Value>,
     /// What the tool is told.
@@ -55,12 +58,23 @@ pub struct ToolHandle {
     /// The actor. Killing it drops the body at its next await, and what the body owns with it.
     pub cell: ActorCell,
     cancel: CancelToken,
+    working: Working,
 }
 
 impl ToolHandle {
     /// Tells the body that the call is interrupted. It may still finish and report; whoever cannot wait kills the actor.
     pub fn cancel(&self) {
         self.cancel.cancel();
+    }
+
+    /// Whether nothing works for the call any more: not its body, no thread and no process group of it.
+    pub fn is_over(&self) -> bool {
+        self.working.is_over()
+    }
+
+    /// Answers the promise, with `None`, as soon as that is so.
+    pub fn when_over(&self, told: Promise<()>) {
+        self.working.when_over(told);
     }
 }
 
@@ -77,23 +91,27 @@ impl ToolActor {
         scope: &Scope,
     ) -> Result<ToolHandle, SpawnErr> {
         let cancel = run.context.cancel_token();
-        let of_body = scope.clone();
-        let cell = scope.spawn_actor(name, supervisor, move |_| carry_out(run, of_body))?;
-        Ok(ToolHandle { cell, cancel })
+        let of_body = if run.effect == Effect::Read { scope.loose() } else { scope.clone() };
+        let work = Arc::<Work>::default();
+        let working = Working::of(&work);
+        let cell = scope.spawn_actor(name, supervisor, move |_| carry_out(run, of_body, work))?;
+        Ok(ToolHandle { cell, cancel, working })
     }
 }
 
 /// The actor's work: has the body run, and reports what comes of it.
-async fn carry_out(run: ToolRun, scope: Scope) {
-    let ToolRun { call, tool, arguments, context, timeout: limit, report } = run;
+async fn carry_out(run: ToolRun, scope: Scope, work: Arc<Work>) {
+    let ToolRun { call, tool, arguments, context, timeout: limit, report, .. } = run;
     tracing::debug!(call = %call.id, tool = %call.name, "tool call starts");
     let cancel = context.cancel_token();
-    let context = context.within(scope.clone());
+    let context = context.within(scope.clone(), Working::of(&work));
     let (ended, mut outcome) = oneshot::channel();
     let task = scope.spawn("tool call", async move {
         // Named first, so dropped last: when it tells that the body was dropped, that is so.
         let ended = ended;
+        let work = work;
         let outcome = run_body(tool, context, arguments).await.into();
+        drop(work);
         if ended.send(outcome).is_err() {
             tracing::trace!("a tool's actor had ended before its body");
         }

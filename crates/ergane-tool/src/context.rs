@@ -9,6 +9,7 @@ use ergane_otp::{Promise, Scope};
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
+use crate::at_work::{AtWork, Working};
 use crate::error::ToolError;
 use crate::extensions::{ContextFn, Extensions};
 use crate::process::ProcessGroup;
@@ -218,6 +219,7 @@ impl ContextParts {
 pub struct ToolContext {
     shared: Arc<Shared>,
     scope: Scope,
+    working: Working,
 }
 
 struct Shared {
@@ -263,7 +265,7 @@ impl ToolContext {
             progress: ProgressSender::new(parts.call, parts.progress),
             processes: parts.processes,
         };
-        Self { shared: Arc::new(shared), scope: Scope::new() }
+        Self { shared: Arc::new(shared), scope: Scope::new(), working: Working::default() }
     }
 
     /// A context to try a tool with: call 1.1 of a session `test` in `cwd`, everything else at its default.
@@ -573,7 +575,7 @@ impl ToolContext {
     /// # }
     /// ```
     pub fn guard_group(&self, group: i32, leader_started: u64) -> ProcessGroup {
-        ProcessGroup::guard(group, leader_started, &self.scope)
+        ProcessGroup::guard(group, leader_started, &self.scope, self.working.share())
     }
 
     /// The scope in which the call runs: the session's, when the tool actor started it.
@@ -593,8 +595,32 @@ impl ToolContext {
         &self.scope
     }
 
-    pub(crate) fn within(mut self, scope: Scope) -> Self {
-        self.scope = scope;
+    /// Says that the call is at work until that is dropped. To be taken along by what an interrupt or a timeout does not end by
+    /// itself, such as a thread: what changes the world is followed by nothing before that is done, and a session is not started
+    /// again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ergane_tool::ToolContext;
+    /// let ctx = ToolContext::for_test("/tmp");
+    /// let at_work = ctx.at_work();
+    /// let written = tokio::task::spawn_blocking(move || {
+    ///     let written = std::fs::write("/dev/null", "a long text");
+    ///     drop(at_work);
+    ///     written
+    /// });
+    /// written.await??;
+    /// assert_eq!(ctx.scope().alive(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn at_work(&self) -> AtWork {
+        AtWork::new(self.working.call(), &self.scope)
+    }
+
+    pub(crate) fn within(mut self, scope: Scope, working: Working) -> Self {
+        (self.scope, self.working) = (scope, working);
         self
     }
 }

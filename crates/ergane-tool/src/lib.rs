@@ -36,6 +36,7 @@
 
 mod actor;
 mod arguments;
+mod at_work;
 mod context;
 mod error;
 mod extensions;
@@ -51,6 +52,7 @@ mod registry;
 mod tool;
 
 pub use actor::{ToolActor, ToolHandle, ToolRun};
+pub use at_work::AtWork;
 pub use context::{CancelToken, ContextParts, ProcessRecord, ProcessSink, ToolContext};
 pub use ergane_core::{Effect, ImageSource, Part};
 /// Makes a [`Tool`] of an async function; see the crate's own documentation for every attribute.

@@ -14,10 +14,12 @@
 //! the leader, and each by a handle that cannot come to mean another process. When another process has the leader's
 //! number, the kernel has proven that nothing is left of the group.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ergane_otp::{DrainGuard, Scope};
 
+use crate::at_work::Work;
 use crate::private_folder;
 
 /// The variable that tells a member of a recorded group, so that recovery knows it without its leader. Its value is
@@ -158,9 +160,10 @@ pub struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    pub(crate) fn guard(group: i32, leader_started: u64, scope: &Scope) -> Self {
+    pub(crate) fn guard(group: i32, leader_started: u64, scope: &Scope, work: Option<Arc<Work>>) -> Self {
         let target = Target { group, leader_started, owned: true };
         let cleanup = move || async move {
+            let _until_it_is_gone = work;
             if !target.kill_and_wait_aside().await {
                 tracing::warn!(group, "a process group of a tool does not end although it was killed");
             }

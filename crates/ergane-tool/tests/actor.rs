@@ -95,7 +95,8 @@ impl Stage {
         };
         let report = Promise::new(move |outcome| sender.send(outcome).unwrap());
         let context = ToolContext::for_test("/");
-        (ToolRun { call, tool, arguments: Map::new(), context, timeout: limit, report }, receiver)
+        let effect = tool.effect();
+        (ToolRun { call, tool, effect, arguments: Map::new(), context, timeout: limit, report }, receiver)
     }
 
     fn start(&self, tool: Arc<dyn Tool>, limit: Duration) -> (ToolHandle, Report) {
@@ -215,12 +216,55 @@ async fn a_body_that_never_yields_is_reported_all_the_same() {
             Ok("too late".into())
         })
     });
-    let (_, report) = stage.start(body, Duration::from_millis(20));
+    let (handle, report) = stage.start(body, Duration::from_millis(20));
     let outcome = answer(report).await.unwrap();
     assert!(outcome.is_error && text(&outcome).contains("does not react to being stopped"));
     assert!(stage.scope.alive() >= 1, "the scope still knows of the body");
+    assert!(!handle.is_over());
+    let (sender, over) = oneshot::channel();
+    handle.when_over(Promise::new(move |_| sender.send(()).unwrap()));
     drop(release);
+    timeout(SOON, over).await.unwrap().unwrap();
+    assert!(handle.is_over());
     timeout(SOON, stage.scope.drained()).await.unwrap();
+}
+
+/// A thread that a body gave work to is dropped with nobody.
+#[tokio::test]
+async fn a_killed_call_is_over_when_its_threads_are_done() {
+    let stage = Stage::new().await;
+    let (release, blocked) = mpsc::channel::<()>();
+    let blocked = std::sync::Mutex::new(Some(blocked));
+    let begun = Arc::new(Notify::new());
+    let begun_too = begun.clone();
+    let body = tool(move |ctx| {
+        let (at_work, blocked) = (ctx.at_work(), blocked.lock().unwrap().take().unwrap());
+        let begun = begun_too.clone();
+        Box::pin(async move {
+            std::thread::spawn(move || {
+                let _until_it_is_done = at_work;
+                blocked.recv().unwrap_err();
+            });
+            begun.notify_one();
+            pending().await
+        })
+    });
+    let (handle, report) = stage.start(body, SOON);
+    begun.notified().await;
+    handle.cell.kill();
+    assert_eq!(answer(report).await, None);
+    assert!(!handle.is_over());
+    let (sender, over) = oneshot::channel();
+    handle.when_over(Promise::new(move |_| sender.send(()).unwrap()));
+    let left = stage.scope.drain(Duration::from_millis(20)).await;
+    assert_eq!(left.labels(), ["work of a tool"]);
+    drop(release);
+    timeout(SOON, over).await.unwrap().unwrap();
+    timeout(SOON, stage.scope.drained()).await.unwrap();
+    // Said of what is over, it is answered at once.
+    let (sender, over) = oneshot::channel();
+    handle.when_over(Promise::new(move |_| sender.send(()).unwrap()));
+    timeout(Duration::ZERO, over).await.unwrap().unwrap();
 }
 
 #[tokio::test]

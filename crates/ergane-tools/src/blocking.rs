@@ -41,7 +41,13 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, ToolError> {
     let stop = Stop::of(ctx);
     let _guard = SetOnDrop(stop.dropped.clone());
-    match tokio::task::spawn_blocking(move || work(&stop)).await {
+    // A dropped future does not end the thread: what it still does is known to the session.
+    let at_work = ctx.at_work();
+    let work = move || {
+        let _until_it_is_done = at_work;
+        work(&stop)
+    };
+    match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         // The tool actor makes an error result of it, as of any other panic.
         Err(error) if error.is_panic() => resume_unwind(error.into_panic()),

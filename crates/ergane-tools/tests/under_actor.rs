@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{CallId, ToolCall};
+use ergane_core::{CallId, Effect, ToolCall};
 use ergane_otp::{Promise, Scope};
 use ergane_tool::{ContextParts, ProcessSink, ToolActor, ToolContext, ToolHandle, ToolOutcome, ToolRun};
 use ergane_tools::bash;
@@ -72,6 +72,7 @@ async fn start(name: &str, limit: Duration) -> Running {
             extra: Map::new(),
         },
         tool: Arc::new(bash),
+        effect: Effect::Write,
         arguments: json!({ "command": command }).as_object().unwrap().clone(),
         context: ToolContext::new(parts),
         timeout: limit,

@@ -1,0 +1,98 @@
+//! What is still at work of a call that has ended.
+//!
+//! # Why the session waits for it
+//!
+//! A killed call is dropped at its next await. A body without one, or a thread that it gave work to, goes on, and nobody can end it.
+//! What only reads may: it is left behind. But what changes the world may be followed by nothing, or two of them would be at it at
+//! once, and the model would look at a world that is still being changed. So its result waits for a moment, until all of it is gone;
+//! then it is told as it is, the turn may end, and the session is parked with that reason until the rest is over.
+
+use std::time::Duration;
+
+use ergane_core::{CallId, Effect};
+use ergane_otp::Promise;
+use ergane_tool::{ToolHandle, ToolOutcome};
+use ractor::ActorProcessingErr;
+
+use crate::actor::{Phase, State, tell};
+use crate::message::Internal;
+use crate::tools::Running;
+
+/// How long a call that has ended may take to be gone before that is told.
+const GRACE: Duration = Duration::from_secs(2);
+
+impl State {
+    pub(crate) fn on_tool_done(
+        &mut self,
+        id: CallId,
+        outcome: Option<ToolOutcome>,
+    ) -> Result<(), ActorProcessingErr> {
+        let running = self.drive.tools.remove(&id);
+        self.drive.to_begin.remove(&id);
+        match running {
+            Some(Running::Live(handle, effect)) if effect != Effect::Read && !handle.is_over() => {
+                self.await_the_rest(id, outcome, &handle);
+                Ok(())
+            }
+            _ => self.record_result(id, outcome, false),
+        }
+    }
+
+    fn await_the_rest(&mut self, id: CallId, outcome: Option<ToolOutcome>, handle: &ToolHandle) {
+        self.drive.tools.insert(id, Running::Ending(outcome));
+        let me = self.me.clone();
+        self.scope.send_after(GRACE, move || tell(&me, Internal::ToolOverdue(id)));
+        let me = self.me.clone();
+        handle.when_over(Promise::new(move |_| tell(&me, Internal::ToolOver(id))));
+    }
+
+    /// Nothing works for the call any more.
+    pub(crate) fn on_tool_over(&mut self, id: CallId) -> Result<(), ActorProcessingErr> {
+        if self.drive.left_over.remove(&id).is_some() {
+            tracing::info!(session = %self.name, call = %id, "what a call had left behind is gone");
+            self.told_parked_is_over();
+            return Ok(());
+        }
+        self.take_ending(id, |state, outcome| state.record_result(id, outcome, false))
+    }
+
+    /// It has had its moment.
+    pub(crate) fn on_tool_overdue(&mut self, id: CallId) -> Result<(), ActorProcessingErr> {
+        self.take_ending(id, |state, outcome| {
+            let tool = state.tool_of(id);
+            let why = format!(
+                "call {id} ({tool}) has ended, and something of it is still at work: nothing is begun before that is gone"
+            );
+            tracing::error!(session = %state.name, call = %id, "a call does not end; the session is parked until it does");
+            state.tell_parked(&why);
+            state.drive.left_over.insert(id, why);
+            state.record_result(id, outcome, true)
+        })
+    }
+
+    fn take_ending(
+        &mut self,
+        id: CallId,
+        then: impl FnOnce(&mut Self, Option<ToolOutcome>) -> Result<(), ActorProcessingErr>,
+    ) -> Result<(), ActorProcessingErr> {
+        match self.drive.tools.remove(&id) {
+            Some(Running::Ending(outcome)) => then(self, outcome),
+            Some(other) => {
+                self.drive.tools.insert(id, other);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn tool_of(&self, id: CallId) -> String {
+        let turn = self.facts.conversation().turn();
+        let call = turn.and_then(|turn| turn.batch().find(|(call, _)| call.id == id));
+        call.map_or_else(String::new, |(call, _)| call.name.to_string())
+    }
+
+    /// Whether nothing may be begun beside what is still at work. What is to be ended may.
+    pub(crate) fn is_held_back(&self) -> bool {
+        !self.drive.left_over.is_empty() && matches!(self.phase, Phase::Live)
+    }
+}

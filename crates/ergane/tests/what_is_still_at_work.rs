@@ -1,0 +1,266 @@
+//! What a call has begun and nobody can end: nothing that changes the world is begun beside it, and it is told.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use common::{Questions, model, result, sending, soon, until};
+use ergane::core::SettingsPatch;
+use ergane::prelude::*;
+use ergane::provider::BoxFuture;
+use ergane::tool_support::ToolError;
+use serde_json::{Map, Value, json};
+
+/// How a stuck tool does not end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    /// It never comes to an await.
+    BlockingItsThread,
+    /// It gave its work to a thread.
+    AnotherThread,
+}
+
+/// A tool that does not listen, and ends when the test lets it.
+struct Stuck {
+    by: By,
+    effect: Effect,
+    begun: tokio::sync::mpsc::UnboundedSender<()>,
+    release: Mutex<Option<mpsc::Receiver<()>>>,
+    done: Arc<AtomicBool>,
+    thread: Thread,
+}
+
+type Thread = Arc<Mutex<Option<std::thread::JoinHandle<()>>>>;
+
+impl Tool for Stuck {
+    fn name(&self) -> &str {
+        "deploy"
+    }
+
+    fn description(&self) -> &str {
+        "it does not listen"
+    }
+
+    fn parameters(&self) -> Value {
+        json!({"type": "object", "properties": {}})
+    }
+
+    fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    fn call(
+        &self,
+        context: ToolContext,
+        _: Map<String, Value>,
+    ) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {
+        let release = self.release.lock().unwrap().take();
+        let (done, begun, by, thread) = (self.done.clone(), self.begun.clone(), self.by, self.thread.clone());
+        Box::pin(async move {
+            begun.send(()).unwrap();
+            let Some(release) = release else { return Ok("deployed".into()) };
+            let at_work = context.at_work();
+            let work = move || {
+                let _until_it_is_done = at_work;
+                release.recv().unwrap_err();
+                done.store(true, Ordering::SeqCst);
+            };
+            match by {
+                By::BlockingItsThread => work(),
+                By::AnotherThread => {
+                    *thread.lock().unwrap() = Some(std::thread::spawn(work));
+                    std::future::pending::<()>().await;
+                }
+            }
+            Ok("deployed".into())
+        })
+    }
+}
+
+/// A session with that tool, of which the first call is stuck.
+struct House {
+    system: System,
+    alice: Session,
+    questions: Questions,
+    begun: tokio::sync::mpsc::UnboundedReceiver<()>,
+    release: Option<mpsc::Sender<()>>,
+    done: Arc<AtomicBool>,
+    thread: Thread,
+}
+
+impl House {
+    async fn new(by: By, effect: Effect) -> Self {
+        let (model, questions) = model();
+        let (sender, begun) = tokio::sync::mpsc::unbounded_channel();
+        let (release, receiver) = mpsc::channel();
+        let (done, thread) = (Arc::<AtomicBool>::default(), Thread::default());
+        let release_it = Mutex::new(Some(receiver));
+        let tool = Stuck {
+            by,
+            effect,
+            begun: sender,
+            release: release_it,
+            done: done.clone(),
+            thread: thread.clone(),
+        };
+        let system = System::builder().provider("test", model).tool(tool).start().await.unwrap();
+        let alice = system.session("alice").start().await.unwrap();
+        Self { system, alice, questions, begun, release: Some(release), done, thread }
+    }
+
+    async fn begins(&mut self) {
+        soon("the tool begins", self.begun.recv()).await.unwrap();
+    }
+
+    async fn parked(&self) -> String {
+        let reason = || async {
+            match self.alice.status().await.unwrap().activity {
+                Activity::Parked { reason } => Some(reason),
+                _ => None,
+            }
+        };
+        until("it is parked", || async { reason().await.is_some() }).await;
+        reason().await.unwrap()
+    }
+
+    /// Lets the stuck call end. A thread of its own is waited for: on a clock that stands still its end would race with every
+    /// deadline.
+    fn let_go(&mut self) {
+        drop(self.release.take());
+        if let Some(thread) = self.thread.lock().unwrap().take() {
+            thread.join().unwrap();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done.load(Ordering::SeqCst)
+    }
+}
+
+async fn nothing_starts_beside_an_interrupted_write(by: By) {
+    let mut house = House::new(by, Effect::Write).await;
+    let first = sending(&house.alice, "deploy it");
+    house.questions.next().await.call(&[("deploy", json!({}))]);
+    house.begins().await;
+    assert!(house.alice.interrupt("enough").await.unwrap());
+    // The turn ends, and says how it is.
+    let ended = result(first).await;
+    assert_eq!(ended.finish_reason, FinishReason::Interrupted);
+    let told = ended.messages.iter().flat_map(|message| message.results()).next().unwrap().text();
+    assert!(told.contains("enough") && told.contains("still at work"), "{told}");
+    // Nothing begins, which is told.
+    let mut next = house.alice.send_message("and now?").stream().await.unwrap();
+    let event = soon("an event", next.next()).await;
+    assert!(
+        matches!(&event, Some(SessionEvent::Parked { reason }) if reason.contains("(deploy)")),
+        "{event:?}"
+    );
+    assert!(house.parked().await.contains("still at work"));
+    assert_eq!(house.alice.messages().await.unwrap().len(), ended.messages.len(), "it answers as ever");
+    assert!(house.questions.is_empty() && !house.is_done());
+    house.let_go();
+    let asked = house.questions.next().await;
+    assert!(house.is_done(), "it was over before anything else began");
+    asked.answer("all is well");
+    assert_eq!(&*next.result().await.unwrap().text, "all is well");
+    assert_eq!(house.alice.status().await.unwrap().activity, Activity::Idle);
+    house.system.shutdown(common::LONG).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_starts_beside_an_interrupted_write_that_blocks_its_thread() {
+    nothing_starts_beside_an_interrupted_write(By::BlockingItsThread).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_beside_an_interrupted_write_that_has_a_thread_of_its_own() {
+    nothing_starts_beside_an_interrupted_write(By::AnotherThread).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_over_in_time_is_waited_for_before_its_turn_ends() {
+    let mut house = House::new(By::AnotherThread, Effect::Write).await;
+    let mut events = house.alice.subscribe(None).await.unwrap();
+    let first = sending(&house.alice, "deploy it");
+    house.questions.next().await.call(&[("deploy", json!({}))]);
+    house.begins().await;
+    house.alice.interrupt("enough").await.unwrap();
+    // It is killed after two seconds, and has two more.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!first.is_finished());
+    house.let_go();
+    let ended = result(first).await;
+    assert!(house.is_done());
+    let told = ended.messages.iter().flat_map(|message| message.results()).next().unwrap().text();
+    assert!(told.contains("enough") && !told.contains("still at work"), "{told}");
+    house.alice.stop().await.unwrap();
+    while let Some(event) = soon("an event", events.next()).await {
+        assert!(!matches!(event, Ok(SessionEvent::Parked { .. })), "{event:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_beside_a_write_that_timed_out_and_is_still_at_work() {
+    let mut house = House::new(By::AnotherThread, Effect::Write).await;
+    let brief = SettingsPatch { tool_timeout_ms: Some(1_000), ..SettingsPatch::default() };
+    let house_alice = house.system.session("alice").settings(brief).start().await.unwrap();
+    let send = sending(&house_alice, "deploy it twice");
+    house.questions.next().await.call(&[("deploy", json!({})), ("deploy", json!({}))]);
+    house.begins().await;
+    assert!(house.parked().await.contains("(deploy)"));
+    assert!(house.begun.try_recv().is_err(), "the second waits for the first");
+    house.let_go();
+    soon("the second begins", house.begun.recv()).await.unwrap();
+    assert!(house.is_done());
+    let asked = house.questions.next().await;
+    let results = asked.results();
+    assert!(results[0].contains("did not finish within 1s"), "{results:?}");
+    asked.answer("oh");
+    result(send).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_reads_is_left_behind() {
+    let mut house = House::new(By::AnotherThread, Effect::Read).await;
+    let first = sending(&house.alice, "look at it");
+    house.questions.next().await.call(&[("deploy", json!({}))]);
+    house.begins().await;
+    house.alice.interrupt("enough").await.unwrap();
+    assert_eq!(result(first).await.finish_reason, FinishReason::Interrupted);
+    let second = sending(&house.alice, "and now?");
+    house.questions.next().await.answer("on we go");
+    assert_eq!(&*result(second).await.text, "on we go");
+    // Not even the next incarnation waits for it.
+    house.alice.actor_ref().unwrap().kill();
+    let third = sending(&house.alice, "still there?");
+    house.questions.next().await.answer("yes");
+    assert_eq!(&*result(third).await.text, "yes");
+    assert!(!house.is_done());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_died_comes_back_when_its_write_is_over_and_not_before() {
+    let mut house = House::new(By::AnotherThread, Effect::Write).await;
+    let send = sending(&house.alice, "deploy it");
+    house.questions.next().await.call(&[("deploy", json!({}))]);
+    house.begins().await;
+    house.alice.actor_ref().unwrap().kill();
+    assert!(house.parked().await.contains("work of a tool"));
+    let asked = house.alice.messages().await;
+    assert!(matches!(&asked, Err(SessionError::Stuck { reason, .. }) if reason.contains("work of a tool")));
+    let mut next = house.alice.send_message("and now?").stream().await.unwrap();
+    let event = soon("an event", next.next()).await;
+    assert!(matches!(&event, Some(SessionEvent::Parked { .. })), "{event:?}");
+    assert!(!send.is_finished() && house.questions.is_empty() && !house.is_done());
+    house.let_go();
+    let asked = house.questions.next().await;
+    assert!(house.is_done());
+    assert!(asked.results()[0].contains("cut off by a crash"), "{:?}", asked.results());
+    asked.answer("I see");
+    assert_eq!(&*result(send).await.text, "I see");
+    house.questions.next().await.answer("done");
+    assert_eq!(&*next.result().await.unwrap().text, "done");
+}
