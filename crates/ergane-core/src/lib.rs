@@ -28,6 +28,7 @@ mod request;
 mod schema;
 mod settings;
 mod tagged;
+mod typed_url;
 mod usage;
 
 pub use approval::{ApprovalCause, Decided, Decision, PendingApproval, Verdict};
@@ -52,4 +53,5 @@ pub use settings::{
     Answering, Durability, Limits, Mode, OnUnknown, PermissionMode, Permissions, Settings, SettingsPatch,
     Ungranted,
 };
+pub use typed_url::TypedUrl;
 pub use usage::{Cost, MicroUsd, Spent, Usage};

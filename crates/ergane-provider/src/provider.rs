@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text};
+use ergane_core::{ErrorKind, ModelReply, ModelRequest, ProviderError, Text, TypedUrl};
 
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::port::Limits;
@@ -133,7 +133,7 @@ impl Endpoint {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.base_url.as_deref().map(crate::http::quotable);
+        let shown = self.base_url.as_deref().map(|url| TypedUrl::new(url).shown());
         f.debug_struct("Endpoint").field("base_url", &shown).field("api_key_env", &self.api_key_env).finish()
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{Answering, Limits, Mode, OnUnknown, PermissionMode, Permissions, Settings, Ungranted};
 use crate::message::Text;
 use crate::request::{OutputSchema, PromptCache, ReasoningEffort, Sampling, ToolChoice};
+use crate::typed_url::TypedUrl;
 use crate::usage::MicroUsd;
 
 /// Settings that somebody set explicitly; what is `None` keeps its value.
@@ -340,10 +341,7 @@ impl SettingsPatch {
     /// assert!(at("https://me:secret@gateway.example/v1").may_hold_a_secret());
     /// ```
     pub fn may_hold_a_secret(&self) -> bool {
-        let Some(url) = self.base_url.as_deref() else { return false };
-        let (place, behind) = url.split_once(['?', '#']).unwrap_or((url, ""));
-        let server = place.split_once("://").map_or(place, |(_, rest)| rest).split(['/', '\\']).next();
-        !behind.trim().is_empty() || server.is_some_and(|server| server.contains('@'))
+        self.base_url.as_deref().is_some_and(|url| TypedUrl::new(url).may_hold_a_secret())
     }
 
     /// What of this patch would change `settings`; `None` when nothing would. So an equal value writes no fact.

@@ -1,6 +1,6 @@
 //! Base URLs as people type them.
 
-use ergane_core::ProviderError;
+use ergane_core::{ProviderError, TypedUrl};
 use reqwest::Url;
 use secrecy::SecretString;
 
@@ -21,19 +21,11 @@ pub(crate) struct PathRules {
     pub(crate) default: &'static str,
 }
 
-/// What somebody typed, without what may be a secret in it: a query, and all of it when there may be a password.
-pub(crate) fn quotable(typed: &str) -> &str {
-    if typed.contains('@') {
-        return "a URL that is not shown";
-    }
-    typed.split(['?', '#']).next().unwrap_or_default().trim()
-}
-
 impl BaseUrl {
     /// Reads what somebody typed: with or without a scheme, a slash at the end, the version, or a call's whole path.
     pub(crate) fn parse(typed: &str, rules: &PathRules) -> Result<Self, ProviderError> {
         let bad = |why: &str| {
-            let quoted = quotable(typed);
+            let quoted = TypedUrl::new(typed).shown();
             invalid(format!("{quoted:?} is no base URL: {why}; it looks like http://localhost:8080/v1"))
         };
         let trimmed = typed.trim();

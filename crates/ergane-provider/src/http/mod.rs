@@ -13,14 +13,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ergane_core::{ErrorKind, ModelReply, ProviderError};
+use ergane_core::{ErrorKind, ModelReply, ProviderError, TypedUrl};
 use reqwest::{Client, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use answer::{Answer, Bounded, Silence, broke_off, receive};
-pub(crate) use base::{BaseUrl, PathRules, quotable};
+pub(crate) use base::{BaseUrl, PathRules};
 pub(crate) use key::KeySource;
 
 use crate::port::Limits;
@@ -109,7 +109,7 @@ impl Server {
     pub(crate) fn shown(&self) -> String {
         match &self.base {
             Ok(base) => base.shown().to_owned(),
-            Err(_) => quotable(&self.typed).to_owned(),
+            Err(_) => TypedUrl::new(&self.typed).shown().to_owned(),
         }
     }
 

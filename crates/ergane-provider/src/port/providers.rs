@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ergane_core::{ProviderError, Text};
+use ergane_core::{ProviderError, Text, TypedUrl};
 use ergane_otp::{
     ChildSpec, DynamicOptions, DynamicSupervisor, DynamicSupervisorRef, Namespace, RestartBudget,
     TaskSupervisor, TaskSupervisorRef,
@@ -295,7 +295,7 @@ impl Providers {
             actor.push('@');
             actor.push_str(&provider.endpoint());
             // A key may stand there: two of them are two lanes, and neither is told.
-            if let Some(query) = query_of(url) {
+            if let Some(query) = TypedUrl::new(url).query() {
                 actor.push_str(&format!("?{:016x}", self.0.digests.hash_one(query)));
             }
         }
@@ -320,12 +320,6 @@ impl Providers {
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         invalid(format!("there is no provider {name:?}; registered are: {known}"))
     }
-}
-
-/// The query of a URL as it was typed; `None` when there is nothing in it.
-fn query_of(url: &str) -> Option<&str> {
-    let (_, query) = url.split('#').next()?.split_once('?')?;
-    Some(query.trim()).filter(|query| !query.is_empty())
 }
 
 impl fmt::Debug for Providers {

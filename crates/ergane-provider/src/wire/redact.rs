@@ -1,6 +1,7 @@
 //! Takes keys out of what servers say: some echo the request, headers and all, in their errors.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -8,38 +9,66 @@ use secrecy::{ExposeSecret, SecretString};
 /// Shorter "keys" are placeholders such as `x`, and would make every text unreadable.
 const SHORTEST: usize = 4;
 
-const REDACTED: &str = "[redacted]";
-
 /// Replaces the keys it knows by `[redacted]`, also where they are written as in a URL, in JSON or in another quotation.
 /// Shows none of them.
+///
+/// ```
+/// use ergane_provider::wire::Redactor;
+///
+/// let redactor = Redactor::new(["sk/1 23".to_owned().into()]);
+/// assert_eq!(redactor.redact("who sent sk%2F1%2023?"), "who sent [redacted]?");
+/// ```
 #[derive(Clone, Default)]
 pub struct Redactor {
-    /// The keys as they may be written, the longest first: the shorter one may be a part of it.
+    /// The keys as they may be written.
     written: Arc<[SecretString]>,
     keys: usize,
 }
 
 impl Redactor {
-    /// Knows these keys.
+    /// What stands in a key's place.
+    pub const REDACTED: &str = "[redacted]";
+
+    /// Knows these keys; but not those of less than 4 bytes, nor `true` and `false`: no keys are so, and all texts are full of
+    /// them.
     pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
-        let is_key = |secret: &SecretString| secret.expose_secret().len() >= SHORTEST;
+        let is_key = |secret: &SecretString| {
+            let secret = secret.expose_secret();
+            secret.len() >= SHORTEST && !matches!(secret, "true" | "false")
+        };
         let secrets: Vec<SecretString> = secrets.into_iter().filter(is_key).collect();
         let mut written: Vec<SecretString> = secrets.iter().flat_map(ways_to_write).collect();
-        written.sort_by(|a, b| {
-            let (a, b) = (a.expose_secret(), b.expose_secret());
-            b.len().cmp(&a.len()).then_with(|| a.cmp(b))
-        });
+        written.sort_by(|a, b| a.expose_secret().cmp(b.expose_secret()));
         written.dedup_by(|a, b| a.expose_secret() == b.expose_secret());
         Self { written: written.into(), keys: secrets.len() }
     }
 
+    /// Where keys stand in `bytes`, in order and apart.
+    pub fn find(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let places = |key: &SecretString| places(bytes, key.expose_secret().as_bytes());
+        let mut found: Vec<Range<usize>> = self.written.iter().flat_map(places).collect();
+        found.sort_by_key(|place| place.start);
+        // A key may be a part of another one, or begin where another has not ended.
+        found.dedup_by(|next, place| {
+            let overlaps = next.start < place.end;
+            if overlaps {
+                place.end = place.end.max(next.end);
+            }
+            overlaps
+        });
+        found
+    }
+
     /// `text` without the keys.
     pub fn redact(&self, text: &str) -> String {
-        let take_out = |text: String, key: &SecretString| match text.contains(key.expose_secret()) {
-            true => text.replace(key.expose_secret(), REDACTED),
-            false => text,
-        };
-        self.written.iter().fold(text.to_owned(), take_out)
+        let (mut kept, mut from) = (String::with_capacity(text.len()), 0);
+        for place in self.find(text.as_bytes()) {
+            kept.push_str(text.get(from..place.start).unwrap_or_default());
+            kept.push_str(Self::REDACTED);
+            from = place.end;
+        }
+        kept.push_str(text.get(from..).unwrap_or_default());
+        kept
     }
 
     /// The same for a text that may have been cut off, within a key perhaps.
@@ -52,10 +81,24 @@ impl Redactor {
         };
         if let Some(length) = self.written.iter().filter_map(begun).max() {
             text.truncate(text.len() - length);
-            text.push_str(REDACTED);
+            text.push_str(Self::REDACTED);
         }
         text
     }
+}
+
+/// Where `key` begins and ends in `bytes`.
+fn places(bytes: &[u8], key: &[u8]) -> Vec<Range<usize>> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let (Some(first), Some(rest)) = (key.first(), bytes.get(from..)) {
+        let Some(next) = rest.iter().position(|byte| byte == first) else { break };
+        let start = from + next;
+        if rest.get(next..).is_some_and(|rest| rest.starts_with(key)) {
+            found.push(start..start + key.len());
+        }
+        from = start + 1;
+    }
+    found
 }
 
 /// A key as it is, and as what quotes it may write it.
@@ -118,6 +161,21 @@ mod tests {
         }
         assert_eq!(redactor.redact("an x is no key"), "an x is no key");
         assert_eq!(format!("{redactor:?}"), "Redactor(2 keys)");
+    }
+
+    #[test]
+    fn keys_within_and_over_each_other_leave_nothing_of_themselves() {
+        let keys = redactor(&["abcd", "cdefgh", "aaaa", "true"]);
+        for (text, expected) in [
+            ("<abcdefgh>", "<[redacted]>"),
+            ("<abcdabcd>", "<[redacted][redacted]>"),
+            ("<aaaaaa>", "<[redacted]>"),
+            ("<cdefgh abcd>", "<[redacted] [redacted]>"),
+            ("it is true", "it is true"),
+        ] {
+            assert_eq!(keys.redact(text), expected);
+        }
+        assert_eq!(keys.find(b"\xffabcd\xff"), [1..5]);
     }
 
     #[test]
