@@ -6,10 +6,8 @@ use ergane_core::{ModelReply, ProviderError, Text};
 
 use crate::http::{KeyHeader, PathRules, Server};
 use crate::models::ModelInfo;
-use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
-use crate::site::{Site, only_model, site_settings};
-use crate::tool_calls::ToolCalls;
+use crate::site::{Site, only_model, site_answers, site_settings};
 use crate::wire::anthropic::{self as wire, API, Decoder};
 
 /// Anthropic's own base URL.
@@ -38,7 +36,6 @@ const PATHS: PathRules = PathRules { strip: &["/v1/messages", "/v1/models", "/v1
 #[derive(Debug, Clone)]
 pub struct Anthropic {
     site: Site,
-    tool_calls: ToolCalls,
     strict_tools: bool,
 }
 
@@ -62,23 +59,10 @@ impl Anthropic {
         server.key_header = KEY_HEADER;
         let needs_key = server.base().is_ok_and(|base| base.host() == "api.anthropic.com");
         let site = Site::new(server, API, needs_key);
-        Self { site, tool_calls: ToolCalls::default(), strict_tools: false }
+        Self { site, strict_tools: false }
     }
 
     site_settings!(site);
-
-    /// The model to use when a request names none.
-    ///
-    /// ```
-    /// use ergane_provider::{Anthropic, Provider};
-    ///
-    /// let anthropic = Anthropic::default().model("claude-haiku-4-5");
-    /// assert_eq!(anthropic.default_model().as_deref(), Some("claude-haiku-4-5"));
-    /// ```
-    pub fn model(mut self, model: impl Into<Text>) -> Self {
-        self.site.model = model.into();
-        self
-    }
 
     /// Sends the key as `Authorization: Bearer`, as gateways want it, and not as `x-api-key`.
     ///
@@ -90,19 +74,6 @@ impl Anthropic {
     /// ```
     pub fn bearer(mut self) -> Self {
         self.site.server.key_header = KeyHeader::Bearer;
-        self
-    }
-
-    /// How models are told of tools, [`ToolCalls::Auto`].
-    ///
-    /// ```
-    /// use ergane_provider::{Anthropic, ToolCalls};
-    ///
-    /// let in_words = Anthropic::new("localhost:8080").tool_calls(ToolCalls::Text);
-    /// # let _ = in_words;
-    /// ```
-    pub fn tool_calls(mut self, how: ToolCalls) -> Self {
-        self.tool_calls = how;
         self
     }
 
@@ -133,7 +104,7 @@ impl Anthropic {
         }
         let strict = self.strict_tools;
         let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, strict);
-        self.site.native.call(self.tool_calls, &self.site, call, request, Decoder::new).await
+        self.site.call(call, request, Decoder::new).await
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
@@ -148,13 +119,11 @@ impl Provider for Anthropic {
         API
     }
 
+    site_answers!(site);
+
     /// An empty name leaves the choice to the server, which must then list one model only.
     fn default_model(&self) -> Option<Text> {
         Some(self.site.model.clone())
-    }
-
-    fn endpoint(&self) -> String {
-        self.site.server.shown()
     }
 
     /// A key that was named for this server is not carried to another one.
@@ -162,18 +131,6 @@ impl Provider for Anthropic {
         let mut site = self.site.moved(endpoint, |url| Self::new(url).site)?;
         site.server.key_header = self.site.server.key_header;
         Ok(Arc::new(Self { site, ..*self }))
-    }
-
-    fn key_env(&self) -> Option<Text> {
-        self.site.server.key.env()
-    }
-
-    fn limits(&self) -> Limits {
-        self.site.server.limits
-    }
-
-    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
-        Box::pin(self.clone().run(call))
     }
 
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {

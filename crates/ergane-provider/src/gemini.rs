@@ -6,10 +6,8 @@ use ergane_core::{ModelReply, ProviderError, Text};
 
 use crate::http::{KeyHeader, PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
-use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall, invalid};
-use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
-use crate::tool_calls::ToolCalls;
+use crate::site::{LISTING, Site, site_answers, site_settings};
 use crate::wire::gemini::{self as wire, API, Decoder};
 
 /// Google's own base URL.
@@ -37,7 +35,6 @@ const PATHS: PathRules = PathRules { strip: &["/models"], default: "/v1beta" };
 #[derive(Debug, Clone)]
 pub struct Gemini {
     site: Site,
-    tool_calls: ToolCalls,
 }
 
 impl Default for Gemini {
@@ -59,35 +56,10 @@ impl Gemini {
         let mut server = Server::new(base_url.as_ref(), &PATHS).usual_key(KEY);
         server.key_header = KeyHeader::Named("x-goog-api-key");
         let is_google = server.base().is_ok_and(|base| base.host() == "generativelanguage.googleapis.com");
-        Self { site: Site::new(server, API, is_google), tool_calls: ToolCalls::default() }
+        Self { site: Site::new(server, API, is_google) }
     }
 
     site_settings!(site);
-
-    /// The model to use when a request names none.
-    ///
-    /// ```
-    /// use ergane_provider::{Gemini, Provider};
-    ///
-    /// assert_eq!(Gemini::default().model("gemini-3-pro").default_model().as_deref(), Some("gemini-3-pro"));
-    /// ```
-    pub fn model(mut self, model: impl Into<Text>) -> Self {
-        self.site.model = model.into();
-        self
-    }
-
-    /// How models are told of tools, [`ToolCalls::Auto`].
-    ///
-    /// ```
-    /// use ergane_provider::{Gemini, ToolCalls};
-    ///
-    /// let in_words = Gemini::new("localhost:8080").tool_calls(ToolCalls::Text);
-    /// # let _ = in_words;
-    /// ```
-    pub fn tool_calls(mut self, how: ToolCalls) -> Self {
-        self.tool_calls = how;
-        self
-    }
 
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
@@ -97,7 +69,7 @@ impl Gemini {
             return Err(invalid(format!("no model was named for {}; name one", self.endpoint())));
         }
         let request = |call: &ProviderCall| Ok(wire::request(&call.request, &call.provider));
-        self.site.native.call(self.tool_calls, &self.site, call, request, Decoder::new).await
+        self.site.call(call, request, Decoder::new).await
     }
 
     async fn list(self) -> Result<Vec<ModelInfo>, ProviderError> {
@@ -113,30 +85,16 @@ impl Provider for Gemini {
         API
     }
 
+    site_answers!(site);
+
     fn default_model(&self) -> Option<Text> {
         Some(self.site.model.clone()).filter(|model| !model.is_empty())
-    }
-
-    fn endpoint(&self) -> String {
-        self.site.server.shown()
     }
 
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
         let site = self.site.moved(endpoint, |url| Self::new(url).site)?;
-        Ok(Arc::new(Self { site, tool_calls: self.tool_calls }))
-    }
-
-    fn key_env(&self) -> Option<Text> {
-        self.site.server.key.env()
-    }
-
-    fn limits(&self) -> Limits {
-        self.site.server.limits
-    }
-
-    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
-        Box::pin(self.clone().run(call))
+        Ok(Arc::new(Self { site }))
     }
 
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
@@ -153,11 +111,6 @@ impl Provider for Gemini {
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
-        let site = self.site.clone();
-        Box::pin(async move {
-            named_for_embedding(&request.model)?;
-            site.json(wire::embed_request(&request), EMBEDDING, |answer| wire::embeddings(answer, &request))
-                .await
-        })
+        self.site.embed(request, wire::embed_request, wire::embeddings)
     }
 }

@@ -7,11 +7,9 @@ use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 
 use crate::http::{PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
-use crate::port::Limits;
 use crate::price::Pricing;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
-use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, site_settings};
-use crate::tool_calls::ToolCalls;
+use crate::site::{LISTING, Site, site_answers, site_settings};
 use crate::windows::Window;
 use crate::wire::ollama::{self as wire, API, Decoder};
 
@@ -29,7 +27,9 @@ const SHOWING: Duration = Duration::from_secs(5);
 /// Ollama, by its native API.
 ///
 /// Without a named model the server is asked, once, at the first call, which models it has; the first of its list (the
-/// one changed last) is used. No key is needed; a hosted one takes the key that the builder names.
+/// one changed last) is used. No key is needed; a hosted one takes the key that the builder names. With
+/// [`ToolCalls::Auto`](crate::ToolCalls::Auto) the server is asked whether a model has native calls, before each call with
+/// tools until it has answered once.
 ///
 /// Its API cannot force a call: of a request with [`ToolChoice::Tool`](ergane_core::ToolChoice::Tool) only that tool is
 /// offered, with [`ToolChoice::None`](ergane_core::ToolChoice::None) none, and
@@ -45,7 +45,6 @@ const SHOWING: Duration = Duration::from_secs(5);
 pub struct Ollama {
     site: Site,
     num_ctx: u32,
-    tool_calls: ToolCalls,
 }
 
 impl Default for Ollama {
@@ -65,22 +64,10 @@ impl Ollama {
     /// ```
     pub fn new(base_url: impl AsRef<str>) -> Self {
         let server = Server::new(base_url.as_ref(), &PATHS);
-        Self { site: Site::new(server, API, false), num_ctx: NUM_CTX, tool_calls: ToolCalls::Auto }
+        Self { site: Site::new(server, API, false), num_ctx: NUM_CTX }
     }
 
     site_settings!(site);
-
-    /// The model to use when a request names none.
-    ///
-    /// ```
-    /// use ergane_provider::{Ollama, Provider};
-    ///
-    /// assert_eq!(Ollama::default().model("qwen3:8b").default_model().as_deref(), Some("qwen3:8b"));
-    /// ```
-    pub fn model(mut self, model: impl Into<Text>) -> Self {
-        self.site.model = model.into();
-        self
-    }
 
     /// The context window to load models with, in tokens, 16384. More takes more memory.
     ///
@@ -92,20 +79,6 @@ impl Ollama {
     /// ```
     pub fn num_ctx(mut self, tokens: u32) -> Self {
         self.num_ctx = tokens;
-        self
-    }
-
-    /// How models are told of tools, [`ToolCalls::Auto`]: the server is asked whether a model has native calls, before each
-    /// call with tools until it has answered once.
-    ///
-    /// ```
-    /// use ergane_provider::{Ollama, ToolCalls};
-    ///
-    /// let in_words = Ollama::default().model("gemma3:4b").tool_calls(ToolCalls::Text);
-    /// # let _ = in_words;
-    /// ```
-    pub fn tool_calls(mut self, how: ToolCalls) -> Self {
-        self.tool_calls = how;
         self
     }
 
@@ -136,14 +109,14 @@ impl Ollama {
             call.request.model = self.site.usual_model(|| self.ask_for_a_model()).await?;
         }
         if !call.request.tools.is_empty()
-            && self.site.native.known(self.tool_calls, &call.request.model).is_none()
+            && self.site.native.known(self.site.tool_calls, &call.request.model).is_none()
         {
             self.ask_for_native_calls(&call.request.model).await;
         }
         // It may have given more, as to models that are hosted elsewhere.
         self.site.windows.learn(&call.request.model, Window::Asked(u64::from(self.num_ctx)));
         let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, self.num_ctx);
-        self.site.native.call(self.tool_calls, &self.site, call, request, Decoder::new).await
+        self.site.call(call, request, Decoder::new).await
     }
 
     /// Remembers what the server says of a model's native calls. Where it does not say, they are tried, and a refusal is
@@ -173,13 +146,11 @@ impl Provider for Ollama {
         API
     }
 
+    site_answers!(site);
+
     /// An empty name leaves the choice to the server: the first model of its list.
     fn default_model(&self) -> Option<Text> {
         Some(self.site.model.clone())
-    }
-
-    fn endpoint(&self) -> String {
-        self.site.server.shown()
     }
 
     /// A key that was named for this server is not carried to another one.
@@ -195,18 +166,6 @@ impl Provider for Ollama {
         let is_here = self.site.server.base().is_ok_and(|base| base.is_loopback());
         let is_hosted = model.ends_with("cloud");
         if is_here && !is_hosted { Pricing::Free } else { Pricing::Unknown }
-    }
-
-    fn key_env(&self) -> Option<Text> {
-        self.site.server.key.env()
-    }
-
-    fn limits(&self) -> Limits {
-        self.site.server.limits
-    }
-
-    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
-        Box::pin(self.clone().run(call))
     }
 
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
@@ -226,11 +185,6 @@ impl Provider for Ollama {
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
-        let site = self.site.clone();
-        Box::pin(async move {
-            named_for_embedding(&request.model)?;
-            site.json(wire::embed_request(&request), EMBEDDING, |answer| wire::embeddings(answer, &request))
-                .await
-        })
+        self.site.embed(request, wire::embed_request, wire::embeddings)
     }
 }

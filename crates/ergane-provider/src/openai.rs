@@ -7,10 +7,8 @@ use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 use crate::error::SetupError;
 use crate::http::{PathRules, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
-use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
-use crate::site::{EMBEDDING, LISTING, Site, named_for_embedding, only_model, site_settings};
-use crate::tool_calls::ToolCalls;
+use crate::site::{LISTING, Site, only_model, site_answers, site_settings};
 use crate::wire::openai::{self as wire, API, Compat, CompatServer, Decoder};
 
 /// OpenAI's own base URL.
@@ -35,6 +33,9 @@ const PATHS: PathRules =
 /// The key is read at each call from `OPENAI_API_KEY` or where the builder says. OpenAI itself needs one. The hosted
 /// servers of the table need one of their own, such as `GROQ_API_KEY`. Elsewhere it is optional; there `OPENAI_API_KEY`
 /// is used when it is set, but never sent over plain HTTP to another machine.
+///
+/// Without a named model, and elsewhere than at OpenAI, the server is asked once which one it has; with several, one must be
+/// named.
 ///
 /// ```
 /// use ergane_provider::{OpenAi, Provider};
@@ -103,7 +104,8 @@ impl OpenAi {
         }
     }
 
-    /// What the server takes, where the address alone does not tell. They go along to another address.
+    /// What the server takes, where the address alone does not tell. They go along to another address. [`Self::tool_calls`] behind
+    /// it overrules its flag of that name.
     ///
     /// ```
     /// use ergane_provider::{Compat, OpenAi};
@@ -114,37 +116,12 @@ impl OpenAi {
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn compat(mut self, flags: Compat) -> Self {
+        self.site.tool_calls = flags.tool_calls;
         (self.flags, self.own_flags) = (Arc::new(flags), true);
         self
     }
 
-    /// How models are told of tools, [`ToolCalls::Auto`]: the flag [`Compat::tool_calls`] alone, over whichever flags hold.
-    ///
-    /// ```
-    /// use ergane_provider::{OpenAi, ToolCalls};
-    ///
-    /// let in_words = OpenAi::new("localhost:8080").tool_calls(ToolCalls::Text);
-    /// # let _ = in_words;
-    /// ```
-    pub fn tool_calls(mut self, how: ToolCalls) -> Self {
-        Arc::make_mut(&mut self.flags).tool_calls = how;
-        self
-    }
-
     site_settings!(site);
-
-    /// The model to use when a request names none. Without, and elsewhere than at OpenAI, the server is asked once which
-    /// one it has; with several, one must be named.
-    ///
-    /// ```
-    /// use ergane_provider::{OpenAi, Provider};
-    ///
-    /// assert_eq!(OpenAi::default().model("gpt-5.4-mini").default_model().as_deref(), Some("gpt-5.4-mini"));
-    /// ```
-    pub fn model(mut self, model: impl Into<Text>) -> Self {
-        self.site.model = model.into();
-        self
-    }
 
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
@@ -152,7 +129,7 @@ impl OpenAi {
         }
         let flags = self.flags.clone();
         let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, &flags);
-        self.site.native.call(flags.tool_calls, &self.site, call, request, Decoder::new).await
+        self.site.call(call, request, Decoder::new).await
     }
 
     /// The model to use when a request names none.
@@ -163,22 +140,20 @@ impl OpenAi {
     /// This server, or the one at `endpoint`.
     pub(crate) fn moved(&self, endpoint: &Endpoint) -> Result<Self, ProviderError> {
         let at = |url: &str| Self::new(url);
-        let mut flags = self.flags.clone();
-        if let (Some(url), false) = (&endpoint.base_url, self.own_flags) {
-            flags = at(url).flags;
-            Arc::make_mut(&mut flags).tool_calls = self.flags.tool_calls;
-        }
+        let flags = match &endpoint.base_url {
+            Some(url) if !self.own_flags => at(url).flags,
+            _ => self.flags.clone(),
+        };
         let site = self.site.moved(endpoint, |url| at(url).site)?;
         Ok(Self { site, flags, own_flags: self.own_flags })
     }
 
     async fn list(&self) -> Result<Vec<ModelInfo>, ProviderError> {
         let read = |list: &serde_json::Value| {
-            // What a model was made for is not what it was started with, and bounds nothing.
-            let made_for = wire::made_for(list);
-            let models = wire::models(list)?;
-            self.site.learn_windows(models.iter().filter(|model| !made_for.contains(&&*model.id)));
-            Ok(models)
+            for (model, tokens) in wire::rooms(list) {
+                self.site.learn_window(&model.into(), tokens);
+            }
+            wire::models(list)
         };
         self.site.json(wire::models_request(), LISTING, read).await
     }
@@ -189,30 +164,16 @@ impl Provider for OpenAi {
         API
     }
 
+    site_answers!(site);
+
     /// An empty name leaves the choice to the server, see [`OpenAi::model`].
     fn default_model(&self) -> Option<Text> {
         Some(self.site.model.clone())
     }
 
-    fn endpoint(&self) -> String {
-        self.site.server.shown()
-    }
-
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
         Ok(Arc::new(self.moved(endpoint)?))
-    }
-
-    fn key_env(&self) -> Option<Text> {
-        self.site.server.key.env()
-    }
-
-    fn limits(&self) -> Limits {
-        self.site.server.limits
-    }
-
-    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
-        Box::pin(self.clone().run(call))
     }
 
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
@@ -246,11 +207,6 @@ impl Provider for OpenAi {
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
-        let site = self.site.clone();
-        Box::pin(async move {
-            named_for_embedding(&request.model)?;
-            site.json(wire::embed_request(&request), EMBEDDING, |answer| wire::embeddings(answer, &request))
-                .await
-        })
+        self.site.embed(request, wire::embed_request, wire::embeddings)
     }
 }

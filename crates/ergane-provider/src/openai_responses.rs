@@ -6,10 +6,8 @@ use ergane_core::{ModelReply, ProviderError, Text};
 
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::openai::OpenAi;
-use crate::port::Limits;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
-use crate::site::site_settings;
-use crate::tool_calls::ToolCalls;
+use crate::site::{site_answers, site_settings};
 use crate::wire::openai::Compat;
 use crate::wire::responses::{API, Decoder, request};
 
@@ -47,18 +45,6 @@ impl OpenAiResponses {
 
     site_settings!(server.site);
 
-    /// The model to use when a request names none, see [`OpenAi::model`].
-    ///
-    /// ```
-    /// use ergane_provider::{OpenAiResponses, Provider};
-    ///
-    /// let openai = OpenAiResponses::default().model("gpt-5.4-mini");
-    /// assert_eq!(openai.default_model().as_deref(), Some("gpt-5.4-mini"));
-    /// ```
-    pub fn model(self, model: impl Into<Text>) -> Self {
-        Self { server: self.server.model(model), ..self }
-    }
-
     /// Whether tools are offered in the server's strict mode, in which a model cannot write arguments that do not match: at
     /// OpenAI they are, elsewhere not, when nothing is said. A tool whose schema the mode does not take goes without.
     ///
@@ -85,25 +71,13 @@ impl OpenAiResponses {
         Ok(Self { server: self.server.moved(endpoint)?, ..*self })
     }
 
-    /// How models are told of tools, [`ToolCalls::Auto`].
-    ///
-    /// ```
-    /// use ergane_provider::{OpenAiResponses, ToolCalls};
-    ///
-    /// let in_words = OpenAiResponses::new("localhost:8080").tool_calls(ToolCalls::Text);
-    /// # let _ = in_words;
-    /// ```
-    pub fn tool_calls(self, how: ToolCalls) -> Self {
-        Self { server: self.server.tool_calls(how), ..self }
-    }
-
     async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model = self.server.usual_model().await?;
         }
         let (site, flags) = (&self.server.site, self.flags());
         let request = |call: &ProviderCall| Ok(request(&call.request, &call.provider, &flags));
-        site.native.call(flags.tool_calls, site, call, request, Decoder::new).await
+        site.call(call, request, Decoder::new).await
     }
 }
 
@@ -112,30 +86,16 @@ impl Provider for OpenAiResponses {
         API
     }
 
+    site_answers!(server.site);
+
     /// An empty name leaves the choice to the server, see [`OpenAi::model`].
     fn default_model(&self) -> Option<Text> {
         self.server.default_model()
     }
 
-    fn endpoint(&self) -> String {
-        self.server.endpoint()
-    }
-
     /// A key that was named for this server is not carried to another one.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
         Ok(Arc::new(self.moved(endpoint)?))
-    }
-
-    fn key_env(&self) -> Option<Text> {
-        self.server.key_env()
-    }
-
-    fn limits(&self) -> Limits {
-        self.server.limits()
-    }
-
-    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
-        Box::pin(self.clone().run(call))
     }
 
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {

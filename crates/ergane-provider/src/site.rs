@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::http::{Exchange, KeySource, Server};
-use crate::models::ModelInfo;
-use crate::provider::{Endpoint, ProviderCall, invalid};
-use crate::tool_calls::NativeCalls;
+use crate::models::{EmbedRequest, Embeddings, ModelInfo};
+use crate::provider::{BoxFuture, Endpoint, ProviderCall, invalid};
+use crate::tool_calls::{NativeCalls, ToolCalls};
 use crate::windows::{Window, Windows};
 use crate::wire::{CallInfo, Decoder, Head, HttpRequest, Redactor};
 
@@ -22,7 +22,7 @@ pub(crate) const LISTING: Duration = Duration::from_secs(30);
 const MOST_PAGES: usize = 20;
 
 /// How long the vectors of texts may take in all.
-pub(crate) const EMBEDDING: Duration = Duration::from_secs(300);
+const EMBEDDING: Duration = Duration::from_secs(300);
 
 /// A server where one wire format is spoken.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub(crate) struct Site {
     pub(crate) model: Text,
     /// Whether nothing can be had there without a key.
     pub(crate) needs_key: bool,
+    /// How models are told of tools.
+    pub(crate) tool_calls: ToolCalls,
     /// Which models have native calls.
     pub(crate) native: NativeCalls,
     /// The context windows that are known.
@@ -49,6 +51,7 @@ impl Site {
             api,
             model: "".into(),
             needs_key,
+            tool_calls: ToolCalls::Auto,
             native: NativeCalls::default(),
             windows: Windows::default(),
             found_model: Arc::default(),
@@ -65,8 +68,19 @@ impl Site {
         }
     }
 
-    /// Makes a call: `request` makes its bytes, `decoder` reads its answer.
+    /// Makes a call: `request` makes its bytes, `decoder` reads its answer. Its tools are told in the way that the model knows,
+    /// and the calls in its answer are found.
     pub(crate) async fn call<D: Decoder>(
+        &self,
+        call: ProviderCall,
+        request: impl FnOnce(&ProviderCall) -> Result<HttpRequest, ProviderError>,
+        decoder: impl FnOnce(CallInfo, Head) -> D,
+    ) -> Result<ModelReply, ProviderError> {
+        self.native.call(self.tool_calls, self, call, request, decoder).await
+    }
+
+    /// Sends a call as it is and decodes its answer.
+    pub(crate) async fn exchange<D: Decoder>(
         &self,
         call: ProviderCall,
         request: impl FnOnce(&ProviderCall) -> Result<HttpRequest, ProviderError>,
@@ -89,9 +103,13 @@ impl Site {
     pub(crate) fn learn_windows<'a>(&self, models: impl IntoIterator<Item = &'a ModelInfo>) {
         for model in models {
             if let Some(tokens) = model.context_window {
-                self.windows.learn(&model.id, Window::Told(tokens));
+                self.learn_window(&model.id, tokens);
             }
         }
+    }
+
+    pub(crate) fn learn_window(&self, model: &Text, tokens: u64) {
+        self.windows.learn(model, Window::Told(tokens));
     }
 
     /// Asks for a JSON document within `limit`, and makes something of it by `read`, which says what is wrong with it.
@@ -105,6 +123,22 @@ impl Site {
         let info = self.info(self.api.into(), "".into(), redactor);
         let document = self.server.json(request, key, &info, limit).await?;
         read(&document).map_err(|what| crate::wire::protocol_error(&info, &what))
+    }
+
+    /// Asks for vectors: `ask` makes the request, and `read` makes them of the answer.
+    pub(crate) fn embed(
+        &self,
+        request: EmbedRequest,
+        ask: fn(&EmbedRequest) -> HttpRequest,
+        read: fn(&Value, &EmbedRequest) -> Result<Embeddings, String>,
+    ) -> BoxFuture<'static, Result<Embeddings, ProviderError>> {
+        let site = self.clone();
+        Box::pin(async move {
+            if request.model.is_empty() {
+                return Err(invalid("no model was named for the vectors; name one that is made for them"));
+            }
+            site.json(ask(&request), EMBEDDING, |answer| read(answer, &request)).await
+        })
     }
 
     /// Asks for a list of models that comes in pages: `page` asks for the first one, or for the one that a word names,
@@ -139,7 +173,8 @@ impl Site {
     }
 
     /// This site at `endpoint`, by `at` when that is another URL. A key and a model that were named for this server are
-    /// not carried to another one, and what was learned of its models is known of this one only.
+    /// not carried to another one, and what was learned of its models is known of this one only. How models are told of
+    /// tools is the caller's wish and goes along.
     pub(crate) fn moved(
         &self,
         endpoint: &Endpoint,
@@ -150,6 +185,7 @@ impl Site {
             Some(url) => {
                 let mut other = at(url);
                 other.server = other.server.bounded_as(&self.server);
+                other.tool_calls = self.tool_calls;
                 let base = other.server.base()?;
                 if self.server.base().is_ok_and(|own| own.same_server(base)) {
                     other.server.key = self.server.key.clone();
@@ -184,14 +220,6 @@ pub(crate) fn only_model(models: &[ModelInfo], at: &str) -> Result<Text, Provide
     }
 }
 
-/// Vectors can only be asked of a model that is named.
-pub(crate) fn named_for_embedding(model: &str) -> Result<(), ProviderError> {
-    if model.is_empty() {
-        return Err(invalid("no model was named for the vectors; name one that is made for them"));
-    }
-    Ok(())
-}
-
 /// The settings that every provider over HTTP has, for its `impl` block: `$at` is the field that
 /// holds its [`Site`].
 macro_rules! site_settings {
@@ -220,8 +248,57 @@ macro_rules! site_settings {
             self
         }
 
+        /// The model to use when a request names none.
+        ///
+        /// ```
+        /// # use ergane_provider::{OpenAi, Provider};
+        /// let team = OpenAi::new("https://gateway.example.org").model("qwen3:8b");
+        /// assert_eq!(team.default_model().as_deref(), Some("qwen3:8b"));
+        /// ```
+        pub fn model(mut self, model: impl Into<ergane_core::Text>) -> Self {
+            self.$($at).+.model = model.into();
+            self
+        }
+
+        /// How models are told of tools, [`ToolCalls::Auto`](crate::ToolCalls::Auto).
+        ///
+        /// ```
+        /// # use ergane_provider::{OpenAi, ToolCalls};
+        /// let in_words = OpenAi::new("localhost:8080").tool_calls(ToolCalls::Text);
+        /// # let _ = in_words;
+        /// ```
+        pub fn tool_calls(mut self, how: crate::tool_calls::ToolCalls) -> Self {
+            self.$($at).+.tool_calls = how;
+            self
+        }
+
         crate::port::limit_setters!($($at).+);
     };
 }
 
-pub(crate) use site_settings;
+/// What every provider over HTTP answers of itself, for its `impl Provider`; `$at` is as for [`site_settings`]. A call is
+/// the type's own `run`.
+macro_rules! site_answers {
+    ($($at:ident).+) => {
+        fn endpoint(&self) -> String {
+            self.$($at).+.server.shown()
+        }
+
+        fn key_env(&self) -> Option<ergane_core::Text> {
+            self.$($at).+.server.key.env()
+        }
+
+        fn limits(&self) -> crate::port::Limits {
+            self.$($at).+.server.limits
+        }
+
+        fn call(
+            &self,
+            call: ProviderCall,
+        ) -> crate::provider::BoxFuture<'static, Result<ergane_core::ModelReply, ergane_core::ProviderError>> {
+            Box::pin(self.clone().run(call))
+        }
+    };
+}
+
+pub(crate) use {site_answers, site_settings};

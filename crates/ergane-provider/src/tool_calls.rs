@@ -82,7 +82,7 @@ impl NativeCalls {
         }
         let native = !in_words && !call.request.tools.is_empty();
         let outcome =
-            site.call(call, request, |info, head| Dialect::new(decoder(info, head), &offered)).await;
+            site.exchange(call, request, |info, head| Dialect::new(decoder(info, head), &offered)).await;
         outcome.map_err(|error| if native { self.judge(setting, &model, error) } else { error })
     }
 

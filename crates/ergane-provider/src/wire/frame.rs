@@ -4,6 +4,7 @@
 //! everything that is kept, UTF-8 judged by whole lines, comments told from silence, and JSON that a server writes
 //! between events without their syntax (an error, usually) kept instead of dropped.
 
+use super::balance::{Balance, Step};
 use super::{MAX_ERROR_BODY, MAX_EVENT};
 
 /// Why a body cannot be cut.
@@ -88,34 +89,8 @@ struct EventBuilder {
     name: String,
     data: Option<String>,
     residue: String,
-    open: Open,
-}
-
-/// What of a JSON text is still open, so that it is read once and not again after every line.
-#[derive(Debug, Default)]
-struct Open {
-    brackets: i64,
-    string: bool,
-    escaped: bool,
-}
-
-impl Open {
-    fn take(&mut self, text: &str) {
-        for byte in text.bytes() {
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.string => self.escaped = true,
-                b'"' => self.string = !self.string,
-                b'{' | b'[' if !self.string => self.brackets += 1,
-                b'}' | b']' if !self.string => self.brackets -= 1,
-                _ => {}
-            }
-        }
-    }
-
-    fn is_some(&self) -> bool {
-        self.string || self.brackets > 0
-    }
+    /// What of it is still open, so that it is read once and not again after every line.
+    balance: Balance,
 }
 
 impl SseDecoder {
@@ -173,20 +148,28 @@ impl EventBuilder {
     fn keep_residue(&mut self, line: &str) {
         // What does not begin as an error does is of no use, and would spoil one that follows it.
         let begins = || line.trim_start().starts_with(['{', '[']);
-        if self.residue.len() + line.len() <= MAX_ERROR_BODY && (!self.residue.is_empty() || begins()) {
-            self.open.take(line);
-            self.residue.push_str(line);
-            self.residue.push('\n');
+        if self.residue.len() + line.len() > MAX_ERROR_BODY || (self.residue.is_empty() && !begins()) {
+            return;
         }
+        self.residue.push_str(line);
+        self.residue.push('\n');
+        // The same of what turns out to be no JSON.
+        if line.chars().any(|c| self.balance.feed(c) == Step::Broken) {
+            self.forget_residue();
+        }
+    }
+
+    fn forget_residue(&mut self) -> String {
+        self.balance = Balance::json();
+        std::mem::take(&mut self.residue)
     }
 
     fn hand_out_residue(&mut self, items: &mut Vec<SseItem>) {
         // A blank line within pretty JSON: more may come.
-        if self.residue.is_empty() || self.open.is_some() {
+        if self.residue.is_empty() || self.balance.is_open() {
             return;
         }
-        let residue = std::mem::take(&mut self.residue);
-        self.open = Open::default();
+        let residue = self.forget_residue();
         if serde_json::from_str::<serde::de::IgnoredAny>(&residue).is_ok() {
             items.push(SseItem::Residue(residue));
         }

@@ -7,6 +7,7 @@
 
 pub mod anthropic;
 mod assembly;
+mod balance;
 mod body;
 pub mod check;
 mod classify;
@@ -18,10 +19,12 @@ pub mod gemini;
 mod hints;
 mod history;
 mod loose;
+mod offered;
 pub mod ollama;
 pub mod openai;
 mod payload;
 mod quota;
+mod recast;
 mod redact;
 pub mod responses;
 mod schema;

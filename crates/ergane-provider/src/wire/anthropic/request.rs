@@ -1,6 +1,7 @@
 //! From a request of ours to the bytes of `POST /v1/messages`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use ergane_core::{
     ErrorKind, ImageSource, Message, ModelRequest, Opaque, OutputSchema, Part, PromptCache, ProviderError,
@@ -77,7 +78,7 @@ struct Fields<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     system: Vec<Block<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<Value>,
+    tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,24 +200,31 @@ fn system<'a>(request: &'a ModelRequest, mark: Option<&Value>) -> Vec<Block<'a>>
     block.into_iter().collect()
 }
 
-fn tools(request: &ModelRequest, strict: bool, mark: Option<&Value>) -> Vec<Value> {
+#[derive(Serialize)]
+struct Tool<'a> {
+    name: &'a str,
+    description: &'a str,
+    input_schema: Arc<Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    strict: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<&'a Value>,
+}
+
+fn tools<'a>(request: &'a ModelRequest, strict: bool, mark: Option<&'a Value>) -> Vec<Tool<'a>> {
     let mut room = match &request.output {
         _ if !strict => Room::NONE,
         Some(output) => Room::ALL.beside(&output.schema),
         None => Room::ALL,
     };
-    let tool = |tool: &ToolSpec| {
-        let (schema, strict) = room.where_it_fits(&tool.parameters);
-        let mut made =
-            json!({"name": &*tool.name, "description": &*tool.description, "input_schema": schema});
-        if let (true, Value::Object(made)) = (strict, &mut made) {
-            made.insert("strict".to_owned(), true.into());
-        }
-        made
+    let tool = |tool: &'a ToolSpec| {
+        let (input_schema, strict) = room.where_it_fits(&tool.parameters);
+        let (name, description) = (&*tool.name, &*tool.description);
+        Tool { name, description, input_schema, strict, cache_control: None }
     };
-    let mut tools: Vec<Value> = request.tools.iter().map(tool).collect();
-    if let (Some(Value::Object(last)), Some(mark)) = (tools.last_mut(), mark) {
-        last.insert("cache_control".to_owned(), mark.clone());
+    let mut tools: Vec<Tool<'_>> = request.tools.iter().map(tool).collect();
+    if let Some(last) = tools.last_mut() {
+        last.cache_control = mark;
     }
     tools
 }

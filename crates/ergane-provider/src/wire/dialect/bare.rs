@@ -2,9 +2,9 @@
 
 use ergane_core::ToolSpec;
 
-use super::balance::{Balance, Step};
 use super::block::is_name;
 use super::{MAX_BLOCK, MAX_FENCE};
+use crate::wire::balance::{Balance, Step};
 
 /// As long as it is no longer it must look like a call, so that other JSON and lists are shown as they come.
 const LOOKED_AT: usize = 80;

@@ -1,7 +1,7 @@
 //! Finds where a block of calls ends, one character at a time.
 
 use super::MAX_BLOCK;
-use super::balance::{Balance, Step};
+use crate::wire::balance::{Balance, Step};
 
 /// How far the beginning of a block may be looked at before it must be one.
 const MAX_LEAD: usize = 256;

@@ -14,7 +14,6 @@
 //! ~~~
 //! ````
 
-mod balance;
 mod bare;
 mod block;
 mod decoder;
@@ -37,9 +36,6 @@ const TOO_MANY: &str = "not carried out, nor any call after it: an answer may ma
 
 /// The longest line that may open a fence.
 const MAX_FENCE: usize = 100;
-
-/// How deep the arguments of a call may be nested.
-const MAX_DEPTH: usize = 64;
 
 /// The name of a call whose block does not tell one.
 const UNNAMED: &str = "tool_call";

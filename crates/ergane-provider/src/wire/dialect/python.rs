@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::MAX_DEPTH;
+use crate::wire::balance::MAX_DEPTH;
 
 /// The calls of a list of calls, with their arguments by name; `None` when it is none.
 pub(super) fn calls(text: &str) -> Option<Vec<(String, Map<String, Value>)>> {

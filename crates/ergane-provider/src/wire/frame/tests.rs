@@ -84,7 +84,14 @@ fn edge_36_bare_json_between_events_is_kept_also_over_several_lines_and_at_the_e
     assert_eq!(residue("data: 1\n\n{\n \"error\": {\n\n  \"code\": 503\n }\n}"), expected);
     assert_eq!(residue("{\"error\":{\"code\":503}}\n\n"), expected);
     assert_eq!(residue("{\"error\":{\"code\":503}}"), expected);
-    for stray in ["upstream said \"oops\n\n", "upstream said \"oops\n", "\"oops {\n\n", "  oops [\n"] {
+    for stray in [
+        "upstream said \"oops\n\n",
+        "upstream said \"oops\n",
+        "\"oops {\n\n",
+        "  oops [\n",
+        "{oops\n\n",
+        "[\"a\": <\n",
+    ] {
         assert_eq!(residue(&format!("{stray}{{\"error\":{{\"code\":503}}}}\n\n")), expected, "{stray}");
     }
     assert_eq!(decode_every_way(b"hello there\n\ndata: 1\n\n"), [event("", "1")]);

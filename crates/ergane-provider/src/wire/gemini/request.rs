@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use ergane_core::{
     ImageSource, Message, ModelRequest, OutputSchema, Part, ReasoningEffort, ToolChoice, ToolSpec,
@@ -86,7 +87,7 @@ struct Instruction<'a> {
 #[serde(rename_all = "camelCase")]
 struct Rest<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<Value>,
+    tools: Vec<Tools<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_config: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,7 +130,7 @@ struct GenerationConfig<'a> {
     response_json_schema: Option<&'a Value>,
     /// For their elders.
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_schema: Option<Value>,
+    response_schema: Option<Arc<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking_config: Option<Value>,
 }
@@ -407,27 +408,43 @@ fn result<'a>(result: &'a WireResult<'a>) -> WirePart<'a> {
     }))
 }
 
-fn tools(tools: &[ToolSpec], dialect: Dialect) -> Vec<Value> {
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tools<'a> {
+    function_declarations: Vec<Declaration<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Declaration<'a> {
+    name: &'a str,
+    description: &'a str,
+    /// For models that take JSON Schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters_json_schema: Option<Arc<Value>>,
+    /// For their elders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Arc<Value>>,
+}
+
+fn tools(tools: &[ToolSpec], dialect: Dialect) -> Vec<Tools<'_>> {
     if tools.is_empty() {
         return Vec::new();
     }
-    let declarations: Vec<Value> = tools
-        .iter()
-        .map(|tool| {
-            let mut declaration = json!({"name": &*tool.name, "description": &*tool.description});
-            let (field, parameters) = match dialect {
-                Dialect::JsonSchema => ("parametersJsonSchema", Value::clone(&tool.parameters)),
-                Dialect::OpenApi => ("parameters", schema::open_api(&tool.parameters)),
-            };
-            if let Value::Object(declaration) = &mut declaration
-                && !schema::is_empty_object(&parameters)
-            {
-                declaration.insert(field.to_owned(), parameters);
-            }
-            declaration
-        })
-        .collect();
-    vec![json!({"functionDeclarations": declarations})]
+    vec![Tools { function_declarations: tools.iter().map(|tool| declaration(tool, dialect)).collect() }]
+}
+
+fn declaration(tool: &ToolSpec, dialect: Dialect) -> Declaration<'_> {
+    let schema = match dialect {
+        Dialect::JsonSchema => tool.parameters.clone(),
+        Dialect::OpenApi => schema::open_api(&tool.parameters),
+    };
+    let told = (!schema::is_empty_object(&schema)).then_some(schema);
+    let (parameters_json_schema, parameters) = match dialect {
+        Dialect::JsonSchema => (told, None),
+        Dialect::OpenApi => (None, told),
+    };
+    Declaration { name: &tool.name, description: &tool.description, parameters_json_schema, parameters }
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 //! Models since 2.5 take JSON Schema as it is. Those before take a subset of OpenAPI's: no references, no `const`, no
 //! list of types, and they refuse what they do not know.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
+use crate::wire::recast::{Aim, Recast, once};
 use crate::wire::schema::resolve;
 
 /// Which words a model understands.
@@ -39,8 +42,8 @@ pub(super) fn is_empty_object(schema: &Value) -> bool {
 }
 
 /// The schema in the subset.
-pub(super) fn open_api(schema: &Value) -> Value {
-    plain(&resolve(schema))
+pub(super) fn open_api(schema: &Arc<Value>) -> Arc<Value> {
+    once(schema, Aim::OpenApi, || Recast::new(plain(&resolve(schema)))).schema
 }
 
 /// A resolved schema in the subset.
@@ -156,7 +159,7 @@ mod tests {
                 "g": {"type": "object"},
             },
         });
-        assert_eq!(open_api(&schema), expected);
+        assert_eq!(*open_api(&Arc::new(schema)), expected);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use super::API;
 use crate::wire::effort::level;
 use crate::wire::frozen::{self, Format, Later, Out, Tail};
 use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
+use crate::wire::offered::FunctionTool;
+use crate::wire::recast::{Aim, Recast, once};
 use crate::wire::schema::resolve;
 use crate::wire::{HttpRequest, Payload};
 
@@ -85,7 +87,7 @@ struct Rest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<&'a Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<Value>,
+    tools: Vec<FunctionTool<'a>>,
 }
 
 #[derive(Serialize)]
@@ -234,16 +236,16 @@ fn push_results(results: &[WireResult<'_>], out: &mut Out) -> Result<(), Provide
     Ok(())
 }
 
-fn tool(tool: &ToolSpec) -> Value {
-    let mut parameters = plain(&resolve(&tool.parameters));
-    if let Value::Object(schema) = &mut parameters {
-        schema.entry("type").or_insert_with(|| json!("object"));
-        schema.entry("properties").or_insert_with(|| json!({}));
-    }
-    json!({
-        "type": "function",
-        "function": {"name": &*tool.name, "description": &*tool.description, "parameters": parameters},
-    })
+fn tool(tool: &ToolSpec) -> FunctionTool<'_> {
+    let recast = once(&tool.parameters, Aim::Ollama, || {
+        let mut parameters = plain(&resolve(&tool.parameters));
+        if let Value::Object(schema) = &mut parameters {
+            schema.entry("type").or_insert_with(|| json!("object"));
+            schema.entry("properties").or_insert_with(|| json!({}));
+        }
+        Recast::new(parameters)
+    });
+    FunctionTool::new(tool, (recast.schema, false))
 }
 
 /// A resolved schema in the words this server reads; it would drop all others in silence.

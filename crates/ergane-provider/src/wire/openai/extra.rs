@@ -16,15 +16,22 @@ pub fn models_request() -> HttpRequest {
 /// # Errors
 /// What is wrong with it, in words.
 pub fn models(list: &Value) -> Result<Vec<ModelInfo>, String> {
-    let list = list.get("data").and_then(Value::as_array).or(list.as_array());
-    Ok(list.ok_or("it is no list of models")?.iter().filter_map(model).collect())
+    Ok(entries(list).ok_or("it is no list of models")?.iter().filter_map(model).collect())
 }
 
-/// The models of which a list tells only what they were made for, and not how much room they have there.
-pub(crate) fn made_for(list: &Value) -> Vec<&str> {
-    let list = list.get("data").and_then(Value::as_array).or(list.as_array());
-    let entries = list.into_iter().flatten().filter(|entry| number(entry, &ROOM).is_none());
-    entries.filter_map(|entry| entry.get("id")?.as_str()).collect()
+/// How much room models have, where a list tells. What a model was made for is not what it was started with, and bounds
+/// nothing.
+pub(crate) fn rooms(list: &Value) -> impl Iterator<Item = (&str, u64)> {
+    let room = |entry| Some((name(entry)?, number(entry, &ROOM)?));
+    entries(list).into_iter().flatten().filter_map(room)
+}
+
+fn entries(list: &Value) -> Option<&Vec<Value>> {
+    list.get("data").and_then(Value::as_array).or(list.as_array())
+}
+
+fn name(entry: &Value) -> Option<&str> {
+    entry.get("id")?.as_str()
 }
 
 /// Where servers tell how many tokens a model has room for.
@@ -46,7 +53,7 @@ fn model(entry: &Value) -> Option<ModelInfo> {
         Some(words.iter().any(|known| known.as_str() == Some(word)))
     };
     let flag = |path: &str| entry.pointer(path).and_then(Value::as_bool);
-    let mut info = ModelInfo::new(entry.get("id")?.as_str()?);
+    let mut info = ModelInfo::new(name(entry)?);
     info.display_name = entry.get("name").and_then(Value::as_str).map(Into::into);
     // The last is what llama.cpp tells of what the model was made for.
     info.context_window = number(entry, &ROOM).or_else(|| number(entry, &["/meta/n_ctx_train"]));
@@ -138,6 +145,10 @@ mod tests {
         assert_eq!((router.max_output, router.tools, router.images), (Some(8192), Some(true), Some(true)));
         assert_eq!((models[6].tools, models[6].images, models[0].tools), (Some(true), Some(false), None));
         assert!(super::models(&json!({"models": []})).is_err());
+        let rooms: Vec<_> = rooms(&list).map(|(id, tokens)| (id, Some(tokens))).collect();
+        let told = |(id, window): &(&str, Option<u64>)| window.is_some() && *id != "llama";
+        let told: Vec<_> = windows.into_iter().filter(told).collect();
+        assert_eq!(rooms, told, "what a model was made for is no room");
     }
 
     #[test]

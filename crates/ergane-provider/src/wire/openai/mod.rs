@@ -12,7 +12,7 @@ pub use compat::{
 };
 pub(crate) use compat::{CompatServer, SERVERS};
 pub use decode::Decoder;
-pub(crate) use extra::made_for;
+pub(crate) use extra::rooms;
 pub use extra::{embed_request, embeddings, models, models_request, props_request, window};
 pub use request::request;
 

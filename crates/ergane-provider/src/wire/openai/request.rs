@@ -16,6 +16,7 @@ use super::compat::{
 use crate::wire::effort::word;
 use crate::wire::frozen::{self, Format, Later, Out, Tail};
 use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
+use crate::wire::offered::FunctionTool;
 use crate::wire::strict;
 use crate::wire::{HttpRequest, Payload, cache_key};
 
@@ -79,7 +80,7 @@ struct Rest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<Value>,
+    tools: Vec<FunctionTool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,15 +164,15 @@ struct WireFunction<'a> {
 }
 
 /// The tools that are offered, and which of them must be called.
-struct Offer {
-    tools: Vec<Value>,
+struct Offer<'a> {
+    tools: Vec<FunctionTool<'a>>,
     choice: Option<Value>,
     /// The server can be told which tool to call only when it does not think.
     without_thinking: bool,
 }
 
-impl Offer {
-    fn of(request: &ModelRequest, flags: &Compat) -> Self {
+impl<'a> Offer<'a> {
+    fn of(request: &'a ModelRequest, flags: &Compat) -> Self {
         let tool = |spec| tool(spec, flags, &request.model);
         let all = || request.tools.iter().map(tool).collect::<Vec<_>>();
         let only = |name: &Text| request.tools.iter().filter(|spec| spec.name == *name).map(tool).collect();
@@ -193,18 +194,12 @@ impl Offer {
     }
 }
 
-fn tool(tool: &ToolSpec, flags: &Compat, model: &str) -> Value {
-    let (parameters, strict) = strict::parameters(tool, flags.strict_tools, model);
-    let mut function =
-        json!({"name": &*tool.name, "description": &*tool.description, "parameters": parameters});
-    if let (true, Value::Object(function)) = (strict, &mut function) {
-        function.insert("strict".to_owned(), true.into());
-    }
-    json!({"type": "function", "function": function})
+fn tool<'a>(tool: &'a ToolSpec, flags: &Compat, model: &str) -> FunctionTool<'a> {
+    FunctionTool::new(tool, strict::parameters(tool, flags.strict_tools, model))
 }
 
 /// Allowed only beside tools.
-fn parallel(request: &ModelRequest, offer: &Offer, flags: &Compat) -> Option<bool> {
+fn parallel(request: &ModelRequest, offer: &Offer<'_>, flags: &Compat) -> Option<bool> {
     if offer.tools.is_empty() || !flags.parallel_flag {
         return None;
     }
@@ -219,7 +214,7 @@ fn response_format(request: &ModelRequest, flags: &Compat) -> Option<Value> {
         Structure::JsonSchema => {
             let (schema, strict) = match flags.strict_schemas {
                 true => strict::structure(output, &request.model),
-                false => (Value::clone(&output.schema), output.strict),
+                false => (output.schema.clone(), output.strict),
             };
             let described = json!({"name": &*output.name, "strict": strict, "schema": schema});
             Some(json!({"type": "json_schema", "json_schema": described}))

@@ -1,6 +1,7 @@
 //! From a request of ours to the bytes of `POST /responses`.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use ergane_core::{ImageSource, ModelRequest, OutputSchema, Part, ReasoningEffort, ToolChoice, ToolSpec};
 use serde::Serialize;
@@ -101,7 +102,7 @@ struct Fields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<Value>,
+    tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,13 +111,19 @@ struct Fields<'a> {
     prompt_cache_key: Option<&'a str>,
 }
 
-/// The strict mode is the default of this API, so it is always said whether it is to hold.
-fn tool(tool: &ToolSpec, flags: &Compat, model: &str) -> Value {
+#[derive(Serialize)]
+struct Tool<'a> {
+    r#type: &'static str,
+    name: &'a str,
+    description: &'a str,
+    parameters: Arc<Value>,
+    /// The strict mode is the default of this API, so it is always said whether it is to hold.
+    strict: bool,
+}
+
+fn tool<'a>(tool: &'a ToolSpec, flags: &Compat, model: &str) -> Tool<'a> {
     let (parameters, strict) = strict::parameters(tool, flags.strict_tools, model);
-    json!({
-        "type": "function", "name": &*tool.name, "description": &*tool.description, "parameters": parameters,
-        "strict": strict,
-    })
+    Tool { r#type: "function", name: &tool.name, description: &tool.description, parameters, strict }
 }
 
 fn tool_choice(choice: &ToolChoice) -> Option<Value> {

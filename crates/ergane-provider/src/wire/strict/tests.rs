@@ -5,11 +5,15 @@ use serde_json::{Map, Value, json};
 use super::*;
 
 fn strict(schema: &Value) -> Option<Value> {
-    Strict::new(schema, Mode::OpenAi).whole()
+    Strict::open_ai(schema, false, false).whole()
 }
 
 fn tool(parameters: Value) -> ToolSpec {
     ToolSpec { name: "t".into(), description: "d".into(), parameters: parameters.into() }
+}
+
+fn told((schema, strict): (Arc<Value>, bool)) -> (Value, bool) {
+    (Value::clone(&schema), strict)
 }
 
 /// A schema of one optional property.
@@ -44,8 +48,8 @@ fn everything_is_required_and_what_was_optional_may_be_null() {
         "$defs": {"F": {"type": "object", "properties": {}, "required": [], "additionalProperties": false}}});
     let made = strict(&schema).unwrap();
     assert_eq!(made, expected);
-    assert_eq!(parameters(&tool(schema.clone()), true, "m"), (expected, true));
-    assert_eq!(parameters(&tool(schema.clone()), false, "m"), (schema, false));
+    assert_eq!(told(parameters(&tool(schema.clone()), true, "m")), (expected, true));
+    assert_eq!(told(parameters(&tool(schema.clone()), false, "m")), (schema, false));
 }
 
 #[test]
@@ -142,11 +146,11 @@ fn what_may_be_null_in_a_structure_is_required_as_it_is() {
             "required": ["street"], "additionalProperties": false},
         "near": maybe,
     }});
-    assert_eq!(structure(&output, "m"), (expected, true));
+    assert_eq!(told(structure(&output, "m")), (expected, true));
     let loose = OutputSchema { strict: false, ..output };
-    assert_eq!(structure(&loose, "m"), (schema.clone(), false));
+    assert_eq!(told(structure(&loose, "m")), (schema.clone(), false));
     // A tool would be told something else by the one than by the other.
-    assert_eq!(parameters(&tool(schema.clone()), true, "m"), (schema, false));
+    assert_eq!(told(parameters(&tool(schema.clone()), true, "m")), (schema, false));
 }
 
 #[test]
@@ -174,6 +178,68 @@ fn a_model_that_was_tuned_is_asked_for_no_limits_in_the_mode() {
     for plain in [json!({"type": "integer", "format": "int64"}), json!({"enum": ["a"]})] {
         assert_eq!(limited(plain), [true; 3]);
     }
+}
+
+/// What `#[tool]` makes of a list of structures with an `Option` in each, and of one that is an `Option` itself; and the same
+/// as others write it, with references.
+#[test]
+fn what_may_be_left_out_deep_within_is_strict_in_both_modes() {
+    let line = json!({"type": "object", "required": ["at"], "properties": {
+        "at": {"type": "integer"}, "text": {"type": "string"},
+    }});
+    let (list, text) = (json!({"type": "array", "items": line}), json!({"type": "string"}));
+    let inline = json!({"type": "object", "required": ["lines"], "properties": {"lines": list, "last": line, "text": text}});
+    let by_name = json!({"$ref": "#/$defs/line"});
+    let named = json!({"type": "object", "required": ["lines"], "properties": {
+        "lines": {"type": "array", "items": by_name}, "last": by_name, "text": {"$ref": "#/$defs/text"},
+    }, "$defs": {"line": line, "text": text}});
+
+    // OpenAI's: every object closed, every property required, and what may be left out may be null.
+    let strict_line = |kind: Value| {
+        json!({
+            "type": kind, "required": ["at", "text"], "additionalProperties": false,
+            "properties": {"at": {"type": "integer"}, "text": {"type": ["string", "null"]}},
+        })
+    };
+    let expected = json!({"type": "object", "required": ["last", "lines", "text"], "additionalProperties": false,
+    "properties": {
+        "lines": {"type": "array", "items": strict_line("object".into())},
+        "last": strict_line(json!(["object", "null"])),
+        "text": {"type": ["string", "null"]},
+    }});
+    assert_eq!(strict(&inline), Some(expected));
+    let maybe = |name: &str| json!({"anyOf": [{"$ref": format!("#/$defs/{name}")}, {"type": "null"}]});
+    let expected = json!({"type": "object", "required": ["last", "lines", "text"], "additionalProperties": false,
+    "properties": {
+        "lines": {"type": "array", "items": by_name}, "last": maybe("line"), "text": maybe("text"),
+    }, "$defs": {"line": strict_line("object".into()), "text": text}});
+    assert_eq!(strict(&named), Some(expected));
+
+    // Anthropic's: every object closed, nothing else changed, no reference that leads in a circle.
+    let line = json!({"type": "object", "required": ["at"], "additionalProperties": false, "properties": {
+        "at": {"type": "integer"}, "text": {"type": "string"},
+    }});
+    let expected = json!({"type": "object", "required": ["lines"], "additionalProperties": false, "properties": {
+        "lines": {"type": "array", "items": line}, "last": line, "text": text,
+    }});
+    for schema in [&inline, &named] {
+        let recast = anthropic(&Arc::new(schema.clone()));
+        assert_eq!((&*recast.schema, recast.fits, recast.optional), (&expected, true, 4), "{schema}");
+    }
+    let circle = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
+    assert!(strict(&circle).is_some() && !anthropic(&Arc::new(circle)).fits);
+}
+
+#[test]
+fn a_schema_is_made_strict_once_for_all_requests() {
+    let tool = tool(of(json!({"type": "string"})));
+    let made = || parameters(&tool, true, "m").0;
+    assert!(Arc::ptr_eq(&made(), &made()));
+    assert!(!Arc::ptr_eq(&made(), &parameters(&tool, true, "ft:m").0), "that is another mode");
+    let mut room = Room::ALL;
+    let (one, two) = (room.where_it_fits(&tool.parameters).0, room.where_it_fits(&tool.parameters).0);
+    assert!(Arc::ptr_eq(&one, &two));
+    assert_eq!(room, Room { tools: 18, optional: 22, unions: 16 });
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Finds where JSON ends by counting its brackets, so that whatever stands in its strings is data.
 
-use super::MAX_DEPTH;
+/// How deep brackets may be nested: the arguments of a call, and an error between events.
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// Counts brackets, one character at a time.
 #[derive(Debug, Default)]
-pub(super) struct Balance {
+pub(crate) struct Balance {
     open: Vec<char>,
     quote: Option<char>,
     escaped: bool,
@@ -14,7 +15,7 @@ pub(super) struct Balance {
 
 /// Where a character stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Not within any bracket.
     Outside,
     Inside,
@@ -25,15 +26,20 @@ pub(super) enum Step {
 }
 
 impl Balance {
-    pub(super) fn json() -> Self {
+    pub(crate) fn json() -> Self {
         Self::default()
     }
 
-    pub(super) fn python() -> Self {
+    pub(crate) fn python() -> Self {
         Self { python: true, ..Self::default() }
     }
 
-    pub(super) fn feed(&mut self, c: char) -> Step {
+    /// Whether something has begun and not ended.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    pub(crate) fn feed(&mut self, c: char) -> Step {
         if let Some(quote) = self.quote {
             if self.escaped {
                 self.escaped = false;
