@@ -16,9 +16,9 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::fair::FairQueue;
-use super::gate::Block;
 use super::lane::{Lane, Ticket};
 use super::request;
+use super::wait::Block;
 
 /// So many calls of one session wait at one provider.
 const OF_ONE: usize = 1024;

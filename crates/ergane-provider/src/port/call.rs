@@ -14,8 +14,8 @@ use ergane_otp::Promise;
 use ractor::ActorCell;
 use tokio::sync::Notify;
 
-use super::gate::WaitReason;
 use super::lane::Lane;
+use super::wait::WaitReason;
 use crate::provider::{Delta, Endpoint};
 
 /// One model call, addressed.

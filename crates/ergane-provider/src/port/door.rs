@@ -11,9 +11,9 @@ use tokio::time::timeout;
 
 use super::admission::{Admission, AdmissionMsg};
 use super::call::Line;
-use super::gate::WaitReason;
 use super::lane::{Lane, Ticket};
 use super::request;
+use super::wait::WaitReason;
 
 /// How long a provider's actor may take to be (again) alive.
 const OPENING: Duration = Duration::from_secs(30);

@@ -3,159 +3,25 @@
 //! Pure: time comes in, decisions come out. It is kept beside the provider's actor and not in it, so an actor that was
 //! killed finds the counts, the buckets and the circuit as they are, and the calls that run go on reporting to them.
 
-use std::fmt;
 use std::time::Duration;
 
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text, Usage};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Circuit, Outcome, outcome_of};
-use super::bucket::Bucket;
 use super::limits::Limits;
-use crate::wire::{Allowance, Quota};
+use super::meter::Meter;
+use super::wait::{Block, WaitReason};
+use crate::wire::Quota;
 
 /// The longest that one answer of a server can shut its gate. Whoever is told to wait longer learns it by his error.
 const LONGEST_HINT: Duration = Duration::from_secs(60);
-
-/// Why a call waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WaitReason {
-    /// As many calls run as may.
-    Busy {
-        /// How many that is.
-        running: usize,
-    },
-    /// The limit of requests a minute is used up.
-    Requests,
-    /// The limit of tokens a minute is used up.
-    Tokens,
-    /// The server asked to wait.
-    Asked,
-    /// The server failed again and again; one call is let through now and then to see whether it works.
-    CircuitOpen {
-        /// What it failed with last.
-        last: Text,
-    },
-    /// The system is ending: no new calls are made.
-    Draining,
-    /// The provider's actor is not there yet, or not again after its end.
-    Starting,
-}
-
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy { running } => write!(f, "{running} calls run already, which is as many as may"),
-            Self::Requests => f.write_str("the limit of requests a minute is used up"),
-            Self::Tokens => f.write_str("the limit of tokens a minute is used up"),
-            Self::Asked => f.write_str("the server asked to wait"),
-            Self::CircuitOpen { last } => write!(f, "the server failed again and again, last: {last}"),
-            Self::Draining => f.write_str("the system is shutting down and makes no new calls"),
-            Self::Starting => f.write_str("the provider's actor has not started yet, or again"),
-        }
-    }
-}
-
-impl WaitReason {
-    /// The kind of an error of a call that would not wait for it.
-    pub(super) fn error_kind(&self) -> ErrorKind {
-        match self {
-            Self::Requests | Self::Tokens | Self::Asked => ErrorKind::RateLimited,
-            Self::Busy { .. } | Self::CircuitOpen { .. } | Self::Draining | Self::Starting => {
-                ErrorKind::Overloaded
-            }
-        }
-    }
-
-    fn is_like(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
-    }
-}
-
-/// A call may not be made now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) reason: WaitReason,
-    /// When it is worth trying again, if that is known; else when a call ends.
-    pub(super) until: Option<Instant>,
-}
-
-impl Block {
-    /// The error of what would not wait for it.
-    pub(super) fn refusal(&self, provider: &str, now: Instant) -> ProviderError {
-        let message = format!("{provider} was not asked: {}", self.reason);
-        ProviderError {
-            retry_after: self.until.map(|until| until.saturating_duration_since(now)),
-            retryable: true,
-            ..ProviderError::new(self.reason.error_kind(), message)
-        }
-    }
-
-    /// Whether it is the same as `other` to whoever waits.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.reason.is_like(&other.reason)
-    }
-}
 
 /// What an admitted call was let through with, to be given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Permit {
     /// What its tokens were thought to be, when they are counted.
     tokens: u64,
-}
-
-/// A limit a minute: the one that was set, and the one that the server tells of.
-#[derive(Debug, Clone, Copy, Default)]
-struct Meter {
-    set: Option<Bucket>,
-    learned: Option<Bucket>,
-    /// The limit in the server's own words, which it may leave unsaid.
-    told: Option<u64>,
-}
-
-impl Meter {
-    fn new(limit: Option<u64>, now: Instant) -> Self {
-        Self { set: limit.map(|limit| Bucket::per_minute(limit, now)), ..Self::default() }
-    }
-
-    fn is_on(&self) -> bool {
-        self.set.is_some() || self.learned.is_some()
-    }
-
-    fn wait(&self, amount: u64, now: Instant) -> Duration {
-        [&self.set, &self.learned]
-            .into_iter()
-            .flatten()
-            .map(|b| b.wait(amount, now))
-            .max()
-            .unwrap_or_default()
-    }
-
-    fn spend(&mut self, amount: f64, now: Instant) {
-        [&mut self.set, &mut self.learned].into_iter().flatten().for_each(|b| b.spend(amount, now));
-    }
-
-    /// Takes what the server said. Answers may come in another order than they were asked for, and calls are on their
-    /// way that the server has not seen: so as long as its limit is the same, the lower account holds.
-    fn heard(&mut self, said: Allowance, now: Instant) {
-        let before = self.learned;
-        let known = before.map(|bucket| bucket.capacity() as u64);
-        let capacity = said.limit.unwrap_or_else(|| known.unwrap_or_default().max(said.remaining)).max(1);
-        let rate = before.map(|bucket| bucket.per_second());
-        let fresh = Bucket::learned(capacity, said.remaining, said.reset, rate, now);
-        self.told = said.limit.or(self.told);
-        self.learned = Some(match before {
-            Some(before) if known == Some(capacity) => fresh.at_most(&before, now),
-            _ => fresh,
-        });
-    }
-
-    /// What the server told, reckoned to this moment.
-    fn left(&self, now: Instant) -> Option<Allowance> {
-        let bucket = self.learned?;
-        Some(Allowance { limit: self.told, remaining: bucket.left(now), reset: bucket.full_in(now) })
-    }
 }
 
 /// Everything that bounds one provider.
@@ -349,6 +215,7 @@ mod tests {
     use ergane_core::{Message, Role, Usage};
 
     use super::*;
+    use crate::wire::Allowance;
 
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)

@@ -10,12 +10,14 @@ mod fair;
 mod gate;
 mod lane;
 mod limits;
+mod meter;
 mod providers;
 mod request;
+mod wait;
 
 pub use breaker::{BreakerPolicy, Circuit};
 pub use call::{Call, CallEvent, CallHandle};
-pub use gate::WaitReason;
 pub use limits::Limits;
 pub(crate) use limits::limit_setters;
 pub use providers::{ProviderStatus, Providers, ProvidersBuilder};
+pub use wait::WaitReason;

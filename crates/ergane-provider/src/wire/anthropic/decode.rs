@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use ergane_core::{ErrorKind, Opaque, Part, Reasoning, StopReason, Usage};
-use serde::Deserialize;
+use ergane_core::{ErrorKind, Opaque, Part, Reasoning, StopReason};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::API;
+use super::chunk::{Counts, Delta, Event, WireBlock, WireMessage};
 use crate::wire::assembly::{Assembly, Slot};
 use crate::wire::classify::{WireError, protocol, stream_cut, stream_error_as};
 use crate::wire::loose;
@@ -49,115 +49,6 @@ enum Block {
         data: Value,
         json: String,
     },
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Event {
-    #[serde(default, rename = "type", deserialize_with = "loose::text")]
-    kind: Option<String>,
-    #[serde(default, deserialize_with = "loose::integer")]
-    index: Option<i64>,
-    #[serde(default)]
-    message: Option<Box<RawValue>>,
-    #[serde(default)]
-    content_block: Option<Box<RawValue>>,
-    #[serde(default)]
-    delta: Option<Delta>,
-    #[serde(default)]
-    usage: Option<Value>,
-    #[serde(default)]
-    error: Option<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Delta {
-    #[serde(default, deserialize_with = "loose::text")]
-    text: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    thinking: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    signature: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    partial_json: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    stop_reason: Option<String>,
-    #[serde(default)]
-    stop_details: Option<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct WireMessage {
-    #[serde(default, rename = "type", deserialize_with = "loose::text")]
-    kind: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    id: Option<String>,
-    #[serde(default)]
-    content: Option<Vec<Box<RawValue>>>,
-    #[serde(default, deserialize_with = "loose::text")]
-    stop_reason: Option<String>,
-    #[serde(default)]
-    stop_details: Option<Value>,
-    #[serde(default)]
-    usage: Option<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct WireBlock {
-    #[serde(default, rename = "type", deserialize_with = "loose::text")]
-    kind: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    text: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    thinking: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    signature: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    id: Option<String>,
-    #[serde(default, deserialize_with = "loose::text")]
-    name: Option<String>,
-    /// Raw, so that it keeps the model's own bytes.
-    #[serde(default)]
-    input: Option<Box<RawValue>>,
-}
-
-/// What the server counted, each the last word on it: the counts of a stream grow, they are not added up.
-#[derive(Debug, Default)]
-struct Counts {
-    input: Option<u64>,
-    output: Option<u64>,
-    written: Option<u64>,
-    written_long: Option<u64>,
-    cached: Option<u64>,
-    thinking: Option<u64>,
-}
-
-impl Counts {
-    fn take(&mut self, usage: &Value) {
-        let set = |count: &mut Option<u64>, path: &str| {
-            *count = usage.pointer(path).and_then(Value::as_u64).or(*count);
-        };
-        set(&mut self.input, "/input_tokens");
-        set(&mut self.output, "/output_tokens");
-        set(&mut self.written, "/cache_creation_input_tokens");
-        set(&mut self.written_long, "/cache_creation/ephemeral_1h_input_tokens");
-        set(&mut self.cached, "/cache_read_input_tokens");
-        set(&mut self.thinking, "/output_tokens_details/thinking_tokens");
-    }
-
-    /// The server's count of the input leaves out what went to the cache or came from it; ours does not.
-    fn usage(&self) -> Option<Usage> {
-        self.input.or(self.output)?;
-        let count = Option::unwrap_or_default;
-        let (written, cached): (u64, u64) = (count(self.written), count(self.cached));
-        Some(Usage {
-            input_tokens: count(self.input).saturating_add(written).saturating_add(cached),
-            output_tokens: count(self.output),
-            cached_tokens: cached,
-            reasoning_tokens: count(self.thinking),
-            cache_write_tokens: written,
-            cache_write_long_tokens: count(self.written_long).min(written),
-        })
-    }
 }
 
 impl Decoder {

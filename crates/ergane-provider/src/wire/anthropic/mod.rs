@@ -1,7 +1,9 @@
 //! Anthropic Messages: `POST /v1/messages`, and those who speak it too.
 
+mod chunk;
 mod decode;
 mod extra;
+mod messages;
 mod model;
 mod request;
 

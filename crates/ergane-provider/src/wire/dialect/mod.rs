@@ -16,6 +16,7 @@
 
 mod bare;
 mod block;
+mod code;
 mod decoder;
 mod offer;
 mod parse;

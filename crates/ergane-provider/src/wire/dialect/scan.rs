@@ -10,6 +10,7 @@ use ergane_core::ToolSpec;
 
 use super::bare::Bare;
 use super::block::{Block, Kind, Verdict};
+use super::code::Code;
 use super::{Found, MAX_CALLS, MAX_FENCE, TOO_MANY, parse};
 
 /// What opens a block wherever it stands.
@@ -50,36 +51,6 @@ pub(super) struct Scanner {
     /// Whether the last thing was a block: white space behind it is not shown unless text follows.
     behind_block: bool,
     calls: Vec<Found>,
-}
-
-/// The backticks of a line. As many as began a piece of code end it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Code {
-    /// How many began the code that has not ended; none outside of code.
-    begun: usize,
-    /// How many stand right before.
-    run: usize,
-}
-
-impl Code {
-    fn take(&mut self, c: char) {
-        match c {
-            '\n' => *self = Self::default(),
-            '`' => self.run = self.run.saturating_add(1),
-            _ => {
-                match self.begun {
-                    0 => self.begun = self.run,
-                    begun if begun == self.run => self.begun = 0,
-                    _ => {}
-                }
-                self.run = 0;
-            }
-        }
-    }
-
-    fn just_begun(self) -> bool {
-        self.run > 0 && self.begun == 0
-    }
 }
 
 #[derive(Debug)]

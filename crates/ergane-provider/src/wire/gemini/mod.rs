@@ -5,6 +5,7 @@
 //! other in an [`Opaque`] right behind the part that it signs.
 
 mod chunk;
+mod contents;
 mod decode;
 mod extra;
 mod request;

@@ -4,25 +4,17 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use ergane_core::{
-    ImageSource, Message, ModelRequest, OutputSchema, Part, ReasoningEffort, ToolChoice, ToolSpec,
-};
+use ergane_core::{ModelRequest, OutputSchema, ReasoningEffort, ToolChoice, ToolSpec};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::contents::{WirePart, contents};
 use super::schema::Dialect;
-use super::{API, PART, SIGNATURE, schema};
+use super::{API, schema};
 use crate::wire::effort::level;
-use crate::wire::frozen::{self, Format, Later, Tail};
-use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
+use crate::wire::frozen::{self, Format, Later};
+use crate::wire::history::{IdRule, Reader};
 use crate::wire::{HttpRequest, Payload};
-
-/// What stands for the signature of a call that another model made: the newest models refuse a call without any.
-const NO_SIGNATURE: &str = "skip_thought_signature_validator";
-
-/// What a user is made to say when a history begins with the model, which is refused here.
-const BEGINNING: &str = "Continue.";
 
 /// What stands for a switch that this API does not have.
 const ONE_BY_ONE: &str = "Call at most one function at a time.";
@@ -51,29 +43,10 @@ pub fn request(request: &ModelRequest, provider: &str) -> HttpRequest {
     HttpRequest::post_payload(path, body).accept_events(request.stream)
 }
 
-fn contents<'a>(tail: &'a Tail<'_, 'a>, model: &str) -> Vec<Content<'a>> {
-    let mut contents = Vec::with_capacity(tail.turns.len());
-    for (at, turn) in tail.turns {
-        push_turn(*at, turn, model, &mut contents);
-    }
-    if tail.is_first
-        && let Some(first) = contents.first_mut()
-        && first.role == MODEL
-    {
-        // Written after something, it would not have this before it.
-        first.cut = None;
-        contents.insert(0, Content { cut: None, role: USER, parts: vec![WirePart::text(BEGINNING)] });
-    }
-    contents
-}
-
 /// A model's name as a path: a tuned model says itself what it is.
 pub(super) fn resource(model: &str) -> Cow<'_, str> {
     if model.contains('/') { Cow::Borrowed(model) } else { Cow::Owned(format!("models/{model}")) }
 }
-
-const USER: &str = "user";
-const MODEL: &str = "model";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -96,15 +69,6 @@ struct Rest<'a> {
 
 #[derive(Serialize)]
 struct System<'a> {
-    parts: Vec<WirePart<'a>>,
-}
-
-#[derive(Serialize)]
-struct Content<'a> {
-    /// The position of its first turn, when none before it could have become a part of it.
-    #[serde(skip)]
-    cut: Option<usize>,
-    role: &'static str,
     parts: Vec<WirePart<'a>>,
 }
 
@@ -133,75 +97,6 @@ struct GenerationConfig<'a> {
     response_schema: Option<Arc<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking_config: Option<Value>,
-}
-
-#[derive(Serialize)]
-struct WirePart<'a> {
-    #[serde(flatten)]
-    what: What<'a>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    thought: bool,
-    #[serde(rename = "thoughtSignature", skip_serializing_if = "Option::is_none")]
-    signature: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum What<'a> {
-    Text(Cow<'a, str>),
-    InlineData(InlineData<'a>),
-    FileData(FileData<'a>),
-    FunctionCall(FunctionCall<'a>),
-    FunctionResponse(FunctionResponse<'a>),
-    #[serde(untagged)]
-    AsItCame(&'a Value),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InlineData<'a> {
-    mime_type: &'a str,
-    data: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FileData<'a> {
-    mime_type: &'a str,
-    file_uri: &'a str,
-}
-
-#[derive(Serialize)]
-struct FunctionCall<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    name: &'a str,
-    args: Option<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-struct FunctionResponse<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    name: &'a str,
-    response: Response<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Response<'a> {
-    Output(&'a str),
-    Error(&'a str),
-}
-
-impl<'a> WirePart<'a> {
-    fn new(what: What<'a>) -> Self {
-        Self { what, thought: false, signature: None }
-    }
-
-    fn text(text: impl Into<Cow<'a, str>>) -> Self {
-        Self::new(What::Text(text.into()))
-    }
 }
 
 fn system(request: &ModelRequest) -> Option<System<'_>> {
@@ -275,137 +170,6 @@ fn thinking(effort: ReasoningEffort, model: &str) -> Option<Value> {
         _ => "HIGH",
     };
     Some(json!({"includeThoughts": shown, "thinkingLevel": level}))
-}
-
-fn push_turn<'a>(at: usize, turn: &'a Turn<'a>, model: &str, contents: &mut Vec<Content<'a>>) {
-    let user = |cut, parts| Content { cut, role: USER, parts };
-    match turn {
-        Turn::User(message) => {
-            contents.push(user(Some(at), message.parts.iter().filter_map(user_part).collect()));
-        }
-        Turn::Assistant { message, own: true, calls, .. } => {
-            push_model(at, own_parts(message, calls, needs_signatures(model)), contents);
-        }
-        Turn::Assistant { message, own: false, calls, .. } => {
-            push_model(at, foreign_parts(message, calls, needs_signatures(model)), contents);
-        }
-        Turn::Results(results) => {
-            contents.push(user(None, results.iter().map(result).collect()));
-            // Nothing but results may stand in the turn that answers calls.
-            for result in results.iter().filter(|result| !result.images.is_empty()) {
-                let mut parts = vec![WirePart::text(format!("Images from the result of {}:", result.name))];
-                parts.extend(result.images.iter().filter_map(|part| user_part(part)));
-                contents.push(user(None, parts));
-            }
-        }
-    }
-}
-
-/// Two turns of the model in a row are one: calls may not follow a turn of the model.
-fn push_model<'a>(at: usize, parts: Vec<WirePart<'a>>, contents: &mut Vec<Content<'a>>) {
-    match contents.last_mut() {
-        Some(last) if last.role == MODEL => last.parts.extend(parts),
-        // A turn without parts is refused.
-        _ if parts.is_empty() => {}
-        _ => contents.push(Content { cut: Some(at), role: MODEL, parts }),
-    }
-}
-
-fn user_part(part: &Part) -> Option<WirePart<'_>> {
-    match part {
-        Part::Text { text } => Some(WirePart::text(&**text)),
-        Part::Image { mime, source } => Some(image(mime, source)),
-        _ => None,
-    }
-}
-
-fn image<'a>(mime: &'a str, source: &'a ImageSource) -> WirePart<'a> {
-    WirePart::new(match source {
-        ImageSource::Base64(data) => What::InlineData(InlineData { mime_type: mime, data }),
-        ImageSource::Url(url) => What::FileData(FileData { mime_type: mime, file_uri: url }),
-    })
-}
-
-/// Every part as it came, with its signature: they are checked. A model of the kind that gives its calls ids and signs the
-/// first of them may also have written some as text, which have neither.
-fn own_parts<'a>(message: &'a Message, calls: &'a [WireCall<'a>], sign: bool) -> Vec<WirePart<'a>> {
-    let is_native = |wire: &WireCall| wire.call.wire_id.is_some() || wire.call.extra.contains_key(SIGNATURE);
-    let mut unsigned = (sign && !calls.iter().any(is_native)).then_some(NO_SIGNATURE);
-    let mut calls = calls.iter();
-    let mut parts: Vec<WirePart> = Vec::with_capacity(message.parts.len());
-    let mut before: Option<&Part> = None;
-    for part in &message.parts {
-        match part {
-            Part::Text { text } | Part::Refusal { text } if !text.is_empty() => {
-                parts.push(WirePart::text(&**text));
-            }
-            Part::Image { mime, source } => parts.push(image(mime, source)),
-            Part::ToolCall(call) if call.complete => {
-                let Some(wire) = calls.next() else { continue };
-                let signature = call.extra.get(SIGNATURE).and_then(Value::as_str).or(unsigned.take());
-                parts.push(WirePart { signature, ..call_part(wire) });
-            }
-            Part::Reasoning(reasoning) => parts.push(WirePart {
-                thought: true,
-                signature: reasoning.data.get(SIGNATURE).and_then(Value::as_str),
-                ..WirePart::text(&*reasoning.text)
-            }),
-            Part::Opaque(opaque) if *opaque.kind == *SIGNATURE => {
-                // It is of no other part than a text or an image, which may be gone: a call was made of all of the text.
-                let signed =
-                    before.is_some_and(|part| matches!(part, Part::Text { .. } | Part::Image { .. }));
-                if let Some(previous) = parts.last_mut().filter(|_| signed) {
-                    previous.signature = opaque.data.as_str();
-                }
-            }
-            Part::Opaque(opaque) if *opaque.kind == *PART => {
-                parts.push(WirePart::new(What::AsItCame(&opaque.data)));
-            }
-            _ => {}
-        }
-        before = Some(part);
-    }
-    parts
-}
-
-/// Texts and calls; what another model thought stays at home.
-fn foreign_parts<'a>(message: &'a Message, calls: &'a [WireCall<'a>], sign: bool) -> Vec<WirePart<'a>> {
-    let mut parts: Vec<WirePart> = message
-        .parts
-        .iter()
-        .filter_map(|part| match part {
-            Part::Text { text } | Part::Refusal { text } if !text.is_empty() => Some(WirePart::text(&**text)),
-            Part::Image { mime, source } => Some(image(mime, source)),
-            _ => None,
-        })
-        .collect();
-    let mut signature = sign.then_some(NO_SIGNATURE);
-    parts.extend(calls.iter().map(|call| WirePart { signature: signature.take(), ..call_part(call) }));
-    parts
-}
-
-/// Whether the model refuses calls without a signature. Its elders do not know the sentinel.
-fn needs_signatures(model: &str) -> bool {
-    !["gemini-1", "gemini-2"].iter().any(|old| model.contains(old))
-}
-
-/// An id goes back only if one came; without, calls and results match by their order.
-fn call_part<'a>(call: &'a WireCall<'a>) -> WirePart<'a> {
-    WirePart::new(What::FunctionCall(FunctionCall {
-        id: call.given.then_some(&*call.id),
-        name: &call.name,
-        // Raw: the model's own bytes, with its own order of keys.
-        args: serde_json::from_str(object_text(call.call)).ok(),
-    }))
-}
-
-fn result<'a>(result: &'a WireResult<'a>) -> WirePart<'a> {
-    let text = result.bare_text();
-    WirePart::new(What::FunctionResponse(FunctionResponse {
-        id: result.given.then_some(&*result.id),
-        name: &result.name,
-        response: if result.is_error { Response::Error(text) } else { Response::Output(text) },
-    }))
 }
 
 #[derive(Serialize)]

@@ -1,4 +1,4 @@
-use ergane_core::{Message, ModelReply, ProviderError, ToolCall};
+use ergane_core::{Message, ModelReply, ProviderError, ToolCall, Usage};
 use serde_json::json;
 
 use super::*;

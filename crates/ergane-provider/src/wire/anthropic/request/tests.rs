@@ -1,6 +1,7 @@
-use std::sync::Arc;
-
-use ergane_core::{CallId, Origin, Role, Sampling, StopReason, ToolCall, ToolResult, TurnId};
+use ergane_core::{
+    CallId, ErrorKind, ImageSource, Message, Opaque, Origin, Part, Reasoning, Role, Sampling, StopReason,
+    ToolCall, ToolResult, TurnId,
+};
 use serde_json::Map;
 
 use super::*;

@@ -1,10 +1,12 @@
-use std::sync::Arc;
-
-use ergane_core::{CallId, Origin, Reasoning, Role, Sampling, StopReason, ToolCall, ToolResult, TurnId};
+use ergane_core::{
+    CallId, ImageSource, Message, Origin, Part, Reasoning, Role, Sampling, StopReason, ToolCall, ToolResult,
+    TurnId,
+};
 use serde_json::Map;
 
 use super::*;
-use crate::wire::gemini::opaque;
+use crate::wire::gemini::contents::{BEGINNING, NO_SIGNATURE};
+use crate::wire::gemini::{PART, SIGNATURE, opaque};
 use crate::wire::testing::{model_request, tool};
 
 fn call(index: u32, wire_id: Option<&str>, arguments: &str, signature: Option<&str>) -> Part {

@@ -1,5 +1,6 @@
 use ergane_core::{
-    CallId, Message, Origin, OutputSchema, PromptCache, Role, StopReason, ToolCall, ToolResult, TurnId,
+    CallId, ErrorKind, ImageSource, Message, Origin, OutputSchema, Part, PromptCache, Reasoning, Role,
+    StopReason, ToolCall, ToolResult, TurnId,
 };
 use serde_json::json;
 
