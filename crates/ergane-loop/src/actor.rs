@@ -12,7 +12,7 @@ use ergane_core::{
     Digest, ErrorKind, ModelReply, ModelRequest, ProviderError, Spent, StopReason, Text, TurnId,
 };
 use ergane_otp::{Hold, Scope};
-use ergane_provider::retry::{self, Decision, Failed, RetryPolicy};
+use ergane_provider::retry::{self, Decision, Failed, PlainHistory, RetryPolicy};
 use ergane_provider::{Call, CallEvent, CallHandle, Delta, Endpoint, Providers, WaitReason};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::AbortHandle;
@@ -253,9 +253,9 @@ impl fmt::Debug for LoopActor {
 pub struct LoopState {
     args: LoopArgs,
     flight: Option<Flight>,
-    /// Who refused the history, and how long it was: so much of it is told plainly there. It is known for this turn only: in
-    /// the next one all of it is tried again, for the key that it needs may be back.
-    plain: Vec<(Target, usize)>,
+    /// Who refused the history, and what is told there instead. It is known for this turn only: in the next one all of it is
+    /// tried again, for the key that it needs may be back.
+    plain: Vec<(Target, PlainHistory)>,
     /// Whether it has said its last word.
     over: bool,
 }
@@ -399,8 +399,8 @@ impl LoopState {
             return self.report(id, Report::Failed { error });
         };
         let mut request = flight.step.request.clone();
-        if let Some((_, upto)) = self.plain.iter().find(|(refused, _)| *refused == target) {
-            request.messages = retry::plain(&request.messages, *upto);
+        if let Some((_, plain)) = self.plain.iter().find(|(refused, _)| *refused == target) {
+            request.messages = plain.of(&request.messages);
         }
         let Target { provider, endpoint, model } = target;
         request.model = model;
@@ -474,7 +474,7 @@ impl LoopState {
             repaired: self
                 .plain
                 .iter()
-                .any(|(refused, upto)| asked.as_ref() == Some(refused) && *upto == all),
+                .any(|(refused, plain)| asked.as_ref() == Some(refused) && plain.upto() == all),
         };
         let unit = jitter(myself, id, attempt, flight.begun.elapsed());
         let decision = retry::after(failed, unit, &flight.step.retry);
@@ -499,7 +499,7 @@ impl LoopState {
                 flight.at_target = flight.at_target.saturating_add(1);
                 if let Some(target) = asked {
                     self.plain.retain(|(refused, _)| *refused != target);
-                    self.plain.push((target, all));
+                    self.plain.push((target, PlainHistory::new(&flight.step.request.messages)));
                 }
                 let delay = Duration::ZERO;
                 (Report::Retrying { attempt, delay, error }, delay)

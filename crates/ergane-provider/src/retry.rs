@@ -3,11 +3,14 @@
 //! The loop owns the attempts. It asks here after each failure, sets a timer as a message to itself, and tells its
 //! subscribers. Nothing in this crate sleeps between attempts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, History, Message, ProviderError};
+use ergane_core::{ErrorKind, ProviderError};
 use ergane_otp::Backoff;
+
+pub use plain::PlainHistory;
+
+mod plain;
 
 /// How often and how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +49,7 @@ pub enum Decision {
     /// The same provider is asked again after this wait.
     Again(Duration),
     /// The same provider is asked again at once, with a history in which nothing is left that only a model can read
-    /// ([`plain`]).
+    /// ([`PlainHistory`]).
     Repaired,
     /// The next provider of the chain is asked, at once.
     Fallback,
@@ -92,31 +95,6 @@ pub fn after(failed: Failed<'_>, random: f64, policy: &RetryPolicy) -> Decision 
         _ if has_next && in_time(Duration::ZERO) && another_may_do_better(error.kind) => Decision::Fallback,
         _ => Decision::GiveUp,
     }
-}
-
-/// A history whose first `upto` messages are told as if another model had said them: to every provider they are texts, calls
-/// and results, without the reasoning, the signatures and the ids that only their own model understands. Texts and calls
-/// are shared with `history`.
-///
-/// ```
-/// use ergane_core::{History, Message, Origin, Part, Role, StopReason};
-/// use ergane_provider::retry::plain;
-///
-/// let (provider, api, model) = ("o".into(), "openai".into(), "m".into());
-/// let origin = Origin { provider, api, model, response_id: None, stop: StopReason::Stop };
-/// let said = Message { role: Role::Assistant, parts: vec![Part::text("hi")], origin: Some(origin) };
-/// let history: History = [Message::user_text("hello").into(), said.into()].into_iter().collect();
-/// let repaired = plain(&history, history.len());
-/// assert_eq!(repaired.last().map(|said| (said.text(), said.origin.is_none())), Some(("hi".to_owned(), true)));
-/// ```
-pub fn plain(history: &History, upto: usize) -> History {
-    let tell = |(at, message): (usize, &Arc<Message>)| {
-        if at >= upto || message.origin.is_none() {
-            return message.clone();
-        }
-        Arc::new(Message { origin: None, ..Message::clone(message) })
-    };
-    history.iter().enumerate().map(tell).collect()
 }
 
 /// How long an attempt may wait to be let in by its provider.

@@ -175,7 +175,7 @@ mod tests {
         ] {
             assert_eq!(keys.redact(text), expected);
         }
-        assert_eq!(keys.find(b"\xffabcd\xff"), [1..5]);
+        assert_eq!(keys.find(b"\xffabcd\xffaaaa"), [1..5, 6..10]);
     }
 
     #[test]
