@@ -29,6 +29,27 @@ const BESIDE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "ergane-socket",
+        &[
+            "Node",
+            "Outcome",
+            "Problem",
+            "Process",
+            "RemoteApprove",
+            "RemoteError",
+            "RemoteSend",
+            "RemoteSession",
+            "RemoteSteer",
+            "RemoteTurn",
+            "Socket",
+            "SocketStatus",
+            "Told",
+            "Trees",
+            "is_anybody_there",
+            "processes",
+        ],
+    ),
+    (
         "ergane-core",
         &[
             "ApprovalCause",

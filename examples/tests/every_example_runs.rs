@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// Each example, and the line without which it would have shown nothing.
-const EXAMPLES: [(&str, &str); 11] = [
+const EXAMPLES: [(&str, &str); 12] = [
     ("hello", "- dependencies: ergane"),
     ("supervised_session", "the stream: alice answers: Well, here I am again."),
     ("embed_in_your_tree", "the office closed, and bob went with it: Stored"),
     ("crash_and_resume", "alice: It is in your diary."),
     ("approve_later", "alice: Done: paid 120 euros to the plumber."),
+    ("approve_beside_a_server", "asked from here: Done: 380 euros."),
     ("tool_panics", "alice: The tool says: 3"),
     ("custom_tool", "ann: Your orders: a lamp, a chair."),
     ("permissions", "200: 200 dollars went back to ann"),

@@ -19,8 +19,6 @@ mod report;
 mod screen;
 mod settings;
 mod signals;
-#[cfg(unix)]
-mod socket;
 mod term;
 mod workshop;
 

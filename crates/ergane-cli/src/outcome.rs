@@ -6,6 +6,8 @@ use ergane::core::{
 };
 use ergane::journal::JournalError;
 use ergane::session::SessionError;
+#[cfg(unix)]
+use ergane::socket::RemoteError;
 
 /// It went well.
 pub(crate) const OK: u8 = 0;
@@ -73,7 +75,7 @@ impl Failure {
 
     /// What another process says of what it was asked.
     #[cfg(unix)]
-    pub(crate) fn of_another(problem: &crate::socket::wire::Problem) -> Self {
+    fn of_another(problem: &ergane::socket::Problem) -> Self {
         let table = [
             ("config", USAGE),
             ("bad_request", USAGE),
@@ -187,6 +189,19 @@ impl From<SessionError> for Failure {
             },
         };
         Self::new(error.code(), exit, error.to_string())
+    }
+}
+
+#[cfg(unix)]
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        match &error {
+            RemoteError::Refused { problem, .. } => Self::of_another(problem),
+            RemoteError::Journal(journal) => Self::from(journal.as_ref()),
+            RemoteError::BadName(_) => Self::config(error.to_string()),
+            RemoteError::OtherBuild { .. } => Self::new("protocol", FAILED, error.to_string()),
+            _ => Self::busy(error.to_string()),
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! The object of `--json`: the same fields whatever the outcome. Pure.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use ergane::core::{FinishReason, SessionName, Text, Usage};
 use ergane::session::TurnResult;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::outcome::{Failure, exit_of_turn};
 
@@ -13,7 +12,7 @@ use crate::outcome::{Failure, exit_of_turn};
 pub(crate) const LINES_VERSION: u32 = 1;
 
 /// How a turn, or the attempt at one, ended. A field without a value is `null`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Report {
     pub(crate) session: Option<Text>,
     pub(crate) turn: Option<u32>,
@@ -36,16 +35,16 @@ pub(crate) struct Report {
 }
 
 /// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ErrorObject {
-    pub(crate) kind: Cow<'static, str>,
+    pub(crate) kind: &'static str,
     pub(crate) message: String,
 }
 
 impl ErrorObject {
     /// `None` for an interrupt, which is no error.
     pub(crate) fn of(failure: &Failure) -> Option<Self> {
-        failure.kind.map(|kind| Self { kind: kind.into(), message: failure.message.clone() })
+        failure.kind.map(|kind| Self { kind, message: failure.message.clone() })
     }
 }
 
@@ -88,10 +87,8 @@ impl Report {
             // A model that was left to the provider, which then did not answer, has no name.
             model: Some(result.model.clone()).filter(|model| !model.is_empty()),
             recovered: result.recovered,
-            error: error.map(|error| ErrorObject {
-                kind: error.kind.code().into(),
-                message: error.message.to_string(),
-            }),
+            error: error
+                .map(|error| ErrorObject { kind: error.kind.code(), message: error.message.to_string() }),
             exit: exit_of_turn(result.finish_reason, error),
             waiting: None,
         }

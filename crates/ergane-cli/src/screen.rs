@@ -193,7 +193,7 @@ impl Screen {
 
     /// Something happened in a turn of another process, in its own words.
     #[cfg(unix)]
-    pub(crate) fn raw_event(&mut self, event: serde_json::Value) {
+    pub(crate) fn raw_event(&mut self, event: &impl Serialize) {
         if self.format == Format::StreamJson {
             self.stdout.json(&Line::of(event));
         }

@@ -14,8 +14,6 @@ use crate::config::Config;
 use crate::folders;
 use crate::outcome::Failure;
 use crate::provider;
-#[cfg(unix)]
-use crate::socket::Server;
 
 /// Where sessions are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +71,10 @@ impl Place {
     }
 }
 
-/// The running system.
+/// The running system. Other commands on the same journal reach it by its socket.
 #[derive(Debug)]
 pub(crate) struct Workshop {
     pub(crate) system: System,
-    /// How other commands on the same journal reach it.
-    #[cfg(unix)]
-    socket: Option<Server>,
 }
 
 impl Workshop {
@@ -97,14 +92,7 @@ impl Workshop {
             let opened = tokio::task::spawn_blocking(move || Sqlite::open(path)).await;
             builder = builder.journal(opened.map_err(|error| Failure::internal(error.to_string()))??);
         }
-        #[cfg(unix)]
-        let started = std::time::SystemTime::now();
-        let system = builder.start().await?;
-        Ok(Self {
-            #[cfg(unix)]
-            socket: listen(place, &system, started).await,
-            system,
-        })
+        Ok(Self { system: builder.start().await? })
     }
 
     /// The names of the tools.
@@ -119,8 +107,6 @@ impl Workshop {
 
     /// Ends it within `deadline`. No fact is written: an open turn stays open.
     pub(crate) async fn close(self, deadline: Duration) {
-        #[cfg(unix)]
-        drop(self.socket);
         if let Err(error) = self.system.shutdown(deadline).await {
             tracing::warn!(%error, "the system did not end in time");
         }
@@ -130,19 +116,6 @@ impl Workshop {
 /// A session as it stands: it is asked and told of, and not started.
 pub(crate) fn seen(system: &System, name: SessionName) -> Session {
     Session::new(system.context().clone(), name, Durability::Strict)
-}
-
-/// Without a socket everything works but being seen from outside.
-#[cfg(unix)]
-async fn listen(place: &Place, system: &System, started: std::time::SystemTime) -> Option<Server> {
-    let Place::File(journal) = place else { return None };
-    match Server::open(journal, system, started).await {
-        Ok(server) => Some(server),
-        Err(error) => {
-            tracing::warn!(journal = %journal.display(), %error, "other commands cannot reach this process");
-            None
-        }
-    }
 }
 
 #[cfg(test)]

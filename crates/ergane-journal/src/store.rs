@@ -1,7 +1,7 @@
 //! The contract of a store.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +57,12 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Default: none.
     fn files(&self) -> Arc<[PathBuf]> {
         Arc::default()
+    }
+
+    /// The file that it is, as an absolute path without links, when other processes may open it too: they meet beside it.
+    /// Default: none, it is of this process alone, or no file.
+    fn file(&self) -> Option<&Path> {
+        None
     }
 
     /// How long the next call takes, of a store that only pretends to be slow: the port waits so long by tokio's clock, and

@@ -66,8 +66,12 @@ pub enum SessionError {
         /// How many sends wait.
         queued: usize,
     },
-    /// Another live process owns the session.
-    #[error("session {session} is owned by the running process {pid}: stop that one, or use another session")]
+    /// Another live process owns the session. Where that has a socket, `RemoteSession` of `ergane-socket` (`ergane::socket`) asks it
+    /// for what was wanted here: a turn, a decision, a word, the end of a turn.
+    #[error(
+        "session {session} is owned by the running process {pid}, which has to be asked itself: through its socket, if it has \
+         one; else wait for its end, stop it, or use another session"
+    )]
     OwnedElsewhere {
         /// Which session.
         session: SessionName,

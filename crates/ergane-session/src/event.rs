@@ -5,7 +5,7 @@ use ergane_core::{
     ApprovalCause, CallId, Decision, Digest, Effect, Envelope, Event, FinishReason, MicroUsd, Part, Seq,
     Spent, Text, ToolCall, TurnError, TurnId, Usage,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::message::Live;
 
@@ -36,7 +36,7 @@ use crate::message::Live;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SessionEvent {
@@ -128,7 +128,7 @@ pub enum SessionEvent {
         /// What it tells.
         text: Text,
         /// How many pieces were lost before this one, because the tool was faster than its session.
-        #[serde(skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "is_zero")]
         skipped: u32,
     },
     /// A call has its result.
@@ -355,4 +355,47 @@ fn shown(content: &[Part]) -> Text {
         }
     }
     text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use ergane_core::{ErrorKind, FinishReason};
+
+    use super::*;
+
+    /// Another process reads what this one tells.
+    #[test]
+    fn an_event_that_is_written_as_json_is_read_back() {
+        let (seq, call): (Seq, CallId) = (Seq(7), "7.1".parse().unwrap());
+        let error = Some(TurnError::new(ErrorKind::Overloaded, "later"));
+        let usage = Some(Usage { input_tokens: 3, ..Usage::default() });
+        for event in [
+            SessionEvent::TurnStarted { seq, send: "k".into() },
+            SessionEvent::Content { text: "a \"b\"\n".into() },
+            SessionEvent::Reply { seq, text: "a".into(), provider: None, model: Some("m".into()) },
+            SessionEvent::ToolCall { seq, call, name: "n".into(), arguments: "{}".into() },
+            SessionEvent::ApprovalRequested {
+                seq,
+                call,
+                arguments: Digest::of(b"{}"),
+                cause: ApprovalCause::CutOff,
+                why: "w".into(),
+            },
+            SessionEvent::ApprovalDecided { seq, call, decision: Decision::deny("no"), by: "ann".into() },
+            SessionEvent::ToolStarted { seq, call, effect: Effect::Idempotent },
+            SessionEvent::ToolProgress { call, text: "half".into(), skipped: 0 },
+            SessionEvent::ToolProgress { call, text: "half".into(), skipped: 3 },
+            SessionEvent::ToolUi { seq, call, ui: serde_json::json!({"kind": "diff", "lines": [1.5, null]}) },
+            SessionEvent::Usage { seq, usage, cost: Some(MicroUsd(12)) },
+            SessionEvent::Usage { seq, usage: None, cost: None },
+            SessionEvent::Retrying { attempt: 1, delay_ms: 20, reason: "r".into() },
+            SessionEvent::StreamReset,
+            SessionEvent::Forked { seq, parent: "bob".parse().unwrap(), at: Seq(3) },
+            SessionEvent::Lagged { missed: 9 },
+            SessionEvent::Done { seq, turn: TurnId(3), finish_reason: FinishReason::DuringExecution, error },
+        ] {
+            let line = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<SessionEvent>(&line).unwrap(), event, "{line}");
+        }
+    }
 }

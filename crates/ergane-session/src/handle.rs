@@ -87,6 +87,12 @@ impl From<Vec<Part>> for Input {
     }
 }
 
+impl From<Input> for Vec<Part> {
+    fn from(input: Input) -> Self {
+        input.0
+    }
+}
+
 impl Session {
     /// A handle for the session of that name. It says nothing of whether there is one: whatever is asked of it does.
     ///

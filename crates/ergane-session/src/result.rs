@@ -7,6 +7,7 @@ use ergane_core::{
     Conversation, FinishReason, Message, MicroUsd, SendId, SessionName, Text, TurnError, TurnId, TurnRecord,
     Usage,
 };
+use serde::{Deserialize, Serialize};
 
 /// What a turn came to. A turn that ran has one, whatever its [`finish_reason`](TurnResult::finish_reason).
 ///
@@ -24,7 +25,7 @@ use ergane_core::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TurnResult {
     /// The answer: the last text of the model that is not blank. An error finish has text too, when there was some.

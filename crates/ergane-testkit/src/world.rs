@@ -24,7 +24,7 @@
 //! ```
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -270,6 +270,10 @@ impl Journal for InWorld<Arc<dyn Journal>> {
 
     fn files(&self) -> Arc<[PathBuf]> {
         self.what.files()
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.what.file()
     }
 
     fn pretends(&self) -> Option<Duration> {

@@ -5,6 +5,8 @@ mod drain;
 mod errands;
 mod error;
 mod one_shot;
+#[cfg(unix)]
+mod reached;
 mod recovery;
 mod sessions;
 mod system;
@@ -15,6 +17,8 @@ pub use ergane_journal as journal;
 pub use ergane_otp as otp;
 pub use ergane_provider as provider;
 pub use ergane_session as session;
+#[cfg(unix)]
+pub use ergane_socket as socket;
 #[doc(hidden)]
 pub use ergane_tool as tool_support;
 pub use ergane_tool::tool;

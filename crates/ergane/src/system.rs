@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ergane_core::{Durability, SessionName, Text};
 use ergane_journal::{Journal, JournalPort, Memory};
@@ -12,6 +12,8 @@ use ergane_otp::{
 };
 use ergane_provider::{EmbedRequest, Price, Provider, Providers, ProvidersBuilder};
 use ergane_session::{Input, Session, SessionBuilder, SessionContext, SessionOptions};
+#[cfg(unix)]
+use ergane_socket::Socket;
 use ergane_tool::{CanUseTool, ContextFn, Extensions, Permission, PermissionRequest, Tool, ToolRegistry};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -21,6 +23,8 @@ use crate::drain::drain;
 use crate::errands::{Embed, ListModels};
 use crate::error::SystemError;
 use crate::one_shot::OneShot;
+#[cfg(unix)]
+use crate::reached;
 use crate::recovery::{self, Recovery};
 use crate::sessions::{self, SessionInfo};
 use crate::tree::{self, Node};
@@ -54,7 +58,10 @@ pub struct System(Arc<Running>);
 struct Running {
     context: SessionContext,
     root: SupervisorRef,
+    started: SystemTime,
     drain: Duration,
+    #[cfg(unix)]
+    socket: Option<Socket>,
 }
 
 /// A system to be started. See [`System::builder`].
@@ -86,6 +93,7 @@ pub struct SystemBuilder {
     session_budget: RestartBudget,
     options: SessionOptions,
     drain: Duration,
+    socket: bool,
 }
 
 impl SystemBuilder {
@@ -425,6 +433,34 @@ impl SystemBuilder {
         self
     }
 
+    /// Whether other processes of the same user reach the sessions of this system, by a socket beside its journal: so
+    /// `ergane approve`, `send`, `steer`, `interrupt` and `top` work beside a program, and so does
+    /// [`RemoteSession`](ergane_socket::RemoteSession). Without it, a session that this process owns is
+    /// [`SessionError::OwnedElsewhere`](ergane_session::SessionError::OwnedElsewhere) to all others. Default: true, where the
+    /// journal is a file and the system has such sockets (Unix). A socket that cannot be made is no reason not to start: it is
+    /// logged, told in [`System::tree`], and tried again.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("ergane.db");
+    /// let system = System::builder()
+    ///     .provider("scripted", Scripted::builtin())
+    ///     .journal(Sqlite::open(&path)?)
+    ///     .socket(false) // nobody else is to say anything to its sessions
+    ///     .start()
+    ///     .await?;
+    /// assert!(system.tree().await?.find("socket").is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn socket(mut self, serve: bool) -> Self {
+        self.socket = serve;
+        self
+    }
+
     /// Starts the tree.
     ///
     /// ```
@@ -445,8 +481,10 @@ impl SystemBuilder {
             more => format!("ergane-{}", more + 1),
         });
         let namespace = Namespace::new(name);
+        let started = SystemTime::now();
         let tools = ToolRegistry::new(self.tools)?;
-        let journal = JournalPort::new(self.journal.unwrap_or_else(|| Arc::new(Memory::new())));
+        let store = self.journal.unwrap_or_else(|| Arc::new(Memory::new()));
+        let journal = JournalPort::new(store.clone());
         // Sessions that keep nothing have a store of their own, so that nothing of them meets the disk.
         let memory = JournalPort::new(Arc::new(Memory::new()));
         let providers = self.providers.build(&namespace);
@@ -466,9 +504,26 @@ impl SystemBuilder {
         let sessions = DynamicOptions::new().budget(self.session_budget);
         children.push(DynamicSupervisor::child_spec("sessions", sessions));
         children.push(recovery::child_spec(context.clone(), self.recovery));
+        // Last: nobody is let in before all else is there.
+        #[cfg(unix)]
+        let socket = reached::socket(store.as_ref(), &context, started).filter(|_| self.socket);
+        #[cfg(unix)]
+        children.extend(socket.as_ref().map(|socket| socket.child_spec(reached::ID)));
+        drop(store); // what holds the journal holds its sessions
         let intensity = Intensity { max_restarts: 10, within: Duration::from_secs(60) };
         let root = Supervisor::start(&namespace, "root", intensity, children, None).await?;
-        Ok(System(Arc::new(Running { context, root, drain: self.drain })))
+        #[cfg(unix)]
+        if let Some(socket) = &socket {
+            socket.tried().await;
+        }
+        Ok(System(Arc::new(Running {
+            context,
+            root,
+            started,
+            drain: self.drain,
+            #[cfg(unix)]
+            socket,
+        })))
     }
 }
 
@@ -498,6 +553,7 @@ impl System {
             },
             options: SessionOptions::default(),
             drain: Duration::from_secs(1),
+            socket: true,
         }
     }
 
@@ -689,7 +745,19 @@ impl System {
     /// # Errors
     /// [`SystemError::Call`] when it does not answer within 5 s.
     pub async fn tree(&self) -> Result<Node, SystemError> {
-        Ok(tree::take(&self.0.context, &self.0.root.cell()).await?)
+        let tree = tree::take(&self.0.context, &self.0.root.cell(), self.0.started).await?;
+        #[cfg(unix)]
+        let tree = self.with_socket(tree);
+        Ok(tree)
+    }
+
+    #[cfg(unix)]
+    fn with_socket(&self, mut tree: Node) -> Node {
+        let node = tree.children.iter_mut().find(|child| child.id == reached::ID);
+        if let (Some(node), Some(socket)) = (node, &self.0.socket) {
+            node.socket = Some(socket.status());
+        }
+        tree
     }
 
     /// Lets model calls under way come to their end for a moment ([`SystemBuilder::drain`]), then ends the tree from the
@@ -714,6 +782,11 @@ impl System {
     /// [`SystemError::Call`] when it has not ended within `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), SystemError> {
         let begin = Instant::now();
+        #[cfg(unix)]
+        if let Some(socket) = &self.0.socket {
+            // Who asks from now on asks the next owner. It may take as long as all of this.
+            drop(tokio::time::timeout(deadline, socket.close()).await);
+        }
         drain(&self.0.context, self.0.drain.min(deadline / 2)).await;
         let left = || deadline.saturating_sub(begin.elapsed());
         self.0.root.shutdown(left()).await?;

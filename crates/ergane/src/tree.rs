@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 use ergane_otp::{CallError, ChildKind, EntryStatus, TreeNode};
 use ergane_provider::ProviderStatus;
 use ergane_session::{SessionContext, Status, session_of_process};
+#[cfg(unix)]
+use ergane_socket::SocketStatus;
 use ractor::{ActorCell, ActorId, ActorStatus};
 use tokio::time::Instant;
 
@@ -57,6 +59,9 @@ pub struct Node {
     pub session: Option<Status>,
     /// Of a provider: calls that run and wait, and why they wait.
     pub provider: Option<ProviderStatus>,
+    /// Of the system's socket: where other processes reach it, or why they do not.
+    #[cfg(unix)]
+    pub socket: Option<SocketStatus>,
     /// What is below it.
     pub children: Vec<Node>,
 }
@@ -78,7 +83,12 @@ struct Seen {
     started: Vec<Node>,
 }
 
-pub(crate) async fn take(context: &SessionContext, root: &ActorCell) -> Result<Node, CallError> {
+/// `started` is when the system was, which is its root.
+pub(crate) async fn take(
+    context: &SessionContext,
+    root: &ActorCell,
+    started: SystemTime,
+) -> Result<Node, CallError> {
     let until = Instant::now() + PATIENCE;
     let tree = ergane_otp::tree(root, PATIENCE).await?;
     let names = context.namespace();
@@ -93,7 +103,9 @@ pub(crate) async fn take(context: &SessionContext, root: &ActorCell) -> Result<N
     let mut seen: HashMap<String, Seen> = beside::each(live, ask).await.into_iter().collect();
     let standing = context.providers().status().into_iter();
     let mut standing = standing.map(|status| (status.actor.clone(), status)).collect();
-    Ok(node(tree, &mut seen, &mut standing))
+    let mut tree = node(tree, &mut seen, &mut standing);
+    tree.started_at = tree.started_at.or(Some(started));
+    Ok(tree)
 }
 
 /// The processes of sessions that run.
@@ -130,6 +142,8 @@ fn leaf(cell: &ActorCell, above: &str) -> Option<Node> {
         started_at: None,
         session: None,
         provider: None,
+        #[cfg(unix)]
+        socket: None,
         children: Vec::new(),
     })
 }
@@ -144,5 +158,17 @@ fn node(
     let provider = standing.remove(&id);
     let below = children.into_iter().map(|child| node(child, seen, standing));
     let children = below.chain(started).collect();
-    Node { id, pid, kind, restarts: Some(restarts), status, started_at, session, provider, children }
+    Node {
+        id,
+        pid,
+        kind,
+        restarts: Some(restarts),
+        status,
+        started_at,
+        session,
+        provider,
+        #[cfg(unix)]
+        socket: None,
+        children,
+    }
 }

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ergane::core::{
-    CallId, Conversation, Decision, Digest, Envelope, Event, FORMAT_VERSION, PendingApproval, Seq,
-    SessionName, Timestamp, Verdict,
+    CallId, Conversation, Decision, Envelope, Event, FORMAT_VERSION, PendingApproval, Seq, SessionName,
+    Timestamp, Verdict,
 };
 #[cfg(not(unix))]
 use ergane::journal::JournalError;
 use ergane::journal::{Append, AppendError, Journal};
+#[cfg(unix)]
+use ergane::socket::RemoteSession;
 use serde_json::json;
 
 use super::inventory::Printed;
@@ -30,10 +32,7 @@ const BY: &str = "user";
 
 /// A decision, and what it answers.
 struct Answer {
-    call: CallId,
-    question: Seq,
-    /// Of the arguments that were looked at.
-    arguments: Digest,
+    pending: PendingApproval,
     decision: Decision,
 }
 
@@ -61,13 +60,9 @@ pub(super) async fn run(args: ApproveArgs, place: Result<Place, Failure>) -> Res
 #[cfg(unix)]
 async fn there(place: &Place, session: &SessionName, pid: u32, answer: Answer) -> Result<Printed, Failure> {
     let Place::File(journal) = place else { return Err(nothing_waits(session)) };
-    let elsewhere = super::elsewhere::Elsewhere { journal, session, pid };
-    let Answer { call, question, arguments, decision } = answer;
-    let (question, told_of) = (Some(question), decision.clone());
-    let ask =
-        crate::socket::wire::Ask::Approve { session: session.clone(), call, question, arguments, decision };
-    elsewhere.ask(ask).await?;
-    let mut printed = told(session, call, &told_of)?;
+    let Answer { pending, decision } = answer;
+    RemoteSession::new(journal, session.clone(), pid).approve(&pending, decision.clone()).await?;
+    let mut printed = told(session, pending.call, &decision)?;
     printed.notes = vec![format!("process {pid}, which owns the session, goes on")];
     Ok(printed)
 }
@@ -99,11 +94,11 @@ fn approve(args: &ApproveArgs, place: &Place) -> Result<Outcome, Failure> {
         }
     };
     let question = args.question.map(Seq);
-    let Some((question, arguments)) = question_of(&found.name, &conversation, call, question, &decision)?
-    else {
+    let Some(question) = question_of(&found.name, &conversation, call, question, &decision)? else {
         return told(&found.name, call, &decision).map(Outcome::Printed);
     };
-    let answer = Answer { call, question, arguments, decision };
+    let asked = pending.into_iter().find(|asked| asked.call == call && asked.question == question);
+    let answer = Answer { pending: asked.ok_or_else(|| nothing_waits(&found.name))?, decision };
     if let Some(pid) = found.summary()?.owner_pid {
         return Ok(Outcome::Elsewhere { session: found.name, pid, answer });
     }
@@ -116,16 +111,16 @@ fn folded(name: &SessionName, log: &[Envelope]) -> Result<Conversation, Failure>
         .map_err(|damage| Failure::internal(format!("the log of session {name} is damaged: {damage}")))
 }
 
-/// The question that the decision answers, and the arguments that are asked about; `None` when the same was decided before.
+/// The question that the decision answers; `None` when the same was decided before.
 fn question_of(
     name: &SessionName,
     conversation: &Conversation,
     call: CallId,
     question: Option<Seq>,
     decision: &Decision,
-) -> Result<Option<(Seq, Digest)>, Failure> {
+) -> Result<Option<Seq>, Failure> {
     match conversation.verdict(call, question, decision) {
-        Verdict::Waits { question, arguments } => Ok(Some((question, arguments))),
+        Verdict::Waits { question, .. } => Ok(Some(question)),
         Verdict::Same => Ok(None),
         Verdict::Other(first) => {
             let (word, by) = (first.decision.as_str(), first.by);
@@ -155,7 +150,8 @@ fn write(found: &Found, answer: &Answer) -> Result<(), Failure> {
 }
 
 fn append(found: &Found, epoch: ergane::core::Epoch, answer: &Answer) -> Result<(), Failure> {
-    let Answer { call, question, decision, .. } = answer;
+    let Answer { pending, decision } = answer;
+    let (call, question) = (&pending.call, &pending.question);
     // Whatever was written before the session was ours is seen now.
     let log = found.log()?;
     let conversation = folded(&found.name, &log)?;

@@ -1,17 +1,16 @@
 //! `steer` and `interrupt`: what is wanted of a turn that another process runs. That process does it, as with all else that
 //! is asked of a session which it owns.
 
-use ergane::core::SessionName;
+use ergane::session::Steered;
+use ergane::socket::RemoteSession;
 use serde_json::json;
 
 use super::check_prompt;
-use super::elsewhere::Elsewhere;
 use super::inventory::Printed;
 use super::send::new_key;
 use super::sessions::Found;
 use crate::args::{InterruptArgs, SteerArgs};
 use crate::outcome::Failure;
-use crate::socket::wire::{Ask, ENTERED, IDLE};
 use crate::workshop::Place;
 
 pub(super) async fn steer(args: SteerArgs, place: Result<Place, Failure>) -> Result<Printed, Failure> {
@@ -22,13 +21,17 @@ pub(super) async fn steer(args: SteerArgs, place: Result<Place, Failure>) -> Res
     }
     // Made here and not by the owner: whoever hears nothing of his word can say it again.
     let key = key.unwrap_or_else(new_key);
-    let ask = |session| Ask::Steer { session, input: prompt.into(), key: Some(key.as_str().into()), cut };
-    let (name, done) = of_owner(session, place?, ask).await.map_err(|failure| {
+    let session = of_owner(session, place?).await?;
+    let name = session.name();
+    let steer = session.steer(prompt).key(key.as_str());
+    let steered = if cut { steer.cut().await } else { steer.await };
+    let steered = steered.map_err(|error| {
+        let failure = Failure::from(error);
         let message =
             format!("{}; with --key {key} it can be said again and is put in once", failure.message);
         if failure.kind == Some("busy") { Failure { message, ..failure } } else { failure }
     })?;
-    if done != ENTERED {
+    if steered == Steered::TurnOver {
         return Err(Failure::not_found(format!(
             "session {name} has no open turn that takes it in: say it with `ergane send {name}`"
         )));
@@ -41,19 +44,15 @@ pub(super) async fn interrupt(
     place: Result<Place, Failure>,
 ) -> Result<Printed, Failure> {
     let InterruptArgs { session, reason } = args;
-    let ask = |session| Ask::Interrupt { session, reason: reason.into() };
-    let (name, done) = of_owner(session, place?, ask).await?;
-    let done = done != IDLE;
+    let session = of_owner(session, place?).await?;
+    let name = session.name();
+    let done = session.interrupt(reason).await?;
     let text = if done { "the open turn ends" } else { "nothing to interrupt" };
     Printed::new(json!({"session": name, "interrupted": done}), format!("{name}: {text}\n"))
 }
 
-/// Asks the process that owns the session; what came of it, in a word.
-async fn of_owner(
-    session: String,
-    place: Place,
-    ask: impl FnOnce(SessionName) -> Ask,
-) -> Result<(SessionName, String), Failure> {
+/// The session, as the process that owns it has it.
+async fn of_owner(session: String, place: Place) -> Result<RemoteSession, Failure> {
     let at = place.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let found = Found::open(&at, &session)?;
@@ -61,11 +60,10 @@ async fn of_owner(
         Ok::<_, Failure>((found.name, owner))
     });
     let (name, owner) = looked.await.map_err(|error| Failure::internal(error.to_string()))??;
-    let (Some(pid), Place::File(journal)) = (owner, &place) else {
-        return Err(Failure::not_found(format!(
+    match (owner, place) {
+        (Some(pid), Place::File(journal)) => Ok(RemoteSession::new(journal, name, pid)),
+        _ => Err(Failure::not_found(format!(
             "no process runs session {name}: a turn that was left open is gone on with by `ergane resume {name}`"
-        )));
-    };
-    let done = Elsewhere { journal, session: &name, pid }.ask(ask(name.clone())).await?;
-    Ok((name, done))
+        ))),
+    }
 }

@@ -32,9 +32,6 @@ use crate::settings;
 use crate::signals::Signals;
 use crate::workshop::{Place, Workshop, seen};
 
-#[cfg(unix)]
-pub(crate) use self::sessions::point;
-
 /// Does what the command line says; its exit status.
 pub(crate) async fn run(cli: Cli) -> u8 {
     let Cli { global, command } = cli;

@@ -4,10 +4,12 @@ use ergane::core::{SessionName, Text};
 #[cfg(unix)]
 use ergane::journal::SessionSummary;
 use ergane::session::{Session, SessionError, TurnResult};
+#[cfg(unix)]
+use ergane::socket::RemoteSession;
 use ergane::tools::Tools;
 
 #[cfg(unix)]
-use super::elsewhere::Elsewhere;
+use super::elsewhere;
 use super::resume::{self, Pending};
 use super::{Home, Job, check_prompt, session_name};
 use crate::args::SendArgs;
@@ -92,7 +94,7 @@ const DYING: std::time::Duration = std::time::Duration::from_secs(10);
 #[cfg(unix)]
 async fn owner(place: &Place, name: &SessionName) -> Result<Option<u32>, Failure> {
     match place {
-        Place::File(journal) if crate::socket::client::is_anybody_there(journal) => holder(place, name).await,
+        Place::File(journal) if ergane::socket::is_anybody_there(journal) => holder(place, name).await,
         _ => Ok(None),
     }
 }
@@ -145,8 +147,8 @@ async fn there(
         patch.provider = Some(provider.as_str().into());
         patch.model = Some(patch.model.take().unwrap_or_default());
     }
-    let elsewhere = Elsewhere { journal, session: name, pid };
-    elsewhere.send(&args.prompt, key, patch, job).await
+    let session = RemoteSession::new(journal, name.clone(), pid);
+    elsewhere::send(&session, &args.prompt, key, patch, job).await
 }
 
 async fn answer(

@@ -2,9 +2,6 @@
 
 mod history;
 
-#[cfg(unix)]
-pub(crate) use self::history::point;
-
 use std::sync::Arc;
 
 use ergane::core::{Conversation, Envelope, Event, Message, Part, Seq, SessionName, Settings, Usage};
@@ -406,8 +403,7 @@ async fn lift(name: String, place: Result<Place, Failure>) -> Result<Printed, Fa
     let (name, owner) = looked.await.map_err(|error| Failure::internal(error.to_string()))??;
     #[cfg(unix)]
     if let (Some(pid), Place::File(journal)) = (owner, &place) {
-        let elsewhere = super::elsewhere::Elsewhere { journal, session: &name, pid };
-        elsewhere.ask(crate::socket::wire::Ask::Lift { session: name.clone() }).await?;
+        ergane::socket::RemoteSession::new(journal, name.clone(), pid).lift().await?;
         let text = format!("{name}: process {pid} runs it\n");
         return Printed::new(serde_json::json!({ "session": name, "lifted": true }), text);
     }

@@ -5,6 +5,7 @@ mod terminal;
 
 use std::time::Duration;
 
+use ergane::socket::Process;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -14,8 +15,6 @@ use crate::outcome::{FAILED, Failure, OK};
 use crate::report::Failed;
 use crate::screen::{Notes, Stdout};
 use crate::signals::{Signal, Signals, ended_by};
-use crate::socket::client;
-use crate::socket::wire::Process;
 use crate::term::is_screen;
 use crate::workshop::Place;
 
@@ -67,7 +66,7 @@ async fn top(place: &Place, json: bool, stdout: &mut Stdout) -> Result<(), Failu
 async fn look(place: &Place, patience: Duration) -> Result<Vec<Process>, Failure> {
     // A journal in memory is its process's own.
     let Place::File(journal) = place else { return Ok(Vec::new()) };
-    client::processes(journal, patience).await.map_err(|error| {
+    ergane::socket::processes(journal, patience).await.map_err(|error| {
         Failure::journal(format!("the sockets beside {} cannot be read: {error}", journal.display()))
     })
 }

@@ -1,6 +1,8 @@
 //! Black-box tests of the `ergane` binary: what a shell sees.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails so
 
+#[cfg(target_os = "linux")]
+mod a_program;
 mod answers;
 mod approvals;
 mod bad_input;

@@ -178,8 +178,12 @@ impl Disk {
             PathBuf::from(beside)
         };
         let owners = beside(".owners");
-        let files: Arc<[PathBuf]> =
-            ["", "-wal", "-shm", "-journal"].map(beside).into_iter().chain([owners.clone()]).collect();
+        // The last is where processes meet, if they do (`Journal::file`).
+        let files: Arc<[PathBuf]> = ["", "-wal", "-shm", "-journal", ".sockets"]
+            .map(beside)
+            .into_iter()
+            .chain([owners.clone()])
+            .collect();
         lock(&OPEN).push(Arc::clone(&files));
         Ok(Self { files, owners, path, options })
     }
@@ -336,6 +340,10 @@ impl Journal for Sqlite {
             [_] => Arc::clone(&self.disk.files),
             all => all.iter().flat_map(|files| files.iter().cloned()).collect(),
         }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(self.path())
     }
 
     fn open_session(&self, session: &SessionName) -> Result<Opened, JournalError> {

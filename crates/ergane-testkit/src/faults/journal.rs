@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +55,10 @@ impl Journal for FaultyJournal {
 
     fn files(&self) -> Arc<[PathBuf]> {
         self.store.files()
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.store.file()
     }
 
     fn pretends(&self) -> Option<Duration> {

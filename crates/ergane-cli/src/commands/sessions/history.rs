@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ergane::core::{Point, Seq, SessionName};
 use ergane::session::{Session, SessionError};
+#[cfg(unix)]
+use ergane::socket::{RemoteError, RemoteSession};
 use serde_json::json;
 
 use super::Found;
@@ -11,15 +13,13 @@ use crate::commands::inventory::Printed;
 use crate::commands::session_name;
 use crate::config::Config;
 use crate::outcome::Failure;
-#[cfg(unix)]
-use crate::socket::wire::Ask;
 use crate::workshop::{Place, Workshop, seen};
 
 /// How long the system may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// A position, or the name of a checkpoint, which is never only digits.
-pub(crate) fn point(text: &str) -> Point {
+fn point(text: &str) -> Point {
     match text.parse() {
         Ok(seq) => Point::At(Seq(seq)),
         Err(_) => Point::Label(text.into()),
@@ -69,7 +69,7 @@ pub(super) async fn checkpoint(
     place: Result<Place, Failure>,
 ) -> Result<Printed, Failure> {
     let (name, seq) = change(name, place?, Change::Checkpoint(label.clone())).await?;
-    let json = json!({"session": name, "checkpoint": label, "seq": seq.parse::<u64>().ok()});
+    let json = json!({"session": name, "checkpoint": label, "seq": seq});
     Printed::new(json, format!("{name}: {label} is event {seq}\n"))
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn rewind(
     place: Result<Place, Failure>,
 ) -> Result<Printed, Failure> {
     let (name, seq) = change(name, place?, Change::Rewind(to)).await?;
-    let json = json!({"session": name, "rewound_to": seq.parse::<u64>().ok()});
+    let json = json!({"session": name, "rewound_to": seq});
     Printed::new(json, format!("{name}: goes on from event {seq}\n"))
 }
 
@@ -92,10 +92,10 @@ enum Change {
 impl Change {
     /// The same, asked of the process that owns the session.
     #[cfg(unix)]
-    fn ask(self, session: SessionName) -> Ask {
+    async fn there(self, session: RemoteSession) -> Result<Seq, RemoteError> {
         match self {
-            Self::Checkpoint(label) => Ask::Checkpoint { session, label: label.into() },
-            Self::Rewind(to) => Ask::Rewind { session, to: to.into() },
+            Self::Checkpoint(label) => session.checkpoint(label).await,
+            Self::Rewind(to) => session.rewind(point(&to)).await,
         }
     }
 
@@ -108,12 +108,11 @@ impl Change {
 }
 
 /// Does it where the session runs, else here. The position that came of it.
-async fn change(name: String, place: Place, change: Change) -> Result<(SessionName, String), Failure> {
+async fn change(name: String, place: Place, change: Change) -> Result<(SessionName, Seq), Failure> {
     let Stored { name, owner, has_open_turn } = stored(name, &place).await?;
     #[cfg(unix)]
     if let (Some(pid), Place::File(journal)) = (owner, &place) {
-        let elsewhere = crate::commands::elsewhere::Elsewhere { journal, session: &name, pid };
-        let done = elsewhere.ask(change.ask(name.clone())).await?;
+        let done = change.there(RemoteSession::new(journal, name.clone(), pid)).await?;
         return Ok((name, done));
     }
     if let Some(pid) = owner {
@@ -128,5 +127,5 @@ async fn change(name: String, place: Place, change: Change) -> Result<(SessionNa
     let workshop = Workshop::open(&place, &Config::default(), None).await?;
     let done = change.here(seen(&workshop.system, name.clone())).await;
     workshop.close(SHUTDOWN).await;
-    Ok((name, done?.to_string()))
+    Ok((name, done?))
 }

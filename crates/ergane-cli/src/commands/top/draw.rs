@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use ergane::socket::{Left, Node, Process, Standing};
+
 use crate::plain;
-use crate::socket::wire::{Left, Node, Process, Standing};
 use crate::term::{Paint, Style};
 
 /// Longer reasons are cut, also where lines are not.
@@ -239,29 +240,21 @@ fn uptime(millis: u64) -> String {
 mod tests {
     use serde_json::{Value, json};
 
+    use ergane::otp::{ChildKind, EntryStatus};
+    use ergane::socket::Problem;
+
     use super::*;
-    use crate::socket::wire::Problem;
 
     fn node(id: &str, children: Vec<Node>) -> Node {
-        Node {
-            id: id.into(),
-            pid: Some("0.1".into()),
-            kind: "worker".into(),
-            restarts: Some(0),
-            uptime_ms: Some(61_000),
-            status: "live".into(),
-            reason: None,
-            activity: None,
-            turn: None,
-            queued: None,
-            provider: None,
-            children,
-        }
+        let mut node = Node::new(id, ChildKind::Worker, &EntryStatus::Live);
+        (node.pid, node.restarts, node.uptime_ms) = (Some("0.1".into()), Some(0), Some(61_000));
+        node.children = children;
+        node
     }
 
     fn process(tree: Node) -> Process {
-        let system = Some("ergane".to_owned());
-        Process { pid: Some(7), journal: "/j.db".into(), system, tree: Some(tree), error: None }
+        let of = json!({"pid": 7, "journal": "/j.db", "system": "ergane", "tree": tree});
+        serde_json::from_value(of).unwrap()
     }
 
     #[test]
@@ -286,38 +279,28 @@ root             0.1  worker  0         1m01s   live
 
     #[test]
     fn the_providers_are_told_with_what_their_calls_wait_for() {
-        let standing = Standing {
-            provider: "groq".into(),
-            endpoint: "https://groq".into(),
-            running: 4,
-            waiting: 2,
-            max_in_flight: Some(4),
-            requests_per_minute: Some(30),
-            tokens_per_minute: None,
-            circuit: "closed".into(),
-            circuit_for_ms: None,
-            asked_for_ms: None,
-            requests: Some(Left { limit: Some(30), remaining: 0, reset_ms: 61_000 }),
-            tokens: Some(Left { limit: None, remaining: 7, reset_ms: 0 }),
-            reason: Some("4 calls run already".into()),
-            wait_ms: None,
+        let standing = json!({
+            "provider": "groq", "endpoint": "https://groq", "running": 4, "waiting": 2, "max_in_flight": 4,
+            "requests_per_minute": 30, "tokens_per_minute": null, "circuit": "closed",
+            "requests": {"limit": 30, "remaining": 0, "reset_ms": 61_000},
+            "tokens": {"limit": null, "remaining": 7, "reset_ms": 0},
+            "reason": "4 calls run already", "wait_ms": null,
+        });
+        let standing: Standing = serde_json::from_value(standing).unwrap();
+        let mut open = standing.clone();
+        open.provider = "lab".into();
+        (open.running, open.waiting) = (0, 0);
+        (open.max_in_flight, open.requests_per_minute) = (None, None);
+        (open.circuit, open.circuit_for_ms) = ("open".into(), Some(2_000));
+        (open.requests, open.tokens) = (None, None);
+        (open.reason, open.wait_ms) = (Some("it failed\u{1b}[2J".into()), Some(2_000));
+        let mut idle = standing.clone();
+        (idle.waiting, idle.reason) = (0, None);
+        let of = |standing: Standing| {
+            let mut node = node("p", vec![]);
+            node.provider = Some(Box::new(standing));
+            node
         };
-        let open = Standing {
-            provider: "lab".into(),
-            running: 0,
-            waiting: 0,
-            max_in_flight: None,
-            requests_per_minute: None,
-            circuit: "open".into(),
-            circuit_for_ms: Some(2_000),
-            requests: None,
-            tokens: None,
-            reason: Some("it failed\u{1b}[2J".into()),
-            wait_ms: Some(2_000),
-            ..standing.clone()
-        };
-        let idle = Standing { waiting: 0, reason: None, ..standing.clone() };
-        let of = |standing: Standing| Node { provider: Some(Box::new(standing)), ..node("p", vec![]) };
         let tree = node("root", vec![node("providers", vec![of(standing), of(open), of(idle)])]);
         let lines = standings(&tree);
         let text: String = lines.iter().map(|(_, line)| format!("{line}\n")).collect();

@@ -5,18 +5,18 @@
 use std::io;
 use std::time::Duration;
 
-use ergane::System;
-use ergane::session::{Activity, Session, SessionError, SessionEvent, TurnStream};
+use ergane_core::{Durability, Part, PendingApproval, SessionName, SettingsPatch, Text};
+use ergane_session::{
+    Activity, Input, Session, SessionBuilder, SessionContext, SessionError, SessionEvent, TurnStream,
+};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::server::problem;
-use super::wire::{self, Answer, Ask, Problem};
-use crate::follow::parked;
-use crate::outcome::Failure;
-use crate::report::Report;
-use crate::workshop::seen;
+use crate::answer::{Served, is_of_a_sibling, problem};
+use crate::siblings;
+use crate::tree::Problem;
+use crate::wire::{self, Answer};
 
 /// How often it is looked whether the turn waits for nothing but a decision.
 const TICK: Duration = Duration::from_millis(100);
@@ -25,8 +25,17 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How often it is said of a turn that is not begun why it is not: before whoever asked takes this process for a stopped one.
 const AGAIN: Duration = Duration::from_secs(3);
 
-pub(super) async fn run(mut stream: UnixStream, ask: Ask, system: &System) -> io::Result<()> {
-    let last = match begun(&mut stream, ask, system).await? {
+/// What is to be run.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) session: SessionName,
+    pub(crate) input: Vec<Part>,
+    pub(crate) key: Text,
+    pub(crate) settings: SettingsPatch,
+}
+
+pub(crate) async fn run(mut stream: UnixStream, order: Order, served: &Served) -> io::Result<()> {
+    let last = match begun_somewhere(&mut stream, &order, served).await? {
         Ok((session, turn, parking)) => {
             say(&mut stream, &Ok(Answer::Accepted { accepted: true })).await?;
             follow(&mut stream, &session, turn, parking).await?
@@ -69,19 +78,45 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), line: &[u8], patience: Du
     timeout(patience, stream.write_all(line)).await.unwrap_or_else(|late| Err(late.into()))
 }
 
+/// Waits until whoever asked has gone away, and says how. In a turn in which nothing happens nothing is written that would tell,
+/// and a place among those who are answered is not to be held for nobody.
+async fn hung_up(stream: &UnixStream) -> io::Error {
+    loop {
+        let read = match stream.readable().await {
+            Ok(()) => stream.try_read(&mut [0; 64]),
+            Err(error) => return error,
+        };
+        match read {
+            Ok(0) => return io::ErrorKind::BrokenPipe.into(),
+            Ok(_) => {} // all was said in the first line
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+type Begun = Result<(Session, TurnStream, Parking), SessionError>;
+
+/// The turn, begun by the system of this process that has the session.
+async fn begun_somewhere(stream: &mut UnixStream, order: &Order, served: &Served) -> io::Result<Begun> {
+    let mut refused = None;
+    for context in siblings::of(&served.journal, &served.context, &order.session) {
+        match begun(stream, order, &context).await? {
+            Err(error) if is_of_a_sibling(&error) => refused = Some(error),
+            begun => return Ok(begun),
+        }
+    }
+    Ok(Err(refused.unwrap_or_else(|| SessionError::NotFound(order.session.clone()))))
+}
+
 /// The turn, once the session takes it. While the journal takes nothing, that is told, and it is waited like at home.
-async fn begun(
-    stream: &mut UnixStream,
-    ask: Ask,
-    system: &System,
-) -> io::Result<Result<(Session, TurnStream, Parking), SessionError>> {
-    let Ask::Send { session, input, key, settings } = ask else {
-        return Ok(Err(SessionError::System("only a turn is run here".to_owned())));
-    };
-    let seen = seen(system, session.clone());
+async fn begun(stream: &mut UnixStream, order: &Order, context: &SessionContext) -> io::Result<Begun> {
+    let Order { session, input, key, settings } = order;
+    let seen = Session::new(context.clone(), session.clone(), Durability::Strict);
     let begin = async {
-        let session = system.session(session.as_str()).settings(*settings).start().await?;
-        let turn = session.send_message(&*input).key(&*key).stream().await?;
+        let builder = SessionBuilder::new(context.clone(), session.as_str());
+        let session = builder.settings(settings.clone()).start().await?;
+        let turn = session.send_message(Input::from(input.clone())).key(key).stream().await?;
         Ok((session, turn))
     };
     let (mut begin, mut parking) = (std::pin::pin!(begin), Parking::default());
@@ -97,6 +132,14 @@ async fn begun(
                 }
             },
         }
+    }
+}
+
+/// Why the session's facts cannot be written now, if they cannot.
+async fn parked(session: &Session) -> Option<String> {
+    match session.status().await.ok()?.activity {
+        Activity::Parked { reason } => Some(reason),
+        _ => None,
     }
 }
 
@@ -121,9 +164,9 @@ async fn follow(
                     parking.tell(stream, Some(reason.to_string())).await?;
                     continue;
                 }
-                let event = serde_json::to_value(&event).map_err(io::Error::other)?;
                 say(stream, &Ok(Answer::Event { event })).await?;
             }
+            gone = hung_up(stream) => return Err(gone),
             // What happened before it waited has been told.
             () = std::future::ready(()), if waiting.is_some() => break,
             // Asked and not counted: what was requested before, by this turn or one that is before it, is no event here.
@@ -135,24 +178,16 @@ async fn follow(
             },
         }
     }
-    if let Some(failure) = waiting {
-        return Ok(ended(&Report::of_failure(Some(session.name()), &failure, Duration::ZERO)));
+    if let Some(waits) = waiting {
+        return Ok(Ok(Answer::Waits { waits }));
     }
-    Ok(match turn.result().await {
-        Ok(result) => ended(&Report::of_turn(&result)),
-        Err(error) => Err(problem(error)),
-    })
+    let result = turn.result().await.map_err(problem);
+    Ok(result.map(|result| Answer::Result { result: Box::new(result) }))
 }
 
 /// What it waits for: somebody, who is not here.
-async fn waits(session: &Session) -> Option<Failure> {
-    let pending = session.approvals().await.ok().filter(|pending| !pending.is_empty())?;
-    Some(Failure::waiting(session.name(), &pending))
-}
-
-fn ended(report: &Report) -> Result<Answer, Problem> {
-    let value = serde_json::to_value(report).map_err(|error| Problem::new("internal", error.to_string()))?;
-    Ok(Answer::Ended { report: value, exit: report.exit, waiting: report.waiting.clone() })
+async fn waits(session: &Session) -> Option<Vec<PendingApproval>> {
+    session.approvals().await.ok().filter(|pending| !pending.is_empty())
 }
 
 #[cfg(test)]

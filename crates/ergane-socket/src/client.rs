@@ -9,21 +9,35 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::place;
-use super::wire::{self, Ask, Heard, Problem, Process};
+use crate::place;
+use crate::tree::{Problem, Process};
+use crate::wire::{self, Ask, Heard};
 
 /// So many are asked at once.
 const AT_ONCE: usize = 32;
 /// No tree is as long as that.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
-/// Every process that runs a system on the journal, by its id; one that does not answer within `deadline` (a stopped one,
-/// say) is there with the reason.
+/// Every system that runs on the journal and has a socket, by its process's id; one that does not answer within `deadline` (a
+/// stopped one, say) is there with the reason. What `ergane top` shows.
+///
+/// ```
+/// # use ergane::prelude::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("ergane.db");
+/// # let system = System::builder().provider("scripted", Scripted::builtin()).journal(Sqlite::open(&path)?).start().await?;
+/// let processes = ergane::socket::processes(&path, std::time::Duration::from_secs(3)).await?;
+/// assert_eq!(processes[0].pid, Some(std::process::id()));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// The folder beside the journal cannot be read.
-pub(crate) async fn processes(journal: &Path, deadline: Duration) -> io::Result<Vec<Process>> {
-    let journal = journal.to_owned();
+pub async fn processes(journal: impl AsRef<Path>, deadline: Duration) -> io::Result<Vec<Process>> {
+    let journal = journal.as_ref().to_owned();
     let looked = tokio::task::spawn_blocking(move || look(&journal)).await;
     let (journal, sockets) = looked.map_err(io::Error::other)??;
     let (mut asking, mut processes) = (JoinSet::new(), Vec::new());
@@ -94,15 +108,23 @@ async fn ask(socket: &Path, ask: Ask) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether any process that runs on the journal may be there. Quick: most commands are alone.
-pub(crate) fn is_anybody_there(journal: &Path) -> bool {
-    look(journal).is_ok_and(|(_, sockets)| !sockets.is_empty())
+/// Whether any process with a socket may be there: false is sure. Quick, for most programs are alone on their journal.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// assert!(!ergane::socket::is_anybody_there(folder.path().join("ergane.db")));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn is_anybody_there(journal: impl AsRef<Path>) -> bool {
+    look(journal.as_ref()).is_ok_and(|(_, sockets)| !sockets.is_empty())
 }
 
 /// A conversation with the process that owns a session.
 #[derive(Debug)]
 pub(crate) struct Owner {
     stream: BufReader<UnixStream>,
+    /// What was read of the next line.
+    line: Vec<u8>,
 }
 
 impl Owner {
@@ -117,20 +139,22 @@ impl Owner {
         for socket in sockets.into_iter().filter(|socket| place::pid_of(socket) == Some(pid)) {
             if let Some(mut stream) = place::connect(&socket).await? {
                 stream.write_all(&wire::request(ask)).await?;
-                return Ok(Some(Self { stream: BufReader::new(stream) }));
+                return Ok(Some(Self { stream: BufReader::new(stream), line: Vec::new() }));
             }
         }
         Ok(None)
     }
 
-    /// What it says next; `None` when it has ended without a word. Not to be given up in the middle.
+    /// What it says next; `None` when it has ended without a word. Given up in the middle, it goes on with the next call.
     ///
     /// # Errors
     /// What it says is garbled.
     pub(crate) async fn hear(&mut self) -> Result<Option<Heard>, Problem> {
-        let mut line = Vec::new();
-        match (&mut self.stream).take(LONGEST).read_until(b'\n', &mut line).await {
-            Ok(_) if line.ends_with(b"\n") => wire::parse_heard(&line).map(Some),
+        let left = LONGEST.saturating_sub(u64::try_from(self.line.len()).unwrap_or(LONGEST));
+        match (&mut self.stream).take(left).read_until(b'\n', &mut self.line).await {
+            Ok(_) if self.line.ends_with(b"\n") => {
+                wire::parse_heard(&std::mem::take(&mut self.line)).map(Some)
+            }
             // It died in the middle of a word, or before one.
             Ok(_) | Err(_) => Ok(None),
         }

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use ergane::System;
 use ergane::journal::Sqlite;
 use ergane::provider::Scripted;
 use rusqlite::Connection;
@@ -21,7 +24,8 @@ async fn a_quarantine_is_lifted_when_the_log_can_be_read_again_and_is_not_said_t
     change(1);
     let refused = alice.messages().await.unwrap_err();
     assert!(matches!(refused, SessionError::Quarantined { .. }), "{refused}");
-    let served = Served { system: system.clone(), journal, started: SystemTime::now() };
+    let trees = Trees::new(|| async { Err(Problem::new("internal", "nobody looks")) });
+    let served = Served { journal, context: system.context().clone(), trees };
     let lift = || served.answer(Ask::Lift { session: alice.name().clone() });
     for _ in 0..2 {
         let problem = lift().await.unwrap_err();

@@ -22,9 +22,15 @@ const ADDRESS: usize = 100;
 /// The journal's full path, and the folder of its sockets. As with its other files, links to the journal lead to the same.
 pub(super) fn find(journal: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let journal = fs::canonicalize(journal)?;
-    let mut folder = OsString::from(&journal);
+    let folder = folder(&journal);
+    Ok((journal, folder))
+}
+
+/// The folder of the sockets of a journal by its full path. The journal knows it too, as one that tools leave alone.
+pub(super) fn folder(journal: &Path) -> PathBuf {
+    let mut folder = OsString::from(journal);
     folder.push(".sockets");
-    Ok((journal, folder.into()))
+    folder.into()
 }
 
 /// Makes the folder, and sees to it that nobody else may enter.

@@ -1,6 +1,8 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ergane::core::SessionName;
+use ergane::System;
+use ergane::core::FinishReason;
 use ergane::journal::Memory;
 use ergane::provider::{Scripted, ScriptedReply};
 use ergane_testkit::{FaultPlan, JournalFault};
@@ -8,7 +10,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::socket::wire::Heard;
+use crate::trees::Trees;
+use crate::wire::Heard;
 
 #[tokio::test]
 async fn whoever_does_not_listen_is_not_told_for_ever() {
@@ -28,10 +31,12 @@ struct Asker {
 impl Asker {
     fn send(system: &System, input: &str) -> Self {
         let (there, here) = UnixStream::pair().unwrap();
-        let (input, key, settings) = (input.into(), input.into(), Box::default());
-        let ask = Ask::Send { session: SessionName::new("a").unwrap(), input, key, settings };
-        let system = system.clone();
-        let running = tokio::spawn(async move { run(there, ask, &system).await });
+        let (said, key, settings) = (vec![Part::text(input)], input.into(), SettingsPatch::default());
+        let order = Order { session: SessionName::new("a").unwrap(), input: said, key, settings };
+        let trees = Trees::new(|| async { Err(Problem::new("internal", "nobody looks")) });
+        let (journal, context) = (PathBuf::from("none"), system.context().clone());
+        let served = Served { journal, context, trees };
+        let running = tokio::spawn(async move { run(there, order, &served).await });
         Self { lines: BufReader::new(here), running }
     }
 
@@ -51,6 +56,18 @@ impl Asker {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_goes_away_gives_its_place_to_others_though_nothing_happens_in_the_turn() {
+    let system = system(&FaultPlan::none()).await;
+    let mut asker = Asker::send(&system, "first");
+    while !matches!(asker.hear().await, Heard::Event { event } if event["type"] == "content") {}
+    drop(asker.lines);
+    let ended = timeout(Duration::from_secs(60), asker.running).await.expect("it is noticed").unwrap();
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    let status = system.session("a").start().await.unwrap().status().await.unwrap();
+    assert_eq!(status.activity, Activity::CallingModel, "and the turn goes on");
 }
 
 /// A system whose model comes to no end of its first answer.
@@ -89,8 +106,8 @@ async fn whoever_asked_is_told_whenever_the_journal_takes_nothing_and_when_it_do
     loop {
         match asker.hear().await {
             Heard::Event { .. } => {}
-            Heard::Ended { report, exit, .. } => {
-                assert_eq!((&report["text"], exit), (&"two".into(), 0));
+            Heard::Result { result } => {
+                assert_eq!((&*result.text, result.finish_reason), ("two", FinishReason::Stop));
                 break;
             }
             other => panic!("{other:?}"),
@@ -119,9 +136,9 @@ async fn a_turn_that_cannot_begin_on_a_full_disk_is_waited_for_and_that_is_told(
     }
     assert_eq!(heard, Heard::Accepted { accepted: true });
     session.turn(first).await.unwrap();
-    while !matches!(heard, Heard::Ended { .. }) {
+    while !matches!(heard, Heard::Result { .. }) {
         heard = asker.hear().await;
     }
-    assert!(matches!(heard, Heard::Ended { report, exit: 0, .. } if report["text"] == "two"));
+    assert!(matches!(heard, Heard::Result { result } if &*result.text == "two"));
     asker.running.await.unwrap().unwrap();
 }

@@ -1,0 +1,116 @@
+//! A socket that has a name beside the journal, for as long as somebody holds it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::time::timeout;
+
+use crate::place;
+
+/// So many systems of one process, or processes of one id, on one journal.
+const NAMES: u32 = 64;
+/// How long a living process may take to show that it is one.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The names that systems of this process have. They are not asked for: a system that is just making its own has nobody who
+/// answers yet.
+static OURS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// A name that no other system of this process takes meanwhile.
+#[derive(Debug)]
+struct Name(PathBuf);
+
+impl Name {
+    fn take(socket: PathBuf) -> Option<Self> {
+        let is_free = OURS.lock().unwrap_or_else(PoisonError::into_inner).insert(socket.clone());
+        is_free.then(|| Self(socket)) // one that is made is given back when it is dropped
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        OURS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+/// A socket that is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    path: PathBuf,
+    /// Device and number of what is there: a folder that was removed and made anew may have another one of the name.
+    file: (u64, u64),
+    /// Last, and so free last.
+    _name: Name,
+}
+
+impl Bound {
+    /// Listens in that folder, which it makes.
+    pub(crate) async fn new(folder: &Path) -> io::Result<(Self, UnixListener)> {
+        let make = folder.to_owned();
+        blocking(move || place::make_folder(&make)).await?;
+        for nth in 0..NAMES {
+            let Some(name) = Name::take(place::socket(folder, std::process::id(), nth)) else { continue };
+            // A process with the same id (of another container, say) may have it.
+            if place::connect(&name.0).await?.is_none() {
+                let (bound, listener) = blocking(move || Self::bind(name)).await?;
+                return Ok((bound, UnixListener::from_std(listener)?));
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AddrInUse, "every name for it is taken"))
+    }
+
+    fn bind(name: Name) -> io::Result<(Self, StdListener)> {
+        let unborn = place::unborn(&name.0);
+        place::remove(&unborn); // of a killed process that had our id
+        let listener = StdListener::bind(&place::Address::of(&unborn)?.path)?;
+        let mut born = Self { file: identity(&unborn)?, path: unborn, _name: name };
+        fs::set_permissions(&born.path, fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        let socket = born._name.0.clone();
+        fs::rename(&born.path, &socket)?;
+        born.path = socket;
+        Ok((born, listener))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether others find it still.
+    pub(crate) fn is_there(&self) -> bool {
+        identity(&self.path).is_ok_and(|file| file == self.file)
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if self.is_there() {
+            place::remove(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Removes what dead processes left.
+pub(crate) async fn sweep(folder: &Path) {
+    let folder = folder.to_owned();
+    let listed = blocking(move || place::list(&folder)).await;
+    for socket in listed.unwrap_or_default() {
+        // To connect is to remove, where nobody is there; all else does not matter here.
+        drop(timeout(PATIENCE, place::connect(&socket)).await);
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
