@@ -21,7 +21,7 @@ use ergane_core::{
     Conversation, Cost, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, History, OpenTurn,
     PendingApproval, Seq, SessionName, Timestamp, TurnId, Usage,
 };
-use ergane_journal::{Append, JournalError};
+use ergane_journal::{Append, JournalError, MAX_EVENT_BYTES};
 
 /// Something that waits for the durable head.
 type Action = Box<dyn FnOnce() + Send>;
@@ -226,4 +226,19 @@ impl Facts {
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Whether a store will take the event.
+pub(crate) fn fits(event: &Event) -> bool {
+    too_large(event).is_none()
+}
+
+/// How many bytes an event has that no store will take. Encoding it to know is only worth it for a very large one.
+pub(crate) fn too_large(event: &Event) -> Option<usize> {
+    const SURELY: usize = MAX_EVENT_BYTES / 8;
+    if event.rough_size() < SURELY {
+        return None;
+    }
+    let bytes = serde_json::to_vec(event).map_or(usize::MAX, |encoded| encoded.len());
+    (bytes > MAX_EVENT_BYTES).then_some(bytes)
 }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::actor::{State, tell};
 use crate::approvals::Passed;
-use crate::drive::too_large;
+use crate::facts::too_large;
 use crate::message::{Internal, Live};
 
 /// The tools offered in a turn, as the model is told of them.
