@@ -9,6 +9,9 @@
 //! A server that speaks another's format is not that other: its prices are unknown until somebody tells them by
 //! [`ProvidersBuilder::price`](crate::ProvidersBuilder::price). What a server itself says that a call cost is believed.
 //!
+//! So are the prices of names that their vendor moves from model to model, such as `gemini-flash-latest`: Google tells of each move in
+//! its changelog (on 2026-01-21 it led to `gemini-3-flash-preview`), and what it leads to today no table can know.
+//!
 //! Prices change. Each one in the table has the month it was true in; who needs it to the cent sets it himself.
 
 use std::sync::OnceLock;

@@ -5,6 +5,7 @@ use ergane_core::ProviderError;
 
 use super::classify::{http_error, protocol, web_page};
 use super::frame::FrameError;
+use super::work::looked_at;
 use super::{CallInfo, Head, MAX_ERROR_BODY, MAX_EVENT};
 
 /// How a successful body is to be taken.
@@ -98,6 +99,7 @@ impl<D> Body<D> {
         let mut bytes = bytes;
         if let Mode::Sniff(plan, before) = &mut self.mode {
             before.extend_from_slice(bytes);
+            looked_at(before.len());
             let Some(known) = begin(before) else { return Ok(()) };
             let Some(is_stream) = plan.is_stream(known) else {
                 // Keep-alives are not kept.
@@ -113,6 +115,7 @@ impl<D> Body<D> {
                 false => Mode::Whole(Vec::new()),
             };
         }
+        looked_at(bytes.len());
         match &mut self.mode {
             Mode::Refused(error) => Err(error.clone()),
             Mode::Error(body) => {

@@ -5,6 +5,7 @@
 //! between events without their syntax (an error, usually) kept instead of dropped.
 
 use super::balance::{Balance, Step};
+use super::work::looked_at;
 use super::{MAX_ERROR_BODY, MAX_EVENT};
 
 /// Why a body cannot be cut.
@@ -38,6 +39,7 @@ impl Lines {
                 bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
             }
             let end = bytes.iter().position(|&byte| byte == b'\n' || (self.bare_cr && byte == b'\r'));
+            looked_at(end.map_or(bytes.len(), |end| end + 1));
             let Some((head, tail)) = end.and_then(|end| bytes.split_at_checked(end)) else {
                 if self.partial.len() + bytes.len() > MAX_EVENT {
                     return Err(FrameError::TooLarge);
@@ -117,6 +119,7 @@ impl SseDecoder {
 
 impl EventBuilder {
     fn line(&mut self, line: &[u8], items: &mut Vec<SseItem>) -> Result<(), FrameError> {
+        looked_at(line.len());
         let mut line = std::str::from_utf8(line).map_err(|_| FrameError::NotUtf8)?;
         if !std::mem::replace(&mut self.started, true) {
             line = line.strip_prefix('\u{feff}').unwrap_or(line);
@@ -154,6 +157,7 @@ impl EventBuilder {
         self.residue.push_str(line);
         self.residue.push('\n');
         // The same of what turns out to be no JSON.
+        looked_at(line.len());
         if line.chars().any(|c| self.balance.feed(c) == Step::Broken) {
             self.forget_residue();
         }
@@ -170,6 +174,7 @@ impl EventBuilder {
             return;
         }
         let residue = self.forget_residue();
+        looked_at(residue.len());
         if serde_json::from_str::<serde::de::IgnoredAny>(&residue).is_ok() {
             items.push(SseItem::Residue(residue));
         }
@@ -210,6 +215,7 @@ impl LineDecoder {
 }
 
 fn push_line(line: &[u8], out: &mut Vec<String>) -> Result<(), FrameError> {
+    looked_at(line.len());
     let line = std::str::from_utf8(line)
         .map_err(|_| FrameError::NotUtf8)?
         .trim_matches([' ', '\t', '\r', '\u{feff}']);

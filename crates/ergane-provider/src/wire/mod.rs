@@ -33,6 +33,7 @@ mod strict;
 #[cfg(test)]
 pub(crate) mod testing;
 mod vectors;
+mod work;
 
 use std::borrow::Cow;
 use std::time::SystemTime;

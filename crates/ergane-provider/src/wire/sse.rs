@@ -7,6 +7,7 @@ use super::assembly::Assembly;
 use super::body::{Body, Plan};
 use super::classify::{WireError, no_json, protocol, stream_cut, stream_error};
 use super::frame::{SseDecoder, SseItem};
+use super::work::looked_at;
 use super::{CallInfo, Head, StreamEvent};
 
 /// Whether a piece of an answer was understood; what its JSON is not, when it was not.
@@ -109,6 +110,7 @@ impl<F: Format> SseReply<F> {
     }
 
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) {
+        looked_at(data.len());
         let Err(error) = self.format.event(name, data, events) else {
             let reply = self.format.reply();
             if let Some(error) = reply.excess() {
@@ -125,6 +127,7 @@ impl<F: Format> SseReply<F> {
     }
 
     fn whole(&mut self, body: &[u8], broken: Option<ProviderError>, events: &mut Vec<StreamEvent>) {
+        looked_at(body.len());
         let Err(error) = self.format.whole(body, events) else { return };
         let reply = self.format.reply();
         let error = match broken {

@@ -5,6 +5,7 @@ use ergane_core::ToolSpec;
 use super::block::is_name;
 use super::{MAX_BLOCK, MAX_FENCE};
 use crate::wire::balance::{Balance, Step};
+use crate::wire::work::looked_at;
 
 /// As long as it is no longer it must look like a call, so that other JSON and lists are shown as they come.
 const LOOKED_AT: usize = 80;
@@ -105,6 +106,7 @@ impl Bare {
 
     fn looks_like_a_call(&self, tools: &[ToolSpec]) -> bool {
         let inside = self.raw.get(self.from..).unwrap_or_default();
+        looked_at(inside.len());
         if let Some(list) = inside.strip_prefix('[') {
             let list = list.trim_start();
             let name: String = list.chars().take_while(|c| is_name(*c)).collect();

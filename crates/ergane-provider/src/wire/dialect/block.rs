@@ -2,6 +2,7 @@
 
 use super::MAX_BLOCK;
 use crate::wire::balance::{Balance, Step};
+use crate::wire::work::looked_at;
 
 /// How far the beginning of a block may be looked at before it must be one.
 const MAX_LEAD: usize = 256;
@@ -172,6 +173,7 @@ impl Block {
         if self.blank {
             return Verdict::More;
         }
+        looked_at(self.raw.len());
         match lead(&self.kind, &self.raw) {
             Lead::More => Verdict::More,
             Lead::None => Verdict::None,
@@ -205,6 +207,7 @@ impl Block {
 
     fn after(&mut self) -> Verdict {
         let tail = self.raw.get(self.payload..).unwrap_or_default();
+        looked_at(tail.len());
         if tail.len() > MAX_LEAD {
             return Verdict::Whole;
         }
@@ -239,6 +242,7 @@ impl Block {
             return Verdict::More;
         }
         let tag = self.raw.get(self.last_tag..).unwrap_or_default();
+        looked_at(tag.len());
         match tag {
             "</parameter>" | "</arg_value>" => self.phase = Phase::Tags { in_value: false },
             _ if in_value => {}
@@ -273,6 +277,7 @@ impl Block {
     /// It cannot be read. It ends at its first closer, which may have been taken for a part of some text.
     fn lost(&mut self) -> Verdict {
         self.phase = Phase::Lost;
+        looked_at(self.raw.len());
         let closer = self.kind.closer();
         let found = match (&self.kind, closer) {
             (_, None) => Some(self.raw.len()),

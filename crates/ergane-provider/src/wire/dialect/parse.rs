@@ -11,12 +11,14 @@ use serde_json::{Map, Value};
 
 use super::block::{Kind, is_name};
 use super::{Found, UNNAMED, python};
+use crate::wire::work::looked_at;
 
 /// How much of a block that nobody can read is shown to the model, in bytes.
 const SHOWN: usize = 2000;
 
 /// The calls of a block that was closed.
 pub(super) fn calls(kind: &Kind, payload: &str, tools: &[ToolSpec]) -> Vec<Found> {
+    looked_at(payload.len());
     let read = match kind {
         Kind::DeepSeek => sections(payload),
         Kind::Python => python_calls(payload.strip_suffix("<|tool_call_end|>").unwrap_or(payload)),
@@ -29,6 +31,7 @@ pub(super) fn calls(kind: &Kind, payload: &str, tools: &[ToolSpec]) -> Vec<Found
 
 /// The call of a block that nobody can read, or (when it is not complete) whose end is missing.
 pub(super) fn unreadable(payload: &str, complete: bool) -> Found {
+    looked_at(payload.len());
     let payload = payload.trim();
     let shown = payload.get(..payload.floor_char_boundary(SHOWN)).unwrap_or_default();
     let name = guessed_name(payload).unwrap_or_else(|| UNNAMED.to_owned());

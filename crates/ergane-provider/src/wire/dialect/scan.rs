@@ -12,6 +12,7 @@ use super::bare::Bare;
 use super::block::{Block, Kind, Verdict};
 use super::code::Code;
 use super::{Found, MAX_CALLS, MAX_FENCE, TOO_MANY, parse};
+use crate::wire::work::looked_at;
 
 /// What opens a block wherever it stands.
 const OPENERS: [(&str, Kind); 5] = [
@@ -124,6 +125,7 @@ impl Scanner {
     }
 
     fn take(&mut self, c: char) {
+        looked_at(c.len_utf8());
         match &mut self.state {
             State::Start => self.start(c),
             State::Text => self.text(c),
@@ -276,6 +278,7 @@ impl Scanner {
 
     fn fence_line(&mut self, c: char) {
         self.candidate.push(c);
+        looked_at(self.candidate.len());
         let mark = self.candidate.chars().next().unwrap_or_default();
         let info = self.candidate.trim_start_matches(mark);
         if c == '\n' && info.trim() == "tool_call" {

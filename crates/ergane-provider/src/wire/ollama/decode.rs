@@ -11,6 +11,7 @@ use crate::wire::body::{Body, Plan};
 use crate::wire::classify::{WireError, protocol, stream_cut, stream_error};
 use crate::wire::frame::LineDecoder;
 use crate::wire::loose;
+use crate::wire::work::looked_at;
 use crate::wire::{CallInfo, Head, StreamEvent};
 
 /// Decodes one answer. A whole answer is a stream of one line, so there is one way for both; only an answer that a
@@ -78,6 +79,7 @@ impl Decoder {
             if self.reply.is_over() {
                 return;
             }
+            looked_at(text.len());
             if !self.pretty.is_empty() {
                 self.pretty.push_str(&text);
                 continue;
@@ -187,6 +189,7 @@ impl crate::wire::Decoder for Decoder {
         self.take(lines, events);
         let pretty = std::mem::take(&mut self.pretty);
         if !pretty.is_empty() {
+            looked_at(pretty.len());
             match serde_json::from_str::<Line>(&pretty) {
                 Ok(line) => self.line(line, &pretty, events),
                 Err(error) if !error.is_eof() && broken.is_none() => {
