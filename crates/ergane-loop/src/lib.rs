@@ -12,8 +12,10 @@
 //! ([`Report::is_last`]) it ends by itself.
 
 mod actor;
+mod flight;
+mod message;
 
-pub use actor::{
-    CallProgress, LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Shown, Step, StepId,
-    Target,
+pub use actor::{LoopActor, LoopArgs};
+pub use message::{
+    CallProgress, LoopMsg, LoopReport, ModelStep, Report, Reporter, Shown, Step, StepId, Target,
 };

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod beside;
+mod builder;
 mod drain;
 mod errands;
 mod error;
@@ -12,6 +13,7 @@ mod sessions;
 mod system;
 mod tree;
 
+pub use builder::SystemBuilder;
 pub use ergane_core as core;
 pub use ergane_journal as journal;
 pub use ergane_otp as otp;
@@ -30,7 +32,7 @@ pub use ractor;
 pub use recovery::Recovery;
 pub use serde_json;
 pub use sessions::SessionInfo;
-pub use system::{System, SystemBuilder};
+pub use system::System;
 pub use tree::Node;
 
 /// Everything that most programs need.
