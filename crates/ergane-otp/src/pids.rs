@@ -8,6 +8,9 @@ use ractor::ActorId;
 
 pub(crate) type PidMap<V> = HashMap<ActorId, V, BuildHasherDefault<PidHasher>>;
 
+/// By other numbers that are counted up here.
+pub(crate) type NumberMap<V> = HashMap<u64, V, BuildHasherDefault<PidHasher>>;
+
 /// Mixes whole words; good for ids and nothing else.
 #[derive(Default)]
 pub(crate) struct PidHasher(u64);

@@ -4,7 +4,6 @@
 //! (ractor stops neither). So the scope belongs to the child's entry with its supervisor. When the actor is gone,
 //! however it went, the scope is drained and *awaited*, and only then may a successor take the name.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::lock::lock;
+use crate::pids::NumberMap;
 
 /// What an actor started. Cheap to clone; all clones are the same scope.
 #[derive(Clone, Default)]
@@ -36,10 +36,10 @@ struct Inner {
 struct State {
     draining: bool,
     next: u64,
-    held: HashMap<u64, Held>,
+    held: NumberMap<Held>,
     /// How many of them may not be abandoned.
     firm: usize,
-    cleanups: HashMap<u64, Cleanup>,
+    cleanups: NumberMap<Cleanup>,
 }
 
 impl State {

@@ -97,7 +97,7 @@ impl Anthropic {
         self
     }
 
-    async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
+    async fn run(self, mut call: Box<ProviderCall>) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model =
                 self.site.usual_model(|| async { only_model(&self.list().await?, &self.endpoint()) }).await?;

@@ -61,7 +61,7 @@ impl Gemini {
 
     site_settings!(site);
 
-    async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
+    async fn run(self, mut call: Box<ProviderCall>) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model = self.site.model.clone();
         }

@@ -104,7 +104,7 @@ impl Ollama {
         self.site.json(wire::models_request(), limit, wire::models).await
     }
 
-    async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
+    async fn run(self, mut call: Box<ProviderCall>) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model = self.site.usual_model(|| self.ask_for_a_model()).await?;
         }

@@ -123,7 +123,7 @@ impl OpenAi {
 
     site_settings!(site);
 
-    async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
+    async fn run(self, mut call: Box<ProviderCall>) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model = self.usual_model().await?;
         }

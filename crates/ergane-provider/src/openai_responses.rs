@@ -71,7 +71,7 @@ impl OpenAiResponses {
         Ok(Self { server: self.server.moved(endpoint)?, ..*self })
     }
 
-    async fn run(self, mut call: ProviderCall) -> Result<ModelReply, ProviderError> {
+    async fn run(self, mut call: Box<ProviderCall>) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
             call.request.model = self.server.usual_model().await?;
         }

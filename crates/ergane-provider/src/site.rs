@@ -63,16 +63,16 @@ impl Site {
             provider,
             model,
             endpoint: self.server.shown(),
-            key_hint: self.server.key.advice(),
+            key_hint: self.server.key.advice().into(),
             redactor,
         }
     }
 
     /// Makes a call: `request` makes its bytes, `decoder` reads its answer. Its tools are told in the way that the model knows,
-    /// and the calls in its answer are found.
+    /// and the calls in its answer are found. (It comes boxed, for each future on its way keeps room for what it is given.)
     pub(crate) async fn call<D: Decoder>(
         &self,
-        call: ProviderCall,
+        call: Box<ProviderCall>,
         request: impl FnOnce(&ProviderCall) -> Result<HttpRequest, ProviderError>,
         decoder: impl FnOnce(CallInfo, Head) -> D,
     ) -> Result<ModelReply, ProviderError> {
@@ -82,19 +82,21 @@ impl Site {
     /// Sends a call as it is and decodes its answer.
     pub(crate) async fn exchange<D: Decoder>(
         &self,
-        call: ProviderCall,
+        call: Box<ProviderCall>,
         request: impl FnOnce(&ProviderCall) -> Result<HttpRequest, ProviderError>,
         decoder: impl FnOnce(CallInfo, Head) -> D,
     ) -> Result<ModelReply, ProviderError> {
         let (key, redactor) = self.server.credentials(self.needs_key).await?;
         let bytes = request(&call)?;
-        let model = call.request.model;
-        let info = self.info(call.provider.clone(), model.clone(), redactor);
-        let exchange =
-            Exchange { info, idle: call.idle_timeout, stream: call.request.stream, deltas: call.deltas };
+        let ProviderCall { provider, request, idle_timeout: idle, deltas } = *call;
+        let (model, stream) = (request.model.clone(), request.stream);
+        // The history is not kept until there is an answer.
+        drop(request);
+        let info = self.info(provider.clone(), model.clone(), redactor);
+        let exchange = Exchange { info, idle, stream, deltas };
         let reply = self.server.exchange(bytes, key, exchange, decoder).await?;
         match self.windows.of(&model) {
-            Some(window) => window.judge(reply, (&call.provider, &self.server.shown(), &model)),
+            Some(window) => window.judge(reply, (&provider, &self.server.shown(), &model)),
             None => Ok(reply),
         }
     }
@@ -169,7 +171,8 @@ impl Site {
         if !self.model.is_empty() {
             return Ok(self.model.clone());
         }
-        self.found_model.get_or_try_init(ask).await.cloned()
+        // On the heap: it is asked once, and every call would have room for the question.
+        Box::pin(self.found_model.get_or_try_init(ask)).await.cloned()
     }
 
     /// This site at `endpoint`, by `at` when that is another URL. A key and a model that were named for this server are
@@ -281,7 +284,7 @@ macro_rules! site_settings {
 macro_rules! site_answers {
     ($($at:ident).+) => {
         fn endpoint(&self) -> String {
-            self.$($at).+.server.shown()
+            self.$($at).+.server.shown().to_string()
         }
 
         fn key_env(&self) -> Option<ergane_core::Text> {
@@ -296,7 +299,7 @@ macro_rules! site_answers {
             &self,
             call: ProviderCall,
         ) -> crate::provider::BoxFuture<'static, Result<ergane_core::ModelReply, ergane_core::ProviderError>> {
-            Box::pin(self.clone().run(call))
+            Box::pin(self.clone().run(Box::new(call)))
         }
     };
 }

@@ -66,7 +66,7 @@ impl NativeCalls {
         &self,
         setting: ToolCalls,
         site: &Site,
-        mut call: ProviderCall,
+        mut call: Box<ProviderCall>,
         request: impl FnOnce(&ProviderCall) -> Result<HttpRequest, ProviderError>,
         decoder: impl FnOnce(CallInfo, Head) -> D,
     ) -> Result<ModelReply, ProviderError> {

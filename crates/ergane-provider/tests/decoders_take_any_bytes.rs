@@ -138,8 +138,8 @@ fn the_answers_themselves_are_whole_so_that_spoiling_them_means_something() {
         let info = CallInfo {
             provider: "p".into(),
             model: "m".into(),
-            endpoint: String::new(),
-            key_hint: String::new(),
+            endpoint: "".into(),
+            key_hint: "".into(),
             redactor: Redactor::default(),
         };
         let mut events = Vec::new();

@@ -82,7 +82,8 @@ impl Silence {
 /// is the end.
 pub(super) async fn receive(
     mut body: impl Body,
-    mut decoder: impl Decoder,
+    // On the heap: else there is room for it in the future of each call, twice.
+    mut decoder: Box<impl Decoder>,
     mut silence: Silence,
     silent: impl Fn(Duration) -> ProviderError,
     show: impl Fn(Delta),

@@ -1,6 +1,6 @@
 //! Base URLs as people type them.
 
-use ergane_core::{ProviderError, TypedUrl};
+use ergane_core::{ProviderError, Text, TypedUrl};
 use reqwest::Url;
 use secrecy::SecretString;
 
@@ -10,7 +10,7 @@ use crate::provider::invalid;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BaseUrl {
     url: Url,
-    shown: String,
+    shown: Text,
 }
 
 /// What belongs to an API's base and what to its calls.
@@ -62,7 +62,12 @@ impl BaseUrl {
         }
         url.set_path(&path);
         let shown = format!("{}{}", url.origin().ascii_serialization(), url.path().trim_end_matches('/'));
-        Ok(Self { url, shown })
+        Ok(Self { url, shown: shown.into() })
+    }
+
+    /// Whether there is a query, and so perhaps a secret.
+    pub(crate) fn has_query(&self) -> bool {
+        self.url.query().is_some()
     }
 
     /// What stands in the query, as it is meant and as it is sent: some gateways take their key there.
@@ -74,7 +79,7 @@ impl BaseUrl {
     }
 
     /// For people: without a query, which may hold a secret.
-    pub(crate) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &Text {
         &self.shown
     }
 
@@ -134,7 +139,7 @@ mod tests {
     const RULES: PathRules = PathRules { strip: &["/chat/completions"], default: "/v1" };
 
     fn shown(typed: &str) -> String {
-        BaseUrl::parse(typed, &RULES).unwrap().shown
+        BaseUrl::parse(typed, &RULES).unwrap().shown.to_string()
     }
 
     #[test]
@@ -159,7 +164,7 @@ mod tests {
             azure.join("/chat/completions").as_str(),
             "https://x.example/openai/deployments/d/chat/completions?api-version=1"
         );
-        assert_eq!(azure.shown(), "https://x.example/openai/deployments/d");
+        assert_eq!(&**azure.shown(), "https://x.example/openai/deployments/d");
         let local = BaseUrl::parse("localhost:8080", &RULES).unwrap();
         assert_eq!((local.join("/../props").path(), local.port()), ("/props", Some(8080)));
         assert_eq!(azure.join("/models?limit=9").query(), Some("limit=9&api-version=1"));

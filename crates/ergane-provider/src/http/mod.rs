@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ergane_core::{ErrorKind, ModelReply, ProviderError, TypedUrl};
+use ergane_core::{ErrorKind, ModelReply, ProviderError, Text, TypedUrl};
 use reqwest::{Client, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
@@ -57,8 +57,9 @@ impl Default for Patience {
 /// One server: where it is, where its key comes from, and the connections to it.
 #[derive(Clone)]
 pub(crate) struct Server {
-    typed: String,
-    base: Result<BaseUrl, ProviderError>,
+    typed: Text,
+    /// Shared: a provider is cloned for each call.
+    base: Arc<Result<BaseUrl, ProviderError>>,
     pub(crate) key: KeySource,
     pub(crate) key_header: KeyHeader,
     pub(crate) limits: Limits,
@@ -71,8 +72,8 @@ impl Server {
     /// Of a server that needs no key.
     pub(crate) fn new(typed: &str, rules: &PathRules) -> Self {
         Self {
-            typed: typed.trim().to_owned(),
-            base: BaseUrl::parse(typed, rules),
+            typed: typed.trim().into(),
+            base: Arc::new(BaseUrl::parse(typed, rules)),
             key: KeySource::None,
             key_header: KeyHeader::Bearer,
             limits: Limits::default(),
@@ -84,7 +85,7 @@ impl Server {
     /// Its key is in that variable, unless another is named. It is never sent over plain HTTP to another machine: there
     /// is none then.
     pub(crate) fn usual_key(mut self, variable: &'static str) -> Self {
-        let is_open = self.base.as_ref().is_ok_and(|base| !base.is_https() && !base.is_loopback());
+        let is_open = self.base().is_ok_and(|base| !base.is_https() && !base.is_loopback());
         self.key = if is_open { KeySource::None } else { KeySource::UsualEnv(variable) };
         self
     }
@@ -103,13 +104,13 @@ impl Server {
     }
 
     pub(crate) fn base(&self) -> Result<&BaseUrl, ProviderError> {
-        self.base.as_ref().map_err(Clone::clone)
+        Result::as_ref(&self.base).map_err(Clone::clone)
     }
 
-    pub(crate) fn shown(&self) -> String {
-        match &self.base {
-            Ok(base) => base.shown().to_owned(),
-            Err(_) => TypedUrl::new(&self.typed).shown().to_owned(),
+    pub(crate) fn shown(&self) -> Text {
+        match &*self.base {
+            Ok(base) => base.shown().clone(),
+            Err(_) => TypedUrl::new(&self.typed).shown().into(),
         }
     }
 
@@ -134,7 +135,8 @@ impl Server {
         needs_key: bool,
     ) -> Result<(Option<SecretString>, Redactor), ProviderError> {
         let key = self.key.resolve(needs_key).await?;
-        let in_url = self.base.iter().flat_map(BaseUrl::secrets);
+        let base = self.base.iter().filter(|base| base.has_query());
+        let in_url = base.flat_map(BaseUrl::secrets);
         Ok((key.clone(), Redactor::new(key.into_iter().chain(in_url))))
     }
 
@@ -161,7 +163,7 @@ impl Server {
         if response.status().is_redirection() {
             return Err(redirected(&response, &info));
         }
-        let decoder = decoder(info.clone(), head);
+        let decoder = Box::new(decoder(info.clone(), head));
         // A server may send its head at once and only then begin to read the prompt.
         let silence = Silence { first: patience, begun: Some(begun), idle };
         receive(

@@ -42,7 +42,7 @@ async fn answer_within(
     let decoder = openai::Decoder::new(info(), Head::new(200, "text/event-stream"));
     let result = receive(
         Paced(pieces.into_iter()),
-        decoder,
+        Box::new(decoder),
         silence,
         |for_long| silent(&info(), for_long),
         |delta| {
@@ -107,8 +107,9 @@ async fn an_answer_that_does_not_end_is_given_up_and_not_kept_in_memory() {
         Bounded { body: Paced(vec![(1, TEXT); 100].into_iter()), left: TEXT.len() * 3, info: &info };
     let shown = Mutex::new(0);
     let count = |_| *shown.lock().unwrap() += 1;
-    let error =
-        receive(endless, decoder, silence(IDLE), |long| silent(&info, long), count).await.unwrap_err();
+    let error = receive(endless, Box::new(decoder), silence(IDLE), |long| silent(&info, long), count)
+        .await
+        .unwrap_err();
     assert_eq!(*shown.lock().unwrap(), 3);
     assert_eq!(error.kind, ErrorKind::Protocol);
     assert!(error.message.contains("does not end"), "{error}");

@@ -38,7 +38,10 @@ impl Lines {
                 self.skip_lf = false;
                 bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
             }
-            let end = bytes.iter().position(|&byte| byte == b'\n' || (self.bare_cr && byte == b'\r'));
+            let end = match self.bare_cr {
+                true => memchr::memchr2(b'\n', b'\r', bytes),
+                false => memchr::memchr(b'\n', bytes),
+            };
             looked_at(end.map_or(bytes.len(), |end| end + 1));
             let Some((head, tail)) = end.and_then(|end| bytes.split_at_checked(end)) else {
                 if self.partial.len() + bytes.len() > MAX_EVENT {

@@ -5,6 +5,7 @@
 //! socket, a clock or a task. So every trap of a format is a test of bytes in and events out, however the bytes are
 //! split, and the I/O around them is written once for all formats.
 
+mod again;
 pub mod anthropic;
 mod assembly;
 mod balance;
@@ -167,9 +168,9 @@ pub struct CallInfo {
     /// The model that was asked for.
     pub model: Text,
     /// Where the provider is, for error texts.
-    pub endpoint: String,
+    pub endpoint: Text,
     /// What a user can do about a missing or wrong key, such as `set OPENAI_API_KEY`.
-    pub key_hint: String,
+    pub key_hint: Text,
     /// Takes keys out of texts.
     pub redactor: Redactor,
 }

@@ -23,6 +23,29 @@ pub(super) struct Chunk {
     pub(super) x_groq: Option<Groq>,
 }
 
+impl Chunk {
+    /// The text of a chunk that is a piece of text and nothing more, whatever came before it. (Its `id` is that of the chunks
+    /// before it, for of a chunk with another one the bytes differ.)
+    pub(super) fn only_text(&self) -> Option<&str> {
+        let Self { id: _, object, choices, usage: None, error: None, x_groq: None } = self else {
+            return None;
+        };
+        let [Choice { index: None | Some(0), delta: Some(delta), message: None, finish_reason: None }] =
+            choices.as_deref()?
+        else {
+            return None;
+        };
+        let is_more = object.as_deref() == Some("error")
+            || !delta.content.thinking.is_empty()
+            || [&delta.refusal, &delta.reasoning_content, &delta.reasoning]
+                .iter()
+                .any(|text| text.as_ref().is_some_and(|text| !text.is_empty()))
+            || delta.reasoning_details.is_some()
+            || delta.tool_calls.is_some();
+        Some(&*delta.content.text).filter(|text| !is_more && !text.is_empty())
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Groq {
     #[serde(default)]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::API;
 use super::chunk::{Chunk, Delta};
 use super::places::Places;
+use crate::wire::again::Again;
 use crate::wire::assembly::Assembly;
 use crate::wire::classify::{WireError, protocol, stream_cut, stream_error};
 use crate::wire::sse::{Format, Read, SseReply, forward_decoder};
@@ -19,14 +20,20 @@ pub struct Decoder(SseReply<State>);
 struct State {
     reply: Assembly,
     places: Places,
+    /// What the last event looked like that was nothing but a piece of text.
+    again: Again,
     finish: Option<String>,
 }
 
 impl Decoder {
     /// A decoder for the answer that begins with `head`.
     pub fn new(call: CallInfo, head: Head) -> Self {
-        let state =
-            State { reply: Assembly::new(call.clone(), API), places: Places::default(), finish: None };
+        let state = State {
+            reply: Assembly::new(call.clone(), API),
+            places: Places::default(),
+            again: Again::default(),
+            finish: None,
+        };
         Self(SseReply::new(&call, head, state))
     }
 }
@@ -39,10 +46,20 @@ impl Format for State {
     }
 
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {
+        let is_error = name == "error";
+        if !is_error && let Some(text) = self.again.text(data) {
+            self.reply.text(&text, events);
+            return Ok(());
+        }
         let chunk = serde_json::from_str::<Chunk>(data)?;
-        match error_of(&chunk, name == "error", data) {
+        match error_of(&chunk, is_error, data) {
             Some(error) => self.reply.fail(stream_error(&self.reply.call, &error), events),
-            None => self.take(chunk, false, events),
+            None => {
+                if let Some(text) = chunk.only_text().filter(|_| !is_error) {
+                    self.again.learn(data, "content", text);
+                }
+                self.take(chunk, false, events);
+            }
         }
         Ok(())
     }
