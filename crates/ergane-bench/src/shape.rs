@@ -166,24 +166,32 @@ pub(crate) async fn idle<W: Work>(work: W, prefix: &str, sessions: usize) -> Out
     Ok(seconds)
 }
 
-/// So many sessions have so many turns each, one after the other; the sessions beside each other.
-pub(crate) async fn run<W: Work>(work: W, sessions: usize, turns: usize) -> Outcome<Run> {
+/// So many places have so many turns each, one after the other; the places beside each other. After `each` turns another
+/// session takes a place: all of them live from the beginning.
+pub(crate) async fn run<W: Work>(work: W, places: usize, turns: usize, each: usize) -> Outcome<Run> {
     let (parent, _) = Actor::spawn(None, Parent, ()).await?;
     let mut asked = Vec::new();
-    for number in 0..sessions {
-        let name = Some(format!("bare session {number}"));
-        let (session, _) =
-            Actor::spawn_linked(name, Session(PhantomData), work.clone(), parent.get_cell()).await?;
+    for place in 0..places {
+        let mut sessions = Vec::new();
+        for number in 0..turns.div_ceil(each) {
+            let name = Some(format!("bare session {place}/{number}"));
+            let started =
+                Actor::spawn_linked(name, Session(PhantomData), work.clone(), parent.get_cell()).await?;
+            sessions.push(started.0);
+        }
         // One turn before, so that nothing is done for the first time while it is measured.
-        call_t!(session, Ask, 60_000)?;
-        asked.push(session);
+        if let Some(first) = sessions.first() {
+            call_t!(first, Ask, 60_000)?;
+        }
+        asked.push(sessions);
     }
     let mut running: JoinSet<Outcome<Laps>> = JoinSet::new();
     let watch = Stopwatch::start();
-    for session in asked {
+    for sessions in asked {
         running.spawn(async move {
             let mut laps = Laps::default();
-            for _ in 0..turns {
+            for number in 0..turns {
+                let session = sessions.get(number / each).ok_or("there is no session left")?;
                 let start = Instant::now();
                 call_t!(session, Ask, 60_000)?;
                 laps.lap(start.elapsed());
@@ -191,7 +199,7 @@ pub(crate) async fn run<W: Work>(work: W, sessions: usize, turns: usize) -> Outc
             Ok(laps)
         });
     }
-    let run = collect(running, watch, sessions * turns).await?;
+    let run = collect(running, watch, places * turns).await?;
     parent.stop(None);
     Ok(run)
 }

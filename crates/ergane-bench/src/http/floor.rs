@@ -169,7 +169,7 @@ impl Work for Arc<Plain> {
     }
 }
 
-/// The same requests from the bare shape of actors.
-pub(super) async fn actors(plain: &Arc<Plain>, options: &HttpArgs) -> Outcome<Run> {
-    shape::run(plain.clone(), options.inflight, options.turns).await
+/// The same requests from the bare shape of actors, in as many sessions.
+pub(super) async fn actors(plain: &Arc<Plain>, options: &HttpArgs, each: usize) -> Outcome<Run> {
+    shape::run(plain.clone(), options.inflight, options.turns, each).await
 }

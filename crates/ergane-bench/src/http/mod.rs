@@ -24,7 +24,7 @@ use crate::turns::{Run, collect, model, turn};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A session has so many turns, and then another one takes its place: its history is sent with every request, and by hand
-/// there is none.
+/// there is none. The bare shape's sessions have as many, so that there are as many of them.
 const TURNS_OF_ONE: usize = 5;
 
 /// So many turns later a message is settled for certain.
@@ -55,7 +55,7 @@ pub(crate) async fn run(options: &HttpArgs) -> Outcome<Vec<Record>> {
         if options.history > 0 {
             record = beside_others(record, &url, options, &ours).await?;
         }
-        let actors = floor::actors(&plain, options).await?;
+        let actors = floor::actors(&plain, options, before.turns_of_one(options.turns)).await?;
         record = record
             .metric("floor_turns_per_s", actors.turns_per_s())
             .metric("floor_p50_us", actors.p50_us())
@@ -92,13 +92,21 @@ enum Before {
     Bytes(usize),
 }
 
+impl Before {
+    /// After so many turns of `turns` another session takes a session's place.
+    fn turns_of_one(self, turns: usize) -> usize {
+        let most = match self {
+            Self::Nothing => TURNS_OF_ONE,
+            Self::Messages(_) | Self::Bytes(_) => turns,
+        };
+        most.min(turns).max(1)
+    }
+}
+
 async fn ours(url: &str, options: &HttpArgs, before: Before) -> Outcome<Run> {
     let provider = OpenAi::new(url).model(options.turn.as_str()).max_in_flight(options.inflight);
     let system = System::builder().provider("http", provider).tool(model::add).start().await?;
-    let each = match before {
-        Before::Nothing => TURNS_OF_ONE.min(options.turns),
-        Before::Messages(_) | Before::Bytes(_) => options.turns,
-    };
+    let each = before.turns_of_one(options.turns);
     let mut places: Vec<Vec<Session>> = Vec::new();
     for place in 0..options.inflight {
         let mut sessions = Vec::new();

@@ -47,7 +47,7 @@ impl Work for Script {
 
 pub(super) async fn run(options: &TurnsArgs) -> Outcome<Run> {
     let script = Script { tools: options.turn.tools(), latency: Duration::from_millis(options.latency_ms) };
-    shape::run(script, options.sessions, options.turns).await
+    shape::run(script, options.sessions, options.turns, options.turns.max(1)).await
 }
 
 /// So many sessions have one turn each, and then nothing to do; the seconds that it took to start them. They end with the
