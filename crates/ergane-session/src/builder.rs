@@ -206,6 +206,11 @@ impl SessionBuilder {
     /// [`SessionError`]: a bad name, no provider registered, owned by another process, quarantined, or a journal that
     /// cannot be used.
     pub async fn start(self) -> Result<Session, SessionError> {
+        // On the heap: it is large, and what awaits it lies deep in stacks as it is.
+        Box::pin(self.begin()).await
+    }
+
+    async fn begin(self) -> Result<Session, SessionError> {
         let Self { context, name, durability, patch } = self;
         let session = Session::new(context.clone(), name?, durability);
         let named = patch.provider.iter().chain(patch.fallbacks.iter().flatten());
@@ -222,7 +227,7 @@ impl SessionBuilder {
         initial.durability = durability;
         let initial = std::sync::Arc::new(initial);
         let until = Instant::now() + QUICK;
-        session.bring_up(until, Missing::IsFine).await?;
+        Box::pin(session.bring_up(until, Missing::IsFine)).await?;
         let configure = |reply| SessionMsg::Configure {
             initial: initial.clone(),
             patch: Box::new(patch.clone()),

@@ -99,7 +99,8 @@ impl Session {
     pub(crate) async fn actor(&self, until: Instant) -> Result<ActorRef<SessionMsg>, SessionError> {
         match self.cell() {
             Some(cell) => Ok(cell.into()),
-            None => self.bring_up(until, Missing::IsAnError).await,
+            // Seldom, and large: on the heap, so that the futures of all that is asked stay small.
+            None => Box::pin(self.bring_up(until, Missing::IsAnError)).await,
         }
     }
 

@@ -219,7 +219,7 @@ impl SendMessage {
     /// [`SessionError`] when the session cannot be subscribed to.
     pub async fn stream(self) -> Result<TurnStream, SessionError> {
         let Self { session, send, deadline } = self;
-        TurnStream::begin(session, send, Instant::now() + deadline).await
+        Box::pin(TurnStream::begin(session, send, Instant::now() + deadline)).await
     }
 }
 
