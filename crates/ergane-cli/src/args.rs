@@ -73,7 +73,7 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// The live supervision trees of the `ergane` processes that run on the same journal
+    /// The live supervision trees of all processes on the same journal that have a socket
     #[cfg(unix)]
     Top,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 
-use crate::place;
+use crate::place::{self, identity};
 
 /// So many systems of one process, or processes of one id, on one journal.
 const NAMES: u32 = 64;
@@ -46,6 +46,8 @@ pub(crate) struct Bound {
     path: PathBuf,
     /// Device and number of what is there: a folder that was removed and made anew may have another one of the name.
     file: (u64, u64),
+    /// Who made it. A process that was forked off has all of this, and is not meant by it.
+    process: u32,
     /// Last, and so free last.
     _name: Name,
 }
@@ -57,10 +59,16 @@ impl Bound {
         blocking(move || place::make_folder(&make)).await?;
         for nth in 0..NAMES {
             let Some(name) = Name::take(place::socket(folder, std::process::id(), nth)) else { continue };
-            // A process with the same id (of another container, say) may have it.
-            if place::connect(&name.0).await?.is_none() {
-                let (bound, listener) = blocking(move || Self::bind(name)).await?;
-                return Ok((bound, UnixListener::from_std(listener)?));
+            match place::connect(&name.0).await {
+                Ok(None) => {
+                    let (bound, listener) = blocking(move || Self::bind(name)).await?;
+                    return Ok((bound, UnixListener::from_std(listener)?));
+                }
+                // A process with the same id (of another container, say) has it.
+                Ok(Some(_)) => {}
+                // Somebody else made it, when the folder was open to all.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                Err(error) => return Err(error),
             }
         }
         Err(io::Error::new(io::ErrorKind::AddrInUse, "every name for it is taken"))
@@ -70,13 +78,17 @@ impl Bound {
         let unborn = place::unborn(&name.0);
         place::remove(&unborn); // of a killed process that had our id
         let listener = StdListener::bind(&place::Address::of(&unborn)?.path)?;
-        let mut born = Self { file: identity(&unborn)?, path: unborn, _name: name };
+        let mut born = Self::of(unborn, name)?;
         fs::set_permissions(&born.path, fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         let socket = born._name.0.clone();
         fs::rename(&born.path, &socket)?;
         born.path = socket;
         Ok((born, listener))
+    }
+
+    fn of(path: PathBuf, name: Name) -> io::Result<Self> {
+        Ok(Self { file: identity(&path)?, path, process: std::process::id(), _name: name })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -91,14 +103,10 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if self.is_there() {
+        if self.process == std::process::id() && self.is_there() {
             place::remove(&self.path);
         }
     }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Removes what dead processes left.
@@ -113,4 +121,24 @@ pub(crate) async fn sweep(folder: &Path) {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_goes_with_who_made_it_and_not_with_a_process_that_was_forked_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("sockets");
+        let (mut copy, listener) = Bound::new(&folder).await.unwrap();
+        copy.process += 1; // as a child finds it, with the id of another process
+        let path = copy.path().to_owned();
+        drop((copy, listener));
+        assert!(path.exists());
+        let (bound, _listener) = Bound::new(&folder).await.unwrap();
+        assert_eq!(bound.path(), path, "nobody listened on it, so it was removed and made anew");
+        drop(bound);
+        assert!(!path.exists());
+    }
 }

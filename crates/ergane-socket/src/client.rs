@@ -35,7 +35,7 @@ const LONGEST: u64 = 256 * 1024 * 1024;
 /// ```
 ///
 /// # Errors
-/// The folder beside the journal cannot be read.
+/// The folder beside the journal cannot be read, or belongs to another user (but root).
 pub async fn processes(journal: impl AsRef<Path>, deadline: Duration) -> io::Result<Vec<Process>> {
     let journal = journal.as_ref().to_owned();
     let looked = tokio::task::spawn_blocking(move || look(&journal)).await;
@@ -116,7 +116,7 @@ async fn ask(socket: &Path, ask: Ask) -> io::Result<Option<Vec<u8>>> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn is_anybody_there(journal: impl AsRef<Path>) -> bool {
-    look(journal.as_ref()).is_ok_and(|(_, sockets)| !sockets.is_empty())
+    !look(journal.as_ref()).is_ok_and(|(_, sockets)| sockets.is_empty())
 }
 
 /// A conversation with the process that owns a session.

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
 
 /// The end of a socket's name.
@@ -39,15 +40,59 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let found = fs::symlink_metadata(folder)?;
-    if !found.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no folder"));
+    let open = open_folder(folder)?;
+    let found = open.metadata()?;
+    let (owner, ours) = (found.uid(), our_user());
+    if owner != ours {
+        return Err(refused(format!(
+            "{} belongs to user {owner}, and this process runs as user {ours}: remove it, and keep the journal where nobody else may \
+             write",
+            folder.display()
+        )));
     }
     if found.permissions().mode() & 0o777 != 0o700 {
-        // Fails when it is somebody else's, as it must.
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        open.set_permissions(Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// What is open is what is looked at and changed, whatever has its name meanwhile; and a link may lead anywhere.
+fn open_folder(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(folder, flags, Mode::empty()) {
+        Ok(open) => Ok(File::from(open)),
+        Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+            Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no folder"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn our_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Root may do all that we may anyway.
+fn is_trusted(user: u32, ours: u32) -> bool {
+    user == ours || user == 0
+}
+
+fn refused(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
+/// Whoever is at the other end hears prompts and decides about calls, so it is a process of our user, or of root.
+///
+/// # Errors
+/// It is neither.
+pub(super) fn know_peer(stream: &UnixStream) -> io::Result<()> {
+    let (peer, ours) = (stream.peer_cred()?.uid(), our_user());
+    if is_trusted(peer, ours) {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "who is at the other end runs as user {peer}, and this process as user {ours}: run both as the same user"
+    )))
 }
 
 /// The `nth` name for the socket of a process: the first, but where processes with the same id (of two containers, say)
@@ -71,11 +116,22 @@ pub(super) fn pid_of(socket: &Path) -> Option<u32> {
 }
 
 /// The sockets there are, of living processes and of dead ones. None when there is no folder.
+///
+/// # Errors
+/// It cannot be read, or belongs to somebody else, who may have put anything there.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
+    let open = match open_folder(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
+        open => open?,
     };
+    let (owner, ours) = (open.metadata()?.uid(), our_user());
+    if !is_trusted(owner, ours) {
+        let folder = folder.display();
+        return Err(refused(format!(
+            "{folder} belongs to user {owner}, and this process runs as user {ours}: run it as the user whose sessions they are"
+        )));
+    }
+    let entries = fs::read_dir(folder)?;
     let mut sockets = Vec::new();
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
         match path.extension().and_then(|extension| extension.to_str()) {
@@ -95,17 +151,33 @@ fn is_old(path: &Path) -> bool {
 }
 
 /// Connects. `None` when nobody listens, which means that its process is dead: what it left is removed.
+///
+/// # Errors
+/// Nobody knows whether somebody listens, or it is [not one of us](know_peer).
 pub(super) async fn connect(socket: &Path) -> io::Result<Option<UnixStream>> {
     let address = Address::of(socket)?;
+    let before = identity(socket);
     match UnixStream::connect(&address.path).await {
-        Ok(stream) => Ok(Some(stream)),
+        Ok(stream) => know_peer(&stream).map(|()| Some(stream)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            remove(socket);
+            remove_dead(socket, before);
             Ok(None)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Removes what nobody listened on, but not what has its name since: a process makes its socket under another one.
+fn remove_dead(socket: &Path, dead: io::Result<(u64, u64)>) {
+    if dead.is_ok_and(|dead| identity(socket).is_ok_and(|now| now == dead)) {
+        remove(socket);
+    }
+}
+
+/// Device and number of what is there.
+pub(super) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Removes a socket; what is none is left alone.
@@ -170,7 +242,43 @@ mod tests {
         assert_eq!(mode(), 0o700);
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&folder, &link).unwrap();
-        assert!(make_folder(&link).is_err(), "a link may lead anywhere");
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        let error = make_folder(&link).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory, "a link may lead anywhere: {error}");
+        assert!(list(&link).is_err());
+        assert_eq!(mode(), 0o755, "where it leads is left alone");
+    }
+
+    #[test]
+    fn only_our_user_and_root_are_trusted() {
+        assert!(is_trusted(1000, 1000) && is_trusted(0, 1000) && is_trusted(0, 0));
+        assert!(!is_trusted(1001, 1000) && !is_trusted(1000, 0));
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_neither_served_in_nor_looked_into() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("sockets");
+        make_folder(&folder).unwrap();
+        if std::os::unix::fs::chown(&folder, Some(65534), None).is_err() {
+            return; // only root can give it away
+        }
+        for error in [make_folder(&folder).unwrap_err(), list(&folder).unwrap_err()] {
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().contains("belongs to user 65534"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_the_name_of_a_dead_socket_since_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, next) = (dir.path().join("1.sock"), dir.path().join("1.new"));
+        drop(UnixListener::bind(&socket).unwrap());
+        let dead = identity(&socket);
+        let _listener = UnixListener::bind(&next).unwrap();
+        fs::rename(&next, &socket).unwrap();
+        remove_dead(&socket, dead);
+        assert!(connect(&socket).await.unwrap().is_some());
     }
 
     #[tokio::test]

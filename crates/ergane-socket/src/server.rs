@@ -83,6 +83,8 @@ async fn take(
 ) -> io::Result<Option<(UnixStream, tokio::sync::OwnedSemaphorePermit)>> {
     let Ok(place) = places.clone().acquire_owned().await else { return Ok(None) };
     let (stream, _) = listener.accept().await?;
+    place::know_peer(&stream)
+        .inspect_err(|error| tracing::warn!(%error, "a process of another user is not heard"))?;
     Ok(Some((stream, place)))
 }
 

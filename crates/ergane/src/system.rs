@@ -22,7 +22,9 @@ use crate::reached;
 use crate::sessions::{self, SessionInfo};
 use crate::tree::{self, Node};
 
-/// A running system. Cheap to clone; it runs until [`shutdown`](System::shutdown), or until its runtime ends.
+/// A running system. Cheap to clone; it runs until [`shutdown`](System::shutdown), or until its runtime ends. One that is dropped
+/// without a shutdown goes on: it keeps its sessions, and its socket beside the journal, of which a process can have 64 on one
+/// journal. So shut down what you do not need any more before you start the next.
 ///
 /// ```
 /// use ergane::prelude::*;

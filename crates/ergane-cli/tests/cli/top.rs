@@ -141,12 +141,12 @@ fn what_a_killed_process_left_is_removed_and_nobody_runs() {
     running.kill();
     assert!(socket.exists(), "nobody was there to remove it");
     let journal = home.journal();
-    let none = format!("no ergane process runs on {}\n", journal.display());
+    let none = format!("no process with a socket runs on {}\n", journal.display());
     assert_eq!(home.run(&["top"]).expect(0).stdout, none);
     assert!(!socket.exists());
     assert_eq!(home.run(&["top", "--json"]).expect(0).stdout, "{\"processes\":[]}\n");
     let memory = home.run(&["top", "--journal", ":memory:"]).expect(0);
-    assert_eq!(memory.stdout, "no ergane process runs on :memory:\n");
+    assert_eq!(memory.stdout, "no process with a socket runs on :memory:\n");
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn on_a_terminal_it_is_drawn_anew_until_q_is_pressed() {
     // It goes on when the process ends.
     running.signal(Signal::INT);
     running.output().expect(130);
-    screen.wait_for("no ergane process runs on", 1);
+    screen.wait_for("no process with a socket runs on", 1);
     screen.keyboard.write_all(b"xq").unwrap();
     let seen = screen.rest();
     assert!(!seen.contains("xq"), "keys are not echoed: {seen:?}");

@@ -47,7 +47,7 @@ impl Picture {
         }
         if lines.is_empty() {
             let journal = plain::on_one_line(journal, usize::MAX);
-            lines.push((Style::Plain, format!("no ergane process runs on {journal}")));
+            lines.push((Style::Plain, format!("no process with a socket runs on {journal}")));
         }
         Self { lines }
     }
@@ -340,7 +340,7 @@ groq      https://groq  4        0        closed         4 at once, 30 requests/
 
     #[test]
     fn nobody_and_somebody_silent_are_told_apart() {
-        assert_eq!(Picture::of(&[], "j.db").plain(), "no ergane process runs on j.db\n");
+        assert_eq!(Picture::of(&[], "j.db").plain(), "no process with a socket runs on j.db\n");
         let mut silent = process(node("root", vec![]));
         (silent.system, silent.tree) = (None, None);
         silent.error = Some(Problem::new("timeout", "it did not answer\u{1b}[2J"));
