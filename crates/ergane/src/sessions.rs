@@ -38,9 +38,9 @@ pub struct SessionInfo {
     pub name: SessionName,
     /// In a word: `idle`, `open_turn` (a turn is under way, or was left by a crash), `awaiting_approval` (somebody must
     /// decide about a call of it), `waiting` (a send has no turn yet), `quarantined` (it failed too often, or is live and
-    /// its log is damaged).
+    /// its log is damaged), `parked` (what its former incarnation began is not gone yet).
     pub status: &'static str,
-    /// Why, when it is quarantined.
+    /// Why, when it is quarantined or parked.
     pub reason: Option<String>,
     /// Turns begun.
     pub turns: u32,
@@ -53,8 +53,8 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    fn quarantined(&mut self, reason: String) {
-        (self.status, self.reason) = ("quarantined", Some(reason));
+    fn stands(&mut self, status: &'static str, reason: String) {
+        (self.status, self.reason) = (status, Some(reason));
     }
 }
 
@@ -72,17 +72,16 @@ impl From<SessionSummary> for SessionInfo {
     }
 }
 
-/// Tells the quarantined ones: those whose name is held by a quarantine, and the live ones that say so themselves
-/// because their log is damaged. The journal knows of neither.
-pub(crate) async fn mark_quarantined(context: &SessionContext, sessions: &mut [SessionInfo]) {
+/// Tells the ones that do not run: those whose name is held by a quarantine or by what does not end, and the live ones that
+/// say so themselves because their log is damaged. The journal knows of none.
+pub(crate) async fn mark_held_up(context: &SessionContext, sessions: &mut [SessionInfo]) {
     let names = context.namespace();
     let mut live = Vec::new();
     for info in sessions.iter_mut() {
         let id = process_name(&info.name);
         match names.status(&id) {
-            Some(EntryStatus::Quarantined { reason } | EntryStatus::Stuck { reason }) => {
-                info.quarantined(reason);
-            }
+            Some(EntryStatus::Quarantined { reason }) => info.stands("quarantined", reason),
+            Some(EntryStatus::Stuck { reason }) => info.stands("parked", reason),
             Some(EntryStatus::Live) => live.extend(names.whereis(&id).map(|cell| (info.name.clone(), cell))),
             _ => {}
         }
@@ -99,7 +98,7 @@ pub(crate) async fn mark_quarantined(context: &SessionContext, sessions: &mut [S
     }
     for info in sessions {
         if let Some(reason) = damaged.remove(&info.name) {
-            info.quarantined(reason);
+            info.stands("quarantined", reason);
         }
     }
 }

@@ -244,7 +244,7 @@ impl System {
                 break;
             }
         }
-        sessions::mark_quarantined(&self.0.context, &mut sessions).await;
+        sessions::mark_held_up(&self.0.context, &mut sessions).await;
         Ok(sessions)
     }
 

@@ -251,6 +251,9 @@ async fn a_session_that_died_comes_back_when_its_write_is_over_and_not_before() 
     assert!(house.parked().await.contains("work of a tool"));
     let asked = house.alice.messages().await;
     assert!(matches!(&asked, Err(SessionError::Stuck { reason, .. }) if reason.contains("work of a tool")));
+    let listed = &house.system.sessions().await.unwrap()[0];
+    assert_eq!(listed.status, "parked");
+    assert!(listed.reason.as_ref().is_some_and(|reason| reason.contains("work of a tool")), "{listed:?}");
     let mut next = house.alice.send_message("and now?").stream().await.unwrap();
     let event = soon("an event", next.next()).await;
     assert!(matches!(&event, Some(SessionEvent::Parked { .. })), "{event:?}");
