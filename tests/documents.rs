@@ -44,6 +44,20 @@ fn every_mutation_stands_on_the_page_with_the_proof_that_it_turns_red() {
     assert!(mutations > 40, "the proofs are shown to be able to fail: {mutations}");
 }
 
+#[test]
+fn nothing_is_promised_twice() {
+    let guarantees = fs::read_to_string(root().join("docs/guarantees.md")).expect("the page");
+    let cells =
+        guarantees.lines().filter(|line| line.starts_with('|')).filter_map(|row| row.split('|').nth(1));
+    let is_head = |cell: &&str| cell.starts_with("--") || ["promise", "rule", ""].contains(&cell.trim());
+    let mut promises: Vec<&str> = cells.filter(|cell| !is_head(cell)).collect();
+    let rows = promises.len();
+    promises.sort_unstable();
+    let twice = promises.windows(2).find(|pair| pair[0] == pair[1]);
+    assert_eq!(twice, None, "it is promised twice, and one of the two is older");
+    assert!(rows > 100, "the page has rows: {rows}");
+}
+
 /// What a heading is called in a link.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);

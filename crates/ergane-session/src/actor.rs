@@ -292,6 +292,7 @@ pub(crate) fn refuse(message: SessionMsg, error: SessionError) {
         SessionMsg::Configure { reply, .. }
         | SessionMsg::Approve(_, reply)
         | SessionMsg::Grant { reply, .. }
+        | SessionMsg::Take(_, reply)
         | SessionMsg::Stop(reply) => answer(reply, Err(error)),
         SessionMsg::Approvals(reply) => answer(reply, Err(error)),
         SessionMsg::Steer { reply, .. } => answer(reply, Err(error)),

@@ -191,6 +191,8 @@ pub enum SessionMsg {
     Send(Send, Reply<TurnResult>),
     /// Run a turn and answer with its id as soon as its start is durable.
     Accept(Send, Reply<TurnId>),
+    /// Run a turn and answer as soon as it is durable that it will be run, whatever is before it.
+    Take(Send, Reply<()>),
     /// Answer with the result of a turn, once it has ended.
     Await(TurnId, Reply<TurnResult>),
     /// Everything that was said and is durable.

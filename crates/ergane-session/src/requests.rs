@@ -64,6 +64,13 @@ impl State {
                     None => self.waiters.for_start(send.id, reply),
                 },
             },
+            SessionMsg::Take(send, reply) => match self.accept(&send)? {
+                Err(error) => answer(reply, Err(error)),
+                Ok(()) => {
+                    let accepted = self.accepted_at(&send.id);
+                    self.facts.when_durable(accepted, move || answer(reply, Ok(())));
+                }
+            },
             SessionMsg::Await(turn, reply) => self.on_await(turn, reply),
             SessionMsg::Messages(reply) => answer(reply, Ok(self.facts.view().messages.clone())),
             SessionMsg::Settings(reply) => {

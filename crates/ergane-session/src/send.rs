@@ -219,7 +219,32 @@ impl SendMessage {
     /// [`SessionError`] when the session cannot be subscribed to.
     pub async fn stream(self) -> Result<TurnStream, SessionError> {
         let Self { session, send, deadline } = self;
-        Box::pin(TurnStream::begin(session, send, Instant::now() + deadline)).await
+        Box::pin(TurnStream::begin(session, send, Instant::now() + deadline, None)).await
+    }
+
+    /// The same, once it is durable that the turn will be run, whatever is before it: for whoever is to promise that to somebody
+    /// else. Given up before that, it is not sent, unless the session has it already.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// alice.send_message("What is the answer?").accepted().await?;
+    /// let second = alice.send_message("And the question?").taken().await?; // behind a turn that takes its time
+    /// assert_eq!(alice.status().await?.queued, 1);
+    /// # drop(second);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SessionError`] when it cannot be taken.
+    pub async fn taken(self) -> Result<TurnStream, SessionError> {
+        let Self { session, send, deadline } = self;
+        Box::pin(TurnStream::taken(session, send, Instant::now() + deadline)).await
     }
 }
 

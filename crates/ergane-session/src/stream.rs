@@ -87,7 +87,13 @@ enum Stage {
 }
 
 impl TurnStream {
-    pub(crate) async fn begin(session: Session, send: Send, until: Instant) -> Result<Self, SessionError> {
+    /// `taken` is told when it is durable that the turn will be run.
+    pub(crate) async fn begin(
+        session: Session,
+        send: Send,
+        until: Instant,
+        taken: Option<oneshot::Sender<()>>,
+    ) -> Result<Self, SessionError> {
         let (mut opening, mut why) = open(&session, until);
         // Who would wait for a journal that is away has a stream that says so.
         let opened = tokio::select! {
@@ -109,6 +115,11 @@ impl TurnStream {
         let sent = tokio::spawn(async move {
             if let Some((opening, open)) = opening {
                 drop(open.send(opening.await?)); // nobody needs to read
+            }
+            if let Some(taken) = taken {
+                let take = |reply| SessionMsg::Take(send.clone(), reply);
+                session.request_patiently(until, |_| {}, take).await?;
+                taken.send(()).ok(); // nobody needs to wait for it
             }
             let accept = |reply| SessionMsg::Accept(send.clone(), reply);
             let turn = session.request_patiently(until, |_| {}, accept).await?;
@@ -132,6 +143,21 @@ impl TurnStream {
             over: false,
             sending,
         })
+    }
+
+    /// The stream of a send that is durably taken.
+    pub(crate) async fn taken(session: Session, send: Send, until: Instant) -> Result<Self, SessionError> {
+        let (taken, is_taken) = oneshot::channel();
+        let stream = Self::begin(session, send, until, Some(taken)).await?;
+        let mut unsent = Unsent(Some(stream.sending()));
+        if is_taken.await.is_ok() {
+            unsent.0 = None;
+            return Ok(stream);
+        }
+        match stream.result().await {
+            Err(refused) => Err(refused),
+            Ok(_) => Err(SessionError::System("the send was lost".to_owned())),
+        }
     }
 
     /// Ends the send if it is not accepted yet: for a session that is to be forgotten with its question.
@@ -260,6 +286,17 @@ impl TurnStream {
                 return result;
             }
             self.stage.step(self.until).await;
+        }
+    }
+}
+
+/// Who gives up before the send was taken does not send it.
+struct Unsent(Option<AbortHandle>);
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some(sending) = self.0.take() {
+            sending.abort();
         }
     }
 }

@@ -70,7 +70,7 @@ async fn done(session: Session, ask: Ask) -> Result<Answer, SessionError> {
             "lifted".to_owned()
         }
         Ask::Steer { input, key, cut, .. } => {
-            let mut steer = session.steer(&*input);
+            let mut steer = session.steer(input);
             if let Some(key) = key {
                 steer = steer.key(key);
             }
@@ -96,7 +96,7 @@ pub(crate) fn is_of_a_sibling(error: &SessionError) -> bool {
 }
 
 pub(crate) fn problem(error: SessionError) -> Problem {
-    Problem::new(error.code(), error.to_string())
+    Problem { may_pass: error.may_pass(), ..Problem::new(error.code(), error.to_string()) }
 }
 
 #[cfg(test)]

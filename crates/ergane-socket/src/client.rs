@@ -101,11 +101,14 @@ async fn ask(socket: &Path, ask: Ask) -> io::Result<Option<Vec<u8>>> {
     match told.await {
         Ok(_) if line.is_empty() => Ok(None),
         Ok(_) => Ok(Some(line)),
-        Err(error) => match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(None),
-            _ => Err(error),
-        },
+        Err(error) if has_ended(&error) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// Whether that is how it shows that a process which was there has closed its socket.
+pub(crate) fn has_ended(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Whether any process with a socket may be there: false is sure. Quick, for most programs are alone on their journal.
@@ -131,18 +134,22 @@ impl Owner {
     /// Asks the process of that id; `None` when it is dead, or has no socket.
     ///
     /// # Errors
-    /// The folder beside the journal cannot be read, or the socket not be connected.
-    pub(crate) async fn ask(journal: &Path, pid: u32, ask: Ask) -> io::Result<Option<Self>> {
+    /// The folder beside the journal cannot be read, or the socket not be connected; it ended while it was asked: see [`has_ended`].
+    pub(crate) async fn ask(journal: &Path, pid: u32, request: &[u8]) -> io::Result<Option<Self>> {
         let journal = journal.to_owned();
         let looked = tokio::task::spawn_blocking(move || look(&journal)).await;
         let (_, sockets) = looked.map_err(io::Error::other)??;
         for socket in sockets.into_iter().filter(|socket| place::pid_of(socket) == Some(pid)) {
             if let Some(mut stream) = place::connect(&socket).await? {
-                stream.write_all(&wire::request(ask)).await?;
-                return Ok(Some(Self { stream: BufReader::new(stream), line: Vec::new() }));
+                stream.write_all(request).await?;
+                return Ok(Some(Self::new(stream)));
             }
         }
         Ok(None)
+    }
+
+    pub(crate) fn new(stream: UnixStream) -> Self {
+        Self { stream: BufReader::new(stream), line: Vec::new() }
     }
 
     /// What it says next; `None` when it has ended without a word. Given up in the middle, it goes on with the next call.
@@ -154,6 +161,9 @@ impl Owner {
         match (&mut self.stream).take(left).read_until(b'\n', &mut self.line).await {
             Ok(_) if self.line.ends_with(b"\n") => {
                 wire::parse_heard(&std::mem::take(&mut self.line)).map(Some)
+            }
+            Ok(_) if u64::try_from(self.line.len()).is_ok_and(|length| length >= LONGEST) => {
+                Err(Problem::new("protocol", format!("its answer is longer than {LONGEST} bytes")))
             }
             // It died in the middle of a word, or before one.
             Ok(_) | Err(_) => Ok(None),

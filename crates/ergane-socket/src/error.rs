@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ergane_core::SessionName;
+use ergane_core::{SessionName, Text};
 use ergane_journal::JournalError;
 
 use crate::tree::Problem;
@@ -57,14 +57,20 @@ pub enum RemoteError {
         pid: u32,
         /// Why, and what can be done.
         why: String,
+        /// The key of what was said, if it has one: said again with that, it is done once.
+        key: Option<Text>,
     },
-    /// The process ended before it had answered. What was accepted is in the journal.
-    #[error("session {session} is owned by the running process {pid}, which ended just now; ask again")]
+    /// The process closed its socket before it had answered, mostly because it ended. What was taken is in the journal.
+    #[error(
+        "session {session} is owned by process {pid}, which ended just now, or closed its socket; ask again"
+    )]
     OwnerEnded {
         /// Which session.
         session: SessionName,
         /// Its owner until now.
         pid: u32,
+        /// The key of what was said, if it has one: said again with that, it is done once.
+        key: Option<Text>,
     },
     /// The owner answers that it cannot be done.
     #[error("{}", .problem.message)]
@@ -122,12 +128,37 @@ impl RemoteError {
         }
     }
 
-    /// Whether the same may succeed later without anybody changing it.
+    /// The key of the send or of the word that came to nothing, if it is not known whether it was taken: with the same key it can be
+    /// sent again, to whoever owns the session then, and is done once.
     ///
     /// ```
     /// use ergane::socket::RemoteError;
     ///
-    /// let ended = RemoteError::OwnerEnded { session: "alice".parse()?, pid: 17 };
+    /// let key = Some("question-1".into());
+    /// let ended = RemoteError::OwnerEnded { session: "alice".parse()?, pid: 17, key };
+    /// assert_eq!(ended.key(), Some("question-1"));
+    /// # Ok::<(), ergane::core::CoreError>(())
+    /// ```
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable { key, .. } | Self::OwnerEnded { key, .. } => key.as_deref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn with_key(mut self, said: Option<Text>) -> Self {
+        if let Self::Unreachable { key, .. } | Self::OwnerEnded { key, .. } = &mut self {
+            *key = said;
+        }
+        self
+    }
+
+    /// Whether the same, a send with the same [`key`](Self::key), may succeed later without anybody changing it.
+    ///
+    /// ```
+    /// use ergane::socket::RemoteError;
+    ///
+    /// let ended = RemoteError::OwnerEnded { session: "alice".parse()?, pid: 17, key: None };
     /// assert!(ended.may_pass(), "whoever asks now finds her next owner, or becomes it");
     /// # Ok::<(), ergane::core::CoreError>(())
     /// ```
@@ -135,7 +166,7 @@ impl RemoteError {
         match self {
             Self::Journal(error) => error.is_retryable(),
             Self::NoSocket { .. } | Self::Unreachable { .. } | Self::OwnerEnded { .. } => true,
-            Self::Refused { problem, .. } => matches!(&*problem.kind, "busy" | "timeout" | "journal"),
+            Self::Refused { problem, .. } => problem.may_pass,
             Self::BadName(_) | Self::OtherBuild { .. } => false,
         }
     }

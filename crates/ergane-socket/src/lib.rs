@@ -20,11 +20,12 @@
 //!
 //! `wire` is what is said and `tree` how a tree is told, both pure; `place` is where the sockets are, `bound` one that has
 //! its place; `socket` is a
-//! system's own and stands in its tree, `server` listens, `answer` does what is asked, `turn` runs a turn for another process; `client` asks, `remote` is what programs hold. A further ask
+//! system's own and stands in its tree, `server` listens, `answer` does what is asked, `turn` runs a turn for another process, `asker` is that one; `client` asks, `remote` is what programs hold. A further ask
 //! is a variant of `wire::Ask` and an arm in `answer`.
 #![cfg(unix)]
 
 mod answer;
+mod asker;
 mod bound;
 mod client;
 mod error;
@@ -42,7 +43,7 @@ mod wire;
 
 pub use client::{is_anybody_there, processes};
 pub use error::RemoteError;
-pub use remote::RemoteSession;
+pub use remote::{RemoteSession, new_key};
 pub use remote_turn::{Outcome, RemoteSend, RemoteTurn, Told};
 pub use remote_words::{RemoteApprove, RemoteSteer};
 pub use socket::{Socket, SocketStatus};

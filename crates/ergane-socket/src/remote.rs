@@ -11,20 +11,21 @@ use ergane_session::Input;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::client::Owner;
+use crate::client::{Owner, has_ended};
 use crate::error::RemoteError;
 use crate::remote_turn::RemoteSend;
 use crate::remote_words::{RemoteApprove, RemoteSteer};
 use crate::tree::Problem;
-use crate::wire::{self, Ask, Heard, IDLE, of_point};
+use crate::wire::{self, Ask, Heard, IDLE, LONGEST, of_point};
 
-/// How long the owner may take to say that it has understood; one that is stopped never does.
+/// How long the owner may be silent until it has done what was asked; it gives a sign of life every few seconds, unless it is stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, RemoteError>> + Send>>;
 
 /// A session that another living process owns, on a journal that both know. What is asked of it that process does, with its
-/// own tools, keys and files; one that does not answer within 10 s is [`RemoteError::Unreachable`].
+/// own tools, keys and files; one that gives no sign of life for 10 s is [`RemoteError::Unreachable`], and does nothing of it when it
+/// is back.
 ///
 /// It is the counterpart of [`SessionError::OwnedElsewhere`](ergane_session::SessionError::OwnedElsewhere), and of a shell's
 /// `ergane send`, `approve`, `steer` and `interrupt`. Who may connect is who may read and write the journal: its user.
@@ -228,7 +229,7 @@ impl RemoteSession {
     /// let alice = RemoteSession::find(&path, "alice").await?.expect("a process runs her");
     /// match alice.send_message("hello").await? {
     ///     Outcome::Ended(result) => println!("{}", result.text),
-    ///     Outcome::Waits(questions) => println!("somebody must decide: {questions:?}"),
+    ///     Outcome::Waits { questions, key } => println!("decide, and send it again with key {key}: {questions:?}"),
     /// #   _ => panic!("kinds may be added"),
     /// }
     /// # Ok(())
@@ -253,9 +254,8 @@ impl RemoteSession {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn steer(&self, input: impl Into<Text>) -> RemoteSteer {
-        let (session, input, key) = (self.name.clone(), input.into(), Some(new_key()));
-        RemoteSteer::new(self.clone(), Ask::Steer { session, input, key, cut: false })
+    pub fn steer(&self, input: impl Into<Input>) -> RemoteSteer {
+        RemoteSteer::new(self.clone(), input.into())
     }
 
     /// Ends the turn that is open there: returns when that wish is durable. `false` when none is open.
@@ -374,13 +374,23 @@ impl RemoteSession {
 
     async fn ask(&self, ask: Ask) -> Result<Heard, RemoteError> {
         let mut owner = self.open(ask).await?;
-        self.hear_soon(&mut owner).await
+        loop {
+            match self.hear_soon(&mut owner).await? {
+                Heard::Parked { .. } | Heard::GoesOn { .. } => {} // a sign of life
+                heard => return Ok(heard),
+            }
+        }
     }
 
     pub(crate) async fn open(&self, ask: Ask) -> Result<Owner, RemoteError> {
-        match timeout(PATIENCE, Owner::ask(&self.journal, self.pid, ask)).await {
+        let request = wire::request(ask);
+        if request.len() > LONGEST {
+            return Err(self.refused(wire::too_long()));
+        }
+        match timeout(PATIENCE, Owner::ask(&self.journal, self.pid, &request)).await {
             Ok(Ok(Some(owner))) => Ok(owner),
             Ok(Ok(None)) => Err(RemoteError::NoSocket { session: self.name.clone(), pid: self.pid }),
+            Ok(Err(error)) if has_ended(&error) => Err(self.ended()),
             Ok(Err(error)) => Err(self.unreachable(format!("which cannot be asked: {error}"))),
             Err(_) => Err(self.unreachable("which does not answer; it may be stopped")),
         }
@@ -400,8 +410,12 @@ impl RemoteSession {
         match owner.hear().await {
             Ok(Some(Heard::Failed { error })) | Err(error) => Err(self.refused(error)),
             Ok(Some(heard)) => Ok(heard),
-            Ok(None) => Err(RemoteError::OwnerEnded { session: self.name.clone(), pid: self.pid }),
+            Ok(None) => Err(self.ended()),
         }
+    }
+
+    pub(crate) fn ended(&self) -> RemoteError {
+        RemoteError::OwnerEnded { session: self.name.clone(), pid: self.pid, key: None }
     }
 
     fn refused(&self, problem: Problem) -> RemoteError {
@@ -420,11 +434,16 @@ impl RemoteSession {
     }
 
     fn unreachable(&self, why: impl Into<String>) -> RemoteError {
-        RemoteError::Unreachable { session: self.name.clone(), pid: self.pid, why: why.into() }
+        RemoteError::Unreachable { session: self.name.clone(), pid: self.pid, why: why.into(), key: None }
     }
 }
 
-/// A key that nobody has. Made here and not by the owner: whoever hears nothing of his word can say it again.
-pub(crate) fn new_key() -> Text {
+/// A key that nobody has, for what is said to a session. Made by whoever says it and not by the owner: who hears nothing of his word
+/// can say it again.
+///
+/// ```
+/// assert_ne!(ergane::socket::new_key(), ergane::socket::new_key());
+/// ```
+pub fn new_key() -> Text {
     Uuid::now_v7().to_string().into()
 }

@@ -1,15 +1,20 @@
 //! A turn that another process runs, as a program holds it.
 
 use std::future::IntoFuture;
+use std::time::Duration;
 
 use ergane_core::{Part, PendingApproval, SettingsPatch, Text};
 use ergane_session::{Input, SessionEvent, TurnResult};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::client::Owner;
 use crate::error::RemoteError;
 use crate::remote::{Boxed, RemoteSession, new_key};
 use crate::wire::{Ask, Heard};
+
+/// How long the silence of an owner is until it is told. It gives a sign of life every few seconds.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What a turn of another process's session came to.
 ///
@@ -34,9 +39,14 @@ use crate::wire::{Ask, Heard};
 pub enum Outcome {
     /// It has ended.
     Ended(Box<TurnResult>),
-    /// It waits for nothing but a decision about these, for as long as that takes. Decided, the same send with the same key
-    /// is told its end.
-    Waits(Vec<PendingApproval>),
+    /// It waits for nothing but decisions, for as long as that takes. When they are made, the same send with the same key is told its
+    /// end.
+    Waits {
+        /// What is to be decided.
+        questions: Vec<PendingApproval>,
+        /// The key of the send.
+        key: Text,
+    },
 }
 
 /// What is told of a turn that another process runs.
@@ -67,8 +77,8 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Told {
-    /// The owner has it, and it is on its way into the journal. Should the owner die before anything else is told, whoever sends
-    /// with the same key runs it, or is told that it was run.
+    /// The owner has it, and it is in the journal: it will be run. Should the owner die, whoever sends with the same key runs it, or
+    /// is told that it was run.
     Taken,
     /// Something happened in the turn; [`SessionEvent::Parked`] also before it is taken.
     Event(SessionEvent),
@@ -76,6 +86,8 @@ pub enum Told {
     Unknown(Value),
     /// The journal takes again what happens: the [`SessionEvent::Parked`] that was told is over.
     GoesOn,
+    /// For 30 s there was no sign of life of an owner that has taken the turn: it may be stopped. It is waited for all the same.
+    Silent,
     /// The last that is told.
     Over(Outcome),
 }
@@ -103,14 +115,17 @@ pub struct RemoteSend {
     input: Vec<Part>,
     key: Text,
     settings: SettingsPatch,
+    meta: Value,
 }
 
 impl RemoteSend {
     pub(crate) fn new(session: RemoteSession, input: Input) -> Self {
-        Self { session, input: input.into(), key: new_key(), settings: SettingsPatch::default() }
+        let (input, settings) = (input.into(), SettingsPatch::default());
+        Self { session, input, key: new_key(), settings, meta: Value::Null }
     }
 
-    /// The key: the same one again is the same turn, also by the next owner; with another input it is refused. Default: a new one.
+    /// The key: the same one again is the same turn, also by the next owner; with another input it is refused. Default: a new one,
+    /// which the turn and errors tell ([`RemoteTurn::key`], [`RemoteError::key`]).
     ///
     /// ```
     /// # let alice = ergane::socket::RemoteSession::new("ergane.db", "alice".parse()?, 17);
@@ -123,7 +138,23 @@ impl RemoteSend {
         self
     }
 
-    /// Settings of the session from this turn on. Default: what it has.
+    /// What the tools of this turn are to know, as [`SendMessage::meta`](ergane_session::SendMessage::meta) says it at home. Default:
+    /// nothing.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # let alice = ergane::socket::RemoteSession::new("ergane.db", "alice".parse()?, 17);
+    /// let send = alice.send_message("Do you know me?").meta(json!({ "user": "ann" })); // and now `.await` it
+    /// # drop(send);
+    /// # Ok::<(), ergane::core::CoreError>(())
+    /// ```
+    pub fn meta(mut self, meta: impl Into<Value>) -> Self {
+        self.meta = meta.into();
+        self
+    }
+
+    /// What holds in this turn and in no other, over the session's settings, as
+    /// [`SendMessage::settings`](ergane_session::SendMessage::settings) says it at home. Default: nothing.
     ///
     /// ```
     /// use ergane::core::SettingsPatch;
@@ -163,11 +194,11 @@ impl RemoteSend {
     /// # Errors
     /// [`RemoteError`] when the owner cannot be asked.
     pub async fn stream(self) -> Result<RemoteTurn, RemoteError> {
-        let Self { session, input, key, settings } = self;
-        let name = session.name().clone();
-        let ask = Ask::Turn { session: name, input, key, settings: Box::new(settings) };
-        let owner = session.open(ask).await?;
-        Ok(RemoteTurn { session, owner, taken: false, over: false })
+        let Self { session, input, key, settings, meta } = self;
+        let (name, settings) = (session.name().clone(), Box::new(settings));
+        let ask = Ask::Turn { session: name, input, key: key.clone(), settings, meta };
+        let owner = session.open(ask).await.map_err(|error| error.with_key(Some(key.clone())))?;
+        Ok(RemoteTurn { session, owner, key, parked: None, taken: false, over: false })
     }
 }
 
@@ -209,13 +240,39 @@ impl IntoFuture for RemoteSend {
 pub struct RemoteTurn {
     session: RemoteSession,
     owner: Owner,
+    key: Text,
+    /// What was told of the journal, which is said again and again.
+    parked: Option<String>,
     taken: bool,
     over: bool,
 }
 
 impl RemoteTurn {
+    /// The key of the send: sent again with it, it is the same turn.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("ergane.db");
+    /// # let server = System::builder().provider("scripted", Scripted::builtin()).journal(Sqlite::open(&path)?).start().await?;
+    /// # server.session("alice").start().await?;
+    /// # let alice = ergane::socket::RemoteSession::find(&path, "alice").await?.expect("a process runs her");
+    /// let turn = alice.send_message("hello").stream().await?;
+    /// let key = turn.key().to_owned(); // to be kept, for whoever asks later
+    /// let first = alice.send_message("hello").key(&*key).await?;
+    /// assert_eq!(first, alice.send_message("hello").key(&*key).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// What is told next; `None` after [`Told::Over`]. Before the turn is taken, an owner that says nothing for 10 s is taken
-    /// for a stopped one; after that a turn takes as long as it takes. Giving it up in the middle loses nothing.
+    /// for a stopped one, and does not run it when it is back; after that a turn takes as long as it takes, and 30 s of silence are
+    /// told. Giving it up in the middle loses nothing.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -239,16 +296,30 @@ impl RemoteTurn {
         if self.over {
             return Ok(None);
         }
-        let heard = if self.taken {
-            self.session.hear(&mut self.owner).await?
-        } else {
-            self.session.hear_soon(&mut self.owner).await?
-        };
+        loop {
+            let heard = if self.taken {
+                match timeout(SILENCE, self.session.hear(&mut self.owner)).await {
+                    Ok(heard) => heard,
+                    Err(_) => return Ok(Some(Told::Silent)),
+                }
+            } else {
+                self.session.hear_soon(&mut self.owner).await
+            };
+            if let Some(told) = self.told(heard.map_err(|error| error.with_key(Some(self.key.clone())))?)? {
+                return Ok(Some(told));
+            }
+        }
+    }
+
+    /// What is to be told of it; nothing of a mere sign of life.
+    fn told(&mut self, heard: Heard) -> Result<Option<Told>, RemoteError> {
         Ok(Some(match heard {
             Heard::Accepted { .. } => {
                 self.taken = true;
                 Told::Taken
             }
+            Heard::Parked { parked } if self.parked.as_ref() == Some(&parked) => return Ok(None),
+            Heard::GoesOn { .. } if self.parked.is_none() => return Ok(None),
             Heard::Event { event } => match serde_json::from_value(event.clone()) {
                 Ok(event) => Told::Event(event),
                 Err(error) => {
@@ -256,10 +327,19 @@ impl RemoteTurn {
                     Told::Unknown(event)
                 }
             },
-            Heard::Parked { parked } => Told::Event(SessionEvent::Parked { reason: parked.into() }),
-            Heard::GoesOn { .. } => Told::GoesOn,
+            Heard::Parked { parked } => {
+                self.parked = Some(parked.clone());
+                Told::Event(SessionEvent::Parked { reason: parked.into() })
+            }
+            Heard::GoesOn { .. } => {
+                self.parked = None;
+                Told::GoesOn
+            }
             Heard::Result { result } => self.ends(Outcome::Ended(result)),
-            Heard::Waits { waits } => self.ends(Outcome::Waits(waits)),
+            Heard::Waits { waits } => {
+                let key = self.key.clone();
+                self.ends(Outcome::Waits { questions: waits, key })
+            }
             other => return Err(self.session.otherwise(&other)),
         }))
     }
@@ -270,6 +350,9 @@ impl RemoteTurn {
     }
 
     fn ended_early(&self) -> RemoteError {
-        RemoteError::OwnerEnded { session: self.session.name().clone(), pid: self.session.pid() }
+        self.session.ended().with_key(Some(self.key.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests;

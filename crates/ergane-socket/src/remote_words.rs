@@ -3,10 +3,10 @@
 use std::future::IntoFuture;
 
 use ergane_core::Text;
-use ergane_session::Steered;
+use ergane_session::{Input, Steered};
 
 use crate::error::RemoteError;
-use crate::remote::{Boxed, RemoteSession};
+use crate::remote::{Boxed, RemoteSession, new_key};
 use crate::wire::{Ask, ENTERED};
 
 /// A decision about a call of another process's session. See [`RemoteSession::approve`].
@@ -101,11 +101,14 @@ pub struct RemoteSteer {
 }
 
 impl RemoteSteer {
-    pub(crate) fn new(session: RemoteSession, ask: Ask) -> Self {
+    pub(crate) fn new(session: RemoteSession, input: Input) -> Self {
+        let (input, key) = (Vec::from(input).into(), new_key());
+        let ask = Ask::Steer { session: session.name().clone(), input, key: Some(key), cut: false };
         Self { session, ask }
     }
 
-    /// The key of this word: with the same key and input it is put in once. Default: a new one.
+    /// The key of this word: with the same key and input it is put in once. Default: a new one, which the error tells
+    /// ([`RemoteError::key`]).
     ///
     /// ```
     /// # let alice = ergane::socket::RemoteSession::new("ergane.db", "alice".parse()?, 17);
@@ -142,7 +145,11 @@ impl IntoFuture for RemoteSteer {
 
     fn into_future(self) -> Boxed<Steered> {
         Box::pin(async move {
-            let done = self.session.done(self.ask).await?;
+            let key = match &self.ask {
+                Ask::Steer { key, .. } => key.clone(),
+                _ => None,
+            };
+            let done = self.session.done(self.ask).await.map_err(|error| error.with_key(key))?;
             Ok(if done == ENTERED { Steered::Entered } else { Steered::TurnOver })
         })
     }

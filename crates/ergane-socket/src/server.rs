@@ -6,29 +6,58 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_otp::Scope;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::answer::Served;
+use crate::asker::{AGAIN, Asker};
 use crate::bound::{Bound, sweep};
 use crate::siblings::Known;
 use crate::tree::Problem;
 use crate::turn::Order;
-use crate::wire::{self, Ask};
+use crate::wire::{self, Ask, LONGEST};
 use crate::{place, turn};
 
-/// So many are answered at once; more wait in the system's queue of connections. Turns are waited for here too.
+/// So many are answered at once; more wait in the system's queue of connections.
 pub(crate) const AT_ONCE: usize = 64;
-/// For a whole conversation: the request, what it takes, and the answer; of a turn, for the request alone.
-const DEADLINE: Duration = Duration::from_secs(15);
-/// Longer requests are refused.
-const LONGEST: usize = 17 * 1024 * 1024;
+/// So many are told of turns at once, besides: a turn takes as long as it takes, and may wait for somebody who is to be answered.
+pub(crate) const TURNS: usize = 512;
+/// For the request alone, which is written at once.
+const REQUEST: Duration = Duration::from_secs(15);
+/// For what it takes to answer. A session that loads, or a disk that hangs, is given 30 s by those who are asked.
+const ANSWER: Duration = Duration::from_secs(45);
+/// How long those are waited for who are being answered while the socket is closed.
+const GRACE: Duration = Duration::from_secs(1);
 /// After a connection that could not be taken, for want of file descriptors perhaps.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often it is looked whether others find the socket still.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// How many may still be answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// One for each who is answered, and one for who listens.
+    pub(crate) asked: Arc<Semaphore>,
+    /// One for each who is told of a turn.
+    pub(crate) turns: Arc<Semaphore>,
+}
+
+impl Places {
+    pub(crate) fn new() -> Self {
+        Self { asked: Arc::new(Semaphore::new(AT_ONCE + 1)), turns: Arc::new(Semaphore::new(TURNS)) }
+    }
+
+    /// Waits until all are back: nothing of the socket holds on to the system any more.
+    pub(crate) async fn all_back(&self) {
+        for (places, all) in [(&self.asked, AT_ONCE + 1), (&self.turns, TURNS)] {
+            let all = u32::try_from(all).unwrap_or(u32::MAX);
+            // An error when they are closed, which nobody does.
+            places.acquire_many(all).await.ok();
+        }
+    }
+}
 
 /// Listens beside the journal until nobody finds the socket any more; `open` is told where it is. Those who are answered are
 /// tasks of the scope, and each takes a place.
@@ -39,7 +68,7 @@ pub(crate) async fn listen(
     served: &Arc<Served>,
     scope: &Scope,
     closing: &watch::Sender<bool>,
-    places: &Arc<Semaphore>,
+    places: &Places,
     open: impl FnOnce(PathBuf),
 ) -> io::Result<()> {
     let folder = place::folder(&served.journal);
@@ -51,16 +80,14 @@ pub(crate) async fn listen(
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            accepted = take(&listener, places) => match accepted {
+            accepted = take(&listener, &places.asked) => match accepted {
                 Ok(None) => return Ok(()),
                 Ok(Some((stream, place))) => {
-                    let (served, mut closed) = (served.clone(), closing.subscribe());
+                    let (served, closing, turns) = (served.clone(), closing.subscribe(), places.turns.clone());
                     scope.spawn("answer another process", async move {
-                        let _place = place;
-                        tokio::select! {
-                            biased;
-                            _ = closed.wait_for(|closing| *closing) => {}
-                            () = talk(stream, &served) => {}
+                        // Whoever asked has gone away, or asked too slowly.
+                        if let Err(error) = talk(stream, &served, closing, place, &turns).await {
+                            tracing::debug!(%error, "another process was not answered");
                         }
                     });
                 }
@@ -80,7 +107,7 @@ pub(crate) async fn listen(
 async fn take(
     listener: &UnixListener,
     places: &Arc<Semaphore>,
-) -> io::Result<Option<(UnixStream, tokio::sync::OwnedSemaphorePermit)>> {
+) -> io::Result<Option<(UnixStream, OwnedSemaphorePermit)>> {
     let Ok(place) = places.clone().acquire_owned().await else { return Ok(None) };
     let (stream, _) = listener.accept().await?;
     place::know_peer(&stream)
@@ -88,40 +115,79 @@ async fn take(
     Ok(Some((stream, place)))
 }
 
-async fn talk(stream: UnixStream, served: &Served) {
-    let said = match timeout(DEADLINE, converse(stream, served)).await {
-        Ok(Ok(None)) => return,
-        Ok(Ok(Some((stream, order)))) => Ok(turn::run(stream, order, served).await),
-        Ok(Err(error)) => Ok(Err(error)),
-        Err(late) => Err(late),
+/// Hears what is asked, and answers. When the socket is closed nothing more is heard, of turns nothing more is told, and what is
+/// being done is told if it does not take long: else it would be taken for not done.
+async fn talk(
+    mut stream: UnixStream,
+    served: &Served,
+    mut closing: watch::Receiver<bool>,
+    place: OwnedSemaphorePermit,
+    turns: &Arc<Semaphore>,
+) -> io::Result<()> {
+    let asked = tokio::select! {
+        biased;
+        _ = closing.wait_for(|closing| *closing) => return Ok(()),
+        asked = timeout(REQUEST, request(&mut stream)) => asked??,
     };
-    match said {
-        Ok(Ok(())) => {}
-        // Whoever asked has gone away.
-        Ok(Err(error)) => tracing::debug!(%error, "another process was not answered"),
-        Err(_) => tracing::debug!("another process asked too slowly"),
+    let Some(asked) = asked else { return Ok(()) }; // it only looked whether somebody is there
+    let mut asker = Asker::new(stream);
+    match asked {
+        Ok(Ask::Turn { session, input, key, settings, meta }) => {
+            let Ok(_turn) = turns.clone().try_acquire_owned() else {
+                let why = format!("{TURNS} turns are told to other processes already: ask again later");
+                return asker.say_at_last(&Err(Problem::new("busy", why).passing())).await;
+            };
+            drop(place);
+            let order = Order { session, input, key, settings: *settings, meta };
+            tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => Ok(()),
+                told = turn::run(asker, order, served) => told,
+            }
+        }
+        Ok(ask) => {
+            let closed = async {
+                // An error when nobody is left who could close it, which is the same.
+                closing.wait_for(|closing| *closing).await.ok();
+                sleep(GRACE).await;
+            };
+            tokio::select! {
+                answered = answer(&mut asker, ask, served) => answered,
+                () = closed => Ok(()),
+            }
+        }
+        Err(problem) => asker.say_at_last(&Err(problem)).await,
     }
 }
 
-/// Answers, unless a turn was asked for, which takes as long as it takes.
-async fn converse(mut stream: UnixStream, served: &Served) -> io::Result<Option<(UnixStream, Order)>> {
+/// What is asked, or what is wrong with it. `None` when it is nothing at all.
+async fn request(stream: &mut UnixStream) -> io::Result<Option<Result<Ask, Problem>>> {
     let mut line = Vec::new();
     let limit = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_add(1);
-    BufReader::new((&mut stream).take(limit)).read_until(b'\n', &mut line).await?;
-    if line.is_empty() {
-        return Ok(None); // it only looked whether somebody is there
-    }
-    let answer = if line.len() > LONGEST {
-        Err(Problem::new("bad_request", format!("the request is longer than {LONGEST} bytes")))
-    } else {
-        match wire::parse_request(&line) {
-            Ok(Ask::Turn { session, input, key, settings }) => {
-                return Ok(Some((stream, Order { session, input, key, settings: *settings })));
-            }
-            Ok(ask) => served.answer(ask).await,
-            Err(problem) => Err(problem),
+    BufReader::new(stream.take(limit)).read_until(b'\n', &mut line).await?;
+    Ok(match line.len() {
+        0 => None,
+        long if long > LONGEST => Some(Err(wire::too_long())),
+        _ => Some(wire::parse_request(&line)),
+    })
+}
+
+/// Does what is asked, unless nobody waits for it any more, and says what came of it. Until then there are signs of life, but for
+/// whoever asks for the tree, who hears one line and knows best how long he waits.
+async fn answer(asker: &mut Asker, ask: Ask, served: &Served) -> io::Result<()> {
+    asker.is_there()?;
+    let signs = ask != Ask::Tree;
+    let mut done = std::pin::pin!(timeout(ANSWER, served.answer(ask)));
+    let done = loop {
+        tokio::select! {
+            biased;
+            done = &mut done => break done,
+            () = sleep(AGAIN), if signs => asker.is_waited_for(None).await?,
         }
     };
-    stream.write_all(&wire::answer(&answer)).await?;
-    stream.shutdown().await.map(|()| None)
+    let late = || Problem::new("timeout", format!("it was not done within {} s", ANSWER.as_secs())).passing();
+    asker.say_at_last(&done.unwrap_or_else(|_| Err(late()))).await
 }
+
+#[cfg(test)]
+mod tests;

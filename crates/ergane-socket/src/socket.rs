@@ -9,16 +9,17 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ergane_otp::{ChildSpec, Scope, StartContext};
 use ergane_session::SessionContext;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::answer::Served;
-use crate::server::{self, AT_ONCE};
+use crate::server::{self, Places};
 use crate::trees::Trees;
 
 /// The pause before a socket that failed is made anew: the first, and the longest.
@@ -108,8 +109,10 @@ struct Shared {
     served: Arc<Served>,
     status: watch::Sender<SocketStatus>,
     closing: watch::Sender<bool>,
-    /// One for each who is answered, and one for who listens: when all are back, nothing of it holds on to the system.
-    places: Arc<Semaphore>,
+    /// When all are back, nothing of it holds on to the system.
+    places: Places,
+    /// Whether it was open since that was asked last.
+    opened: AtomicBool,
 }
 
 impl Socket {
@@ -132,7 +135,8 @@ impl Socket {
             served: Arc::new(Served { journal: journal.into(), context, trees }),
             status: watch::Sender::new(SocketStatus::Opening),
             closing: watch::Sender::new(false),
-            places: Arc::new(Semaphore::new(AT_ONCE + 1)),
+            places: Places::new(),
+            opened: AtomicBool::new(false),
         }))
     }
 
@@ -200,8 +204,8 @@ impl Socket {
         }
     }
 
-    /// Closes it, and waits until nobody is answered any more, but not for long. A turn that somebody is told of goes on; who
-    /// listened to it asks the next owner.
+    /// Closes it, and waits until nobody is answered any more, but not for long: what somebody had asked for before is done and
+    /// told, if that takes no more than a second. A turn that somebody is told of goes on; who listened to it asks the next owner.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -218,8 +222,7 @@ impl Socket {
     /// ```
     pub async fn close(&self) {
         self.0.closing.send_replace(true);
-        let all = u32::try_from(AT_ONCE + 1).unwrap_or(u32::MAX);
-        if timeout(PATIENCE, self.0.places.acquire_many(all)).await.is_err() {
+        if timeout(PATIENCE, self.0.places.all_back()).await.is_err() {
             tracing::warn!("an answer to another process does not end");
         }
         self.0.status.send_replace(SocketStatus::Closed);
@@ -239,8 +242,10 @@ impl Socket {
             });
             // Always an error: nothing is sent.
             ended.await.ok();
-            if matches!(self.status(), SocketStatus::Open { .. }) {
+            if self.0.opened.swap(false, Ordering::Relaxed) {
                 pause = PAUSES.0; // it was reached until now
+            }
+            if matches!(self.status(), SocketStatus::Open { .. }) {
                 self.failed("who listened has failed");
             }
             tokio::select! {
@@ -253,10 +258,11 @@ impl Socket {
     /// # Errors
     /// Why it cannot be reached. Without one it was closed.
     async fn listen(&self, scope: &Scope) -> std::io::Result<()> {
-        let Shared { served, status, closing, places } = &*self.0;
+        let Shared { served, status, closing, places, opened } = &*self.0;
         let mut closed = closing.subscribe();
-        let Ok(_place) = places.clone().acquire_owned().await else { return Ok(()) };
+        let Ok(_place) = places.asked.clone().acquire_owned().await else { return Ok(()) };
         let open = |path: PathBuf| {
+            opened.store(true, Ordering::Relaxed);
             status.send_replace(SocketStatus::Open { path });
         };
         tokio::select! {

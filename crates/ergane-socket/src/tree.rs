@@ -30,17 +30,25 @@ pub struct Problem {
     pub kind: String,
     /// What was wrong, for people.
     pub message: String,
+    /// Whether the same may succeed later without anybody changing it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_pass: bool,
 }
 
 impl Problem {
-    /// Puts it together.
+    /// Puts it together: something that does not pass by itself.
     ///
     /// ```
     /// let problem = ergane::socket::Problem::new("timeout", "it did not answer within 3 s");
     /// assert_eq!((&*problem.kind, &*problem.message), ("timeout", "it did not answer within 3 s"));
     /// ```
     pub fn new(kind: &str, message: impl Into<String>) -> Self {
-        Self { kind: kind.to_owned(), message: message.into() }
+        Self { kind: kind.to_owned(), message: message.into(), may_pass: false }
+    }
+
+    /// The same, of which it is known that it may pass.
+    pub(crate) fn passing(self) -> Self {
+        Self { may_pass: true, ..self }
     }
 }
 

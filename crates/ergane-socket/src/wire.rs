@@ -5,7 +5,7 @@ use std::fmt::Display;
 use ergane_core::{
     CallId, Decision, Digest, Part, PendingApproval, Point, Seq, SessionName, SettingsPatch, Text,
 };
-use ergane_session::{SessionEvent, TurnResult};
+use ergane_session::{Input, SessionEvent, TurnResult};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,6 +13,9 @@ use crate::tree::{Problem, Process};
 
 /// The version of both lines.
 const VERSION: u32 = 1;
+
+/// How long a request may be, with its end of line.
+pub(crate) const LONGEST: usize = 17 * 1024 * 1024;
 
 /// What is answered to an [`Ask::Interrupt`] that found no open turn.
 pub(crate) const IDLE: &str = "idle";
@@ -50,7 +53,7 @@ pub(crate) enum Ask {
     /// A word for the open turn.
     Steer {
         session: SessionName,
-        input: Text,
+        input: Words,
         /// With the same key it is put in once.
         #[serde(default)]
         key: Option<Text>,
@@ -69,14 +72,44 @@ pub(crate) enum Ask {
     /// A quarantine is to be lifted.
     Lift { session: SessionName },
     /// A turn. Answered by [`Answer::Accepted`], then by an [`Answer::Event`] for each event, then by [`Answer::Result`] or
-    /// [`Answer::Waits`]; and, whenever that changes, by [`Answer::Parked`] and [`Answer::GoesOn`].
+    /// [`Answer::Waits`].
     Turn {
         session: SessionName,
         input: Vec<Part>,
         key: Text,
+        /// Of this turn only.
         #[serde(default)]
         settings: Box<SettingsPatch>,
+        /// For its tools.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        meta: Value,
     },
+}
+
+/// What is put into a turn: a text, or parts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Words {
+    Text(Text),
+    Parts(Vec<Part>),
+}
+
+impl From<Vec<Part>> for Words {
+    fn from(parts: Vec<Part>) -> Self {
+        match parts.as_slice() {
+            [Part::Text { text }] => Self::Text(text.clone()),
+            _ => Self::Parts(parts),
+        }
+    }
+}
+
+impl From<Words> for Input {
+    fn from(words: Words) -> Self {
+        match words {
+            Words::Text(text) => Self::from(&*text),
+            Words::Parts(parts) => Self::from(parts),
+        }
+    }
 }
 
 impl Ask {
@@ -109,7 +142,7 @@ pub(crate) enum Answer {
     Approvals {
         approvals: Vec<PendingApproval>,
     },
-    /// The turn is accepted: it will be run, whoever dies.
+    /// The turn is accepted, and that is durable: it will be run, whoever dies.
     Accepted {
         accepted: bool,
     },
@@ -117,12 +150,13 @@ pub(crate) enum Answer {
     Event {
         event: SessionEvent,
     },
-    /// The turn goes on when the journal can take what happens. Why it cannot. Before the turn is accepted it is said again
-    /// and again, as a sign of life.
+    /// The turn goes on when the journal can take what happens. Why it cannot. Said when it begins, and every few seconds in which
+    /// nothing else is said, as a sign of life.
     Parked {
         parked: String,
     },
-    /// The journal takes what happens again.
+    /// The journal takes what happens again; or it always did, and this is a sign of life, which all that is asked is answered
+    /// by, but for the tree.
     GoesOn {
         goes_on: bool,
     },
@@ -222,6 +256,12 @@ pub(crate) fn parse_request(line: &[u8]) -> Result<Ask, Problem> {
     let line: Line<Ask> =
         serde_json::from_value(value).map_err(|error| wrong(format!("{CANNOT}: {error}")))?;
     Ok(line.body)
+}
+
+/// Why a request is not read to its end, or not sent.
+pub(crate) fn too_long() -> Problem {
+    let why = format!("the request is longer than {LONGEST} bytes: send less, or a path to it");
+    Problem::new("bad_request", why)
 }
 
 /// An answer as a line.

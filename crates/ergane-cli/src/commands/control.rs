@@ -2,12 +2,11 @@
 //! is asked of a session which it owns.
 
 use ergane::session::Steered;
-use ergane::socket::RemoteSession;
+use ergane::socket::{RemoteSession, new_key};
 use serde_json::json;
 
 use super::check_prompt;
 use super::inventory::Printed;
-use super::send::new_key;
 use super::sessions::Found;
 use crate::args::{InterruptArgs, SteerArgs};
 use crate::outcome::Failure;
@@ -20,17 +19,12 @@ pub(super) async fn steer(args: SteerArgs, place: Result<Place, Failure>) -> Res
         return Err(Failure::bad_request("--key is empty"));
     }
     // Made here and not by the owner: whoever hears nothing of his word can say it again.
-    let key = key.unwrap_or_else(new_key);
+    let key = key.unwrap_or_else(|| new_key().to_string());
     let session = of_owner(session, place?).await?;
     let name = session.name();
     let steer = session.steer(prompt).key(key.as_str());
     let steered = if cut { steer.cut().await } else { steer.await };
-    let steered = steered.map_err(|error| {
-        let failure = Failure::from(error);
-        let message =
-            format!("{}; with --key {key} it can be said again and is put in once", failure.message);
-        if failure.kind == Some("busy") { Failure { message, ..failure } } else { failure }
-    })?;
+    let steered = steered.map_err(|error| Failure::from(error).or_again(&key))?;
     if steered == Steered::TurnOver {
         return Err(Failure::not_found(format!(
             "session {name} has no open turn that takes it in: say it with `ergane send {name}`"

@@ -16,8 +16,8 @@ use crate::outcome::Failure;
 use crate::report::Report;
 use crate::screen::Screen;
 
-/// Runs a turn there. `None` when the process died meanwhile: the turn is in the journal, if it was accepted, and is
-/// gone on with by whoever sends the same key.
+/// Runs a turn there. `None` when the process died meanwhile, or has no socket any more: the turn is in the journal, if it was
+/// accepted, and is gone on with by whoever sends the same key.
 pub(super) async fn send(
     session: &RemoteSession,
     input: &str,
@@ -27,8 +27,15 @@ pub(super) async fn send(
 ) -> Result<Option<Report>, Failure> {
     let until = job.until();
     let message = session.send_message(input).key(key).settings(settings);
-    let asking = async { Ok(message.stream().await?) };
-    let mut turn = within(until, job.signals.guard(asking)).await?;
+    let asking = async {
+        match message.stream().await {
+            Ok(turn) => Ok(Some(turn)),
+            Err(RemoteError::NoSocket { .. } | RemoteError::OwnerEnded { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    };
+    let asked: Result<Option<RemoteTurn>, Failure> = within(until, job.signals.guard(asking)).await;
+    let Some(mut turn) = asked.map_err(|failure| failure.or_again(key))? else { return Ok(None) };
     let Job { screen, signals, .. } = job;
     let notes = screen.notes;
     let mut parking = Parking { screen, reason: None };
@@ -36,12 +43,12 @@ pub(super) async fn send(
     match within(until, taken).await {
         Ok(true) => {}
         Ok(false) => return Ok(None),
-        Err(failure) => return Err(failure.or_parked(parking.reason)),
+        Err(failure) => return Err(failure.or_again(key).or_parked(parking.reason)),
     }
     notes.say(&format!("process {} owns session {} and runs the turn", session.pid(), session.name()));
     let told = tell(session, &mut turn, &mut parking);
     let told = guide(told, || interrupt(session), notes, signals, until).await;
-    told.map_err(|failure| failure.or_parked(parking.reason))
+    told.map_err(|failure| failure.or_again(key).or_parked(parking.reason))
 }
 
 /// Waits until the owner has taken it. False when that died.
@@ -107,9 +114,13 @@ async fn tell(
             Ok(Some(Told::Event(event))) => parking.screen.raw_event(&event),
             Ok(Some(Told::Unknown(event))) => parking.screen.raw_event(&event),
             Ok(Some(Told::GoesOn)) => parking.is(None),
+            Ok(Some(Told::Silent)) => parking.screen.notes.say(&format!(
+                "process {} gives no sign of life; it may be stopped: `ergane top` tells",
+                session.pid()
+            )),
             Ok(Some(Told::Over(Outcome::Ended(result)))) => return Ok(Some(Report::of_turn(&result))),
-            Ok(Some(Told::Over(Outcome::Waits(pending)))) => {
-                let waiting = Failure::waiting(session.name(), &pending);
+            Ok(Some(Told::Over(Outcome::Waits { questions, .. }))) => {
+                let waiting = Failure::waiting(session.name(), &questions);
                 return Ok(Some(Report::of_failure(Some(session.name()), &waiting, Duration::ZERO)));
             }
             Ok(Some(_)) => {}

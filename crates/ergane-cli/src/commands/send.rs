@@ -5,7 +5,7 @@ use ergane::core::{SessionName, Text};
 use ergane::journal::SessionSummary;
 use ergane::session::{Session, SessionError, TurnResult};
 #[cfg(unix)]
-use ergane::socket::RemoteSession;
+use ergane::socket::{RemoteSession, new_key};
 use ergane::tools::Tools;
 
 #[cfg(unix)]
@@ -69,16 +69,21 @@ async fn send(
     // An owner that dies meanwhile leaves the turn to us, or to the next owner.
     #[cfg(unix)]
     while let Some(pid) = owner(place, name).await? {
-        let key = key.get_or_insert_with(new_key);
+        let key = key.get_or_insert_with(|| new_key().to_string());
         if let Some(report) = there(args, name, place, pid, key, job).await? {
             return Ok(report);
         }
-        job.screen.notes.say(&format!("process {pid} has ended; going on here"));
         // A process that dies closes its socket first and lets its locks go a moment later.
         let until = tokio::time::Instant::now() + DYING;
-        while holder(place, name).await? == Some(pid) && tokio::time::Instant::now() < until {
+        while holder(place, name).await? == Some(pid) {
+            if tokio::time::Instant::now() >= until {
+                let why =
+                    "which has no socket beside the journal any more: wait for its end, or ask it itself";
+                return Err(Failure::owned(name, pid, why).or_again(key));
+            }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
+        job.screen.notes.say(&format!("process {pid} has ended; going on here"));
     }
     let workshop = job.workshop(place).await?;
     let answer = answer(args, key.as_deref(), name, job, &workshop, turn).await;
@@ -116,12 +121,6 @@ async fn summary(place: &Place, name: &SessionName) -> Result<Option<SessionSumm
     let looked: Result<Option<SessionSummary>, Failure> =
         tokio::task::spawn_blocking(look).await.map_err(|error| Failure::internal(error.to_string()))?;
     looked
-}
-
-/// A key that nobody has: asked again, it is the same turn.
-#[cfg(unix)]
-pub(super) fn new_key() -> String {
-    format!("send-{}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond())
 }
 
 /// Lets the owner run the turn.

@@ -126,9 +126,10 @@ fn a_frozen_owner_keeps_its_session_and_thawed_it_goes_on() {
         output.stderr.contains("did not answer") && output.stderr.contains(&pid.as_raw_pid().to_string()),
         "{output:?}"
     );
+    assert!(output.stderr.contains("with --key k it can be said again"), "{output:?}");
     assert_eq!(events(&home), before, "one owner at any time: nobody else writes");
     running.signal(Signal::CONT);
-    // What it was asked while it was frozen it does now, once: the key is the same.
+    // Asked again it does it, and once in any case: the key is the same.
     let object = home.run(&["send", "a", "second", "--key", "k", "--json"]).expect(0).json();
     assert_eq!((&object["text"], &object["turn"]), (&json!("two"), &json!(2)));
     drop(stdin);
@@ -136,6 +137,37 @@ fn a_frozen_owner_keeps_its_session_and_thawed_it_goes_on() {
     let events = events(&home);
     sound(&events);
     assert_eq!(events.iter().filter(|event| event["type"] == "turn_started").count(), 2);
+}
+
+#[test]
+fn what_a_frozen_owner_was_asked_and_was_said_to_have_failed_is_not_done_when_it_is_thawed() {
+    let home = Home::new();
+    let script = home.script("s", &["one", "two", "three"].map(|text| json!({"text": text})));
+    let (running, stdin) = owner(&home, &["--script", &script]);
+    freeze(&running);
+    let asked = [
+        &["send", "a", "pay the plumber", "--json"][..],
+        &["steer", "a", "pay the plumber", "--json"],
+        &["sessions", "checkpoint", "a", "late", "--json"],
+        &["interrupt", "a", "--json"],
+    ];
+    // All at once, for each takes its 10 s.
+    let asking = asked.map(|line| home.start(line));
+    for (line, asking) in asked.iter().zip(asking) {
+        let output = asking.output().expect(1);
+        assert_eq!(output.json()["error"]["kind"], "busy", "{output:?}");
+        let has_key = ["send", "steer"].contains(&line[0]);
+        assert_eq!(output.stderr.contains("with --key "), has_key, "its key can be said again: {output:?}");
+    }
+    running.signal(Signal::CONT);
+    let object = home.run(&["send", "a", "second", "--json"]).expect(0).json();
+    assert_eq!((&object["text"], &object["turn"]), (&json!("two"), &json!(2)));
+    drop(stdin);
+    running.output().expect(0);
+    let events = events(&home);
+    sound(&events);
+    let log = json!(events).to_string();
+    assert!(!log.contains("plumber") && !log.contains("late"), "{log}");
 }
 
 #[test]

@@ -1,11 +1,15 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use ergane::System;
 use ergane::journal::Sqlite;
 use ergane::provider::Scripted;
+use ergane_core::SessionName;
+use ergane_journal::JournalError;
 use rusqlite::Connection;
 
 use super::*;
+use crate::error::RemoteError;
 
 #[tokio::test]
 async fn a_quarantine_is_lifted_when_the_log_can_be_read_again_and_is_not_said_to_be_before() {
@@ -36,4 +40,21 @@ async fn a_quarantine_is_lifted_when_the_log_can_be_read_again_and_is_not_said_t
     assert_eq!(alice.messages().await.unwrap().len(), 2, "nothing of it is lost");
     assert_eq!(alice.send_message("again").await.unwrap().ordinal, 2);
     system.shutdown(Duration::from_secs(30)).await.unwrap();
+}
+
+#[test]
+fn whether_it_may_pass_is_told_as_it_is_at_home() {
+    let name = || SessionName::new("a").unwrap();
+    for error in [
+        SessionError::Stuck { session: name(), reason: "r".into() },
+        SessionError::TurnOpen { session: name(), turn: 3, ending: false },
+        SessionError::Busy { session: name(), queued: 32 },
+        SessionError::Journal(Arc::new(JournalError::Locked { path: "j.db".into() })),
+        SessionError::Journal(Arc::new(JournalError::Newer { place: "p".into(), found: 2, supported: 1 })),
+        SessionError::EmptyPrompt,
+    ] {
+        let (at_home, told) = (error.may_pass(), problem(error.clone()));
+        let there = RemoteError::Refused { session: name(), pid: 17, problem: told };
+        assert_eq!((there.may_pass(), there.kind()), (at_home, error.code()), "{error}");
+    }
 }

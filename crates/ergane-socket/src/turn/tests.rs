@@ -7,36 +7,33 @@ use ergane::journal::Memory;
 use ergane::provider::{Scripted, ScriptedReply};
 use ergane_testkit::{FaultPlan, JournalFault};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::trees::Trees;
-use crate::wire::Heard;
-
-#[tokio::test]
-async fn whoever_does_not_listen_is_not_told_for_ever() {
-    let (mut here, _there) = tokio::io::duplex(4);
-    let written = write(&mut here, b"longer than that", Duration::from_millis(10)).await;
-    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
-    let (mut here, _there) = tokio::io::duplex(64);
-    write(&mut here, b"shorter than that", PATIENCE).await.unwrap();
-}
+use crate::wire::{self, Heard};
 
 /// Whoever asked.
-struct Asker {
+struct Asking {
     lines: BufReader<UnixStream>,
     running: JoinHandle<io::Result<()>>,
 }
 
-impl Asker {
+impl Asking {
     fn send(system: &System, input: &str) -> Self {
+        Self::send_to(system, "a", input, input)
+    }
+
+    fn send_to(system: &System, session: &str, input: &str, key: &str) -> Self {
         let (there, here) = UnixStream::pair().unwrap();
-        let (said, key, settings) = (vec![Part::text(input)], input.into(), SettingsPatch::default());
-        let order = Order { session: SessionName::new("a").unwrap(), input: said, key, settings };
+        let (said, settings) = (vec![Part::text(input)], SettingsPatch::default());
+        let session = SessionName::new(session).unwrap();
+        let order = Order { session, input: said, key: key.into(), settings, meta: Value::Null };
         let trees = Trees::new(|| async { Err(Problem::new("internal", "nobody looks")) });
         let (journal, context) = (PathBuf::from("none"), system.context().clone());
         let served = Served { journal, context, trees };
-        let running = tokio::spawn(async move { run(there, order, &served).await });
+        let running = tokio::spawn(async move { run(Asker::new(there), order, &served).await });
         Self { lines: BufReader::new(here), running }
     }
 
@@ -61,7 +58,8 @@ impl Asker {
 #[tokio::test]
 async fn whoever_goes_away_gives_its_place_to_others_though_nothing_happens_in_the_turn() {
     let system = system(&FaultPlan::none()).await;
-    let mut asker = Asker::send(&system, "first");
+    system.session("a").start().await.unwrap();
+    let mut asker = Asking::send(&system, "first");
     while !matches!(asker.hear().await, Heard::Event { event } if event["type"] == "content") {}
     drop(asker.lines);
     let ended = timeout(Duration::from_secs(60), asker.running).await.expect("it is noticed").unwrap();
@@ -89,23 +87,31 @@ async fn whoever_asked_is_told_whenever_the_journal_takes_nothing_and_when_it_do
     let first = session.send_message("first").accepted().await.unwrap();
     plan.break_journal(JournalFault::NotWritten);
     // It waits behind a turn that does not end: of itself nothing happens that would tell.
-    let mut asker = Asker::send(&system, "second");
-    assert_eq!(asker.hear().await, Heard::Accepted { accepted: true });
+    let mut asker = Asking::send(&system, "second");
+    let goes_on = Heard::GoesOn { goes_on: true };
     for round in 0..2 {
-        let Heard::Parked { parked } = asker.hear().await else { panic!("round {round}: it is not told") };
+        let heard = asker.hear_other_than(&goes_on).await;
+        let Heard::Parked { parked } = &heard else { panic!("round {round}: {heard:?}") };
         assert!(parked.contains("the disk is full"), "{parked}");
         plan.heal();
-        assert_eq!(asker.hear().await, Heard::GoesOn { goes_on: true }, "round {round}");
+        let mut next = asker.hear_other_than(&heard).await;
         if round == 0 {
+            // It is taken when that is a fact, and not before.
+            if next == goes_on {
+                next = asker.hear_other_than(&goes_on).await;
+            }
+            assert_eq!(next, Heard::Accepted { accepted: true });
             plan.break_journal(JournalFault::NotWritten);
             session.checkpoint("again").await.unwrap_err();
+        } else {
+            assert_eq!(next, goes_on);
         }
     }
     session.interrupt("enough").await.unwrap();
     session.turn(first).await.unwrap();
     loop {
         match asker.hear().await {
-            Heard::Event { .. } => {}
+            Heard::Event { .. } | Heard::GoesOn { .. } => {}
             Heard::Result { result } => {
                 assert_eq!((&*result.text, result.finish_reason), ("two", FinishReason::Stop));
                 break;
@@ -125,7 +131,7 @@ async fn a_turn_that_cannot_begin_on_a_full_disk_is_waited_for_and_that_is_told(
     plan.break_journal(JournalFault::NotWritten);
     session.interrupt("enough").await.unwrap_err();
     // The session has something to write; nothing is begun in it before that is written.
-    let mut asker = Asker::send(&system, "second");
+    let mut asker = Asking::send(&system, "second");
     let parked = asker.hear().await;
     assert!(matches!(&parked, Heard::Parked { parked } if parked.contains("the disk is full")), "{parked:?}");
     assert_eq!(asker.hear().await, parked, "it is said again, as a sign of life");
@@ -141,4 +147,39 @@ async fn a_turn_that_cannot_begin_on_a_full_disk_is_waited_for_and_that_is_told(
     }
     assert!(matches!(heard, Heard::Result { result } if &*result.text == "two"));
     asker.running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_comes_before_anything_is_accepted_and_no_session_is_made_for_it() {
+    let system = system(&FaultPlan::none()).await;
+    let session = system.session("a").start().await.unwrap();
+    session.send_message("hello").key("k").await.unwrap();
+    for (name, input, key, kind) in [
+        ("a", "other", "k", "bad_request"),
+        ("a", "  ", "l", "bad_request"),
+        ("b", "hello", "k", "not_found"),
+    ] {
+        let mut asker = Asking::send_to(&system, name, input, key);
+        let heard = asker.hear().await;
+        assert!(matches!(&heard, Heard::Failed { error } if error.kind == kind), "{name} {input}: {heard:?}");
+        asker.running.await.unwrap().unwrap();
+    }
+    assert!(system.whereis("b").await.is_none());
+}
+
+#[tokio::test]
+async fn who_goes_away_before_the_turn_is_taken_gives_it_up() {
+    let plan = FaultPlan::none();
+    let system = system(&plan).await;
+    let session = system.session("a").start().await.unwrap();
+    let first = session.send_message("first").accepted().await.unwrap();
+    plan.break_journal(JournalFault::NotWritten);
+    session.interrupt("enough").await.unwrap_err();
+    let mut asker = Asking::send(&system, "second");
+    assert!(matches!(asker.hear().await, Heard::Parked { .. }));
+    drop(asker.lines);
+    let gone = timeout(Duration::from_secs(60), asker.running).await.expect("it is noticed").unwrap();
+    assert_eq!(gone.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    plan.heal();
+    session.turn(first).await.unwrap();
 }

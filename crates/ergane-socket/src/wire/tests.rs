@@ -58,11 +58,23 @@ fn asks_about_a_session_are_lines_too_and_their_answers_are_told_apart() {
             by: Some("ann".into()),
         },
         Ask::Interrupt { session: session.clone(), reason: "r".into() },
-        Ask::Steer { session: session.clone(), input: "hi".into(), key: Some("k".into()), cut: true },
+        Ask::Steer {
+            session: session.clone(),
+            input: Words::from(said.clone()),
+            key: Some("k".into()),
+            cut: true,
+        },
+        Ask::Steer { session: session.clone(), input: Words::Text("hi".into()), key: None, cut: false },
         Ask::Checkpoint { session: session.clone(), label: "here".into() },
         Ask::Rewind { session: session.clone(), to: Some("here".into()) },
         Ask::Lift { session: session.clone() },
-        Ask::Turn { session, input: said, key: "k".into(), settings: Box::default() },
+        Ask::Turn {
+            session,
+            input: said,
+            key: "k".into(),
+            settings: Box::default(),
+            meta: json!({"user": "ann"}),
+        },
     ] {
         assert_eq!(parse_request(&request(ask.clone())), Ok(ask));
     }
@@ -78,8 +90,10 @@ fn asks_about_a_session_are_lines_too_and_their_answers_are_told_apart() {
     let event = SessionEvent::Content { text: "a".into() };
     let Heard::Event { event: told } = heard(Ok(Answer::Event { event: event.clone() })) else { panic!() };
     assert_eq!(serde_json::from_value::<SessionEvent>(told).unwrap(), event);
-    let problem = Problem::new("busy", "m");
-    assert_eq!(heard(Err(problem.clone())), Heard::Failed { error: problem });
+    for problem in [Problem::new("internal", "m"), Problem::new("internal", "m").passing()] {
+        assert_eq!(heard(Err(problem.clone())), Heard::Failed { error: problem });
+    }
+    assert_eq!(Words::from(vec![Part::text("hi")]), Words::Text("hi".into()), "as earlier builds say it");
     assert_eq!(parse_heard(b"{}").unwrap_err().kind, "protocol");
 }
 
