@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use ractor::{ActorCell, ActorRef, ActorStatus, Message};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::child::{
     ChildHandle, ChildKey, ChildOwner, ChildReport, Obituary, Settle, StartReply, Torn, drop_torn,
@@ -24,6 +24,9 @@ use crate::exit::ExitReason;
 use crate::names::Namespace;
 use crate::scope::Scope;
 use crate::spec::{ChildSpec, Shutdown, StartContext};
+
+/// How often it is said again in the log that a child is stuck.
+const AGAIN: Duration = Duration::from_secs(300);
 
 /// All that a child's task needs.
 struct Launch<M> {
@@ -295,7 +298,9 @@ impl<M: Message + From<ChildReport>> Launch<M> {
         }
         if !left.is_empty() {
             self.stuck(claim, format!("what it started does not end: {left}"));
-            scope.drained().await;
+            while timeout(AGAIN, scope.drained()).await.is_err() {
+                tracing::warn!(child = %self.key.id, "still stuck: what it started does not end, and only the end of the process ends it");
+            }
         }
     }
 

@@ -176,9 +176,12 @@ pub enum SessionError {
         /// Why.
         reason: String,
     },
-    /// What an earlier incarnation had started does not end, so there is no next one yet.
+    /// What an earlier incarnation had started does not end, so there is no next one yet. Nothing but the end of the process gets
+    /// past a thread that never ends.
     #[error(
-        "an earlier incarnation of session {session} does not end: {reason}; the session is back as soon as it has"
+        "an earlier incarnation of session {session} does not end: {reason}; the session is back as soon as it has. If it never \
+         does, end process {}: what was at work then counts as cut off, and the session goes on in the next one that opens its journal",
+        std::process::id()
     )]
     Stuck {
         /// Which session.

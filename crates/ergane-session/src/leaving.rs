@@ -17,6 +17,11 @@ impl State {
         }
         self.phase = Phase::Leaving(std::mem::take(replies));
         self.waiters.refuse_all(&SessionError::Stopped(self.name.clone()));
+        if !self.drive.left_over.is_empty() {
+            // It stays this process's: another one would begin something beside what is still at work.
+            tell(&self.me, Internal::Released);
+            return;
+        }
         let (me, port, name) = (self.me.clone(), self.port().clone(), self.name.clone());
         self.scope.spawn("release the session", async move {
             if let Err(error) = port.release(&name).await {

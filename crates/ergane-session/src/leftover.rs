@@ -20,6 +20,8 @@ use crate::tools::Running;
 
 /// How long a call that has ended may take to be gone before that is told.
 const GRACE: Duration = Duration::from_secs(2);
+/// How often it is said again in the log while it is not: a thread may be stuck for ever.
+const AGAIN: Duration = Duration::from_secs(300);
 
 impl State {
     pub(crate) fn on_tool_done(
@@ -40,10 +42,14 @@ impl State {
 
     fn await_the_rest(&mut self, id: CallId, outcome: Option<ToolOutcome>, handle: &ToolHandle) {
         self.drive.tools.insert(id, Running::Ending(outcome));
-        let me = self.me.clone();
-        self.scope.send_after(GRACE, move || tell(&me, Internal::ToolOverdue(id)));
+        self.look_again(id, GRACE);
         let me = self.me.clone();
         handle.when_over(Promise::new(move |_| tell(&me, Internal::ToolOver(id))));
+    }
+
+    fn look_again(&self, id: CallId, after: Duration) {
+        let me = self.me.clone();
+        self.scope.send_after(after, move || tell(&me, Internal::ToolOverdue(id)));
     }
 
     /// Nothing works for the call any more.
@@ -56,15 +62,23 @@ impl State {
         self.take_ending(id, |state, outcome| state.record_result(id, outcome, false))
     }
 
-    /// It has had its moment.
+    /// It has had its moment, or has been told of and is still there.
     pub(crate) fn on_tool_overdue(&mut self, id: CallId) -> Result<(), ActorProcessingErr> {
+        if let Some(why) = self.drive.left_over.get(&id) {
+            tracing::warn!(session = %self.name, call = %id, %why, "the session is still parked");
+            self.look_again(id, AGAIN);
+            return Ok(());
+        }
         self.take_ending(id, |state, outcome| {
             let tool = state.tool_of(id);
             let why = format!(
-                "call {id} ({tool}) has ended, and something of it is still at work: nothing is begun before that is gone"
+                "call {id} ({tool}) has ended, and something of it is still at work: nothing is begun before that is gone. If it \
+                 never ends, end process {}; the session goes on in the next one that opens its journal",
+                std::process::id()
             );
-            tracing::error!(session = %state.name, call = %id, "a call does not end; the session is parked until it does");
+            tracing::error!(session = %state.name, call = %id, %why, "a call does not end; the session is parked until it does");
             state.tell_parked(&why);
+            state.look_again(id, AGAIN);
             state.drive.left_over.insert(id, why);
             state.record_result(id, outcome, true)
         })

@@ -87,7 +87,8 @@ impl Session {
                     return self.stored_status(Activity::Quarantined { reason }).await;
                 }
                 Some(EntryStatus::Stuck { reason }) => {
-                    return self.stored_status(Activity::Parked { reason }).await;
+                    let stuck = SessionError::Stuck { session: self.name().clone(), reason };
+                    return self.stored_status(Activity::Parked { reason: stuck.to_string() }).await;
                 }
                 Some(_) => {}
             }

@@ -283,7 +283,8 @@ impl System {
     /// last child to the first. No fact is written: open turns stay open and are gone on with
     /// at the next start. Then nothing of it uses the journal any more, but for a read that hangs beyond the deadline (it
     /// is logged, and lets go when it ends): once the system and its sessions are dropped too, the next one that opens the
-    /// journal owns it at once.
+    /// journal owns it at once. A thread of a tool that never ends is not waited for (5 s, and it is logged): what it works for stays
+    /// owned, so that nobody begins anything beside it, until it ends or the process does.
     ///
     /// ```
     /// # use ergane::prelude::*;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::{Questions, model, result, sending, soon, until};
 use ergane::core::SettingsPatch;
+use ergane::journal::{Journal, Memory};
 use ergane::prelude::*;
 use ergane::provider::BoxFuture;
 use ergane::tool_support::ToolError;
@@ -93,6 +94,10 @@ struct House {
 
 impl House {
     async fn new(by: By, effect: Effect) -> Self {
+        Self::beside(Memory::new(), by, effect).await
+    }
+
+    async fn beside(journal: impl Journal, by: By, effect: Effect) -> Self {
         let (model, questions) = model();
         let (sender, begun) = tokio::sync::mpsc::unbounded_channel();
         let (release, receiver) = mpsc::channel();
@@ -106,7 +111,8 @@ impl House {
             done: done.clone(),
             thread: thread.clone(),
         };
-        let system = System::builder().provider("test", model).tool(tool).start().await.unwrap();
+        let system =
+            System::builder().provider("test", model).tool(tool).journal(journal).start().await.unwrap();
         let alice = system.session("alice").start().await.unwrap();
         Self { system, alice, questions, begun, release: Some(release), done, thread }
     }
@@ -158,7 +164,9 @@ async fn nothing_starts_beside_an_interrupted_write(by: By) {
         matches!(&event, Some(SessionEvent::Parked { reason }) if reason.contains("(deploy)")),
         "{event:?}"
     );
-    assert!(house.parked().await.contains("still at work"));
+    let reason = house.parked().await;
+    let way_out = format!("end process {}", std::process::id());
+    assert!(reason.contains("still at work") && reason.contains(&way_out), "{reason}");
     assert_eq!(house.alice.messages().await.unwrap().len(), ended.messages.len(), "it answers as ever");
     assert!(house.questions.is_empty() && !house.is_done());
     house.let_go();
@@ -248,9 +256,12 @@ async fn a_session_that_died_comes_back_when_its_write_is_over_and_not_before() 
     house.questions.next().await.call(&[("deploy", json!({}))]);
     house.begins().await;
     house.alice.actor_ref().unwrap().kill();
-    assert!(house.parked().await.contains("work of a tool"));
-    let asked = house.alice.messages().await;
-    assert!(matches!(&asked, Err(SessionError::Stuck { reason, .. }) if reason.contains("work of a tool")));
+    let reason = house.parked().await;
+    let way_out = format!("end process {}", std::process::id());
+    assert!(reason.contains("work of a tool") && reason.contains(&way_out), "{reason}");
+    let asked = house.alice.messages().await.unwrap_err();
+    assert!(matches!(&asked, SessionError::Stuck { reason, .. } if reason.contains("work of a tool")));
+    assert!(asked.to_string().contains(&way_out), "{asked}");
     let listed = &house.system.sessions().await.unwrap()[0];
     assert_eq!(listed.status, "parked");
     assert!(listed.reason.as_ref().is_some_and(|reason| reason.contains("work of a tool")), "{listed:?}");
@@ -266,4 +277,32 @@ async fn a_session_that_died_comes_back_when_its_write_is_over_and_not_before() 
     assert_eq!(&*result(send).await.text, "I see");
     house.questions.next().await.answer("done");
     assert_eq!(&*next.result().await.unwrap().text, "done");
+}
+
+#[tokio::test]
+async fn past_a_thread_that_never_ends_gets_neither_a_stop_nor_a_shutdown_and_nobody_begins_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = || Sqlite::open(folder.path().join("j.db")).unwrap();
+    let mut house = House::beside(journal(), By::AnotherThread, Effect::Write).await;
+    let send = sending(&house.alice, "deploy it");
+    house.questions.next().await.call(&[("deploy", json!({}))]);
+    house.begins().await;
+    for error in [house.alice.stop().await.unwrap_err(), house.alice.start().await.unwrap_err()] {
+        assert!(matches!(error, SessionError::Stuck { .. }), "{error}");
+    }
+    house.system.shutdown(common::LONG).await.unwrap();
+    send.abort();
+    let (model, mut questions) = model();
+    let next = System::builder().provider("test", model).journal(journal()).start().await.unwrap();
+    let refused = next.session("alice").start().await.unwrap_err();
+    assert!(matches!(refused, SessionError::OwnedElsewhere { .. }), "{refused:?}");
+    house.let_go();
+    drop((house, send));
+    until("she is free", || async { next.session("alice").start().await.is_ok() }).await;
+    let later = sending(&next.session("alice").start().await.unwrap(), "and now?");
+    let asked = questions.next().await;
+    assert!(asked.results()[0].contains("still at work"), "{:?}", asked.results());
+    asked.answer("all is well");
+    assert_eq!(&*result(later).await.text, "all is well");
+    next.shutdown(common::LONG).await.unwrap();
 }
