@@ -66,10 +66,12 @@ async fn who_listens_as_another_user_is_told_nothing() {
     open_to_all(&sockets);
     let theirs = sockets.join("1.sock");
     let listener = as_nobody({
-        let theirs = theirs.clone();
-        move || UnixListener::bind(theirs).unwrap()
+        let unborn = sockets.join("1.new");
+        move || UnixListener::bind(unborn).unwrap()
     });
     let listener = listener.join().unwrap();
+    // Only now, or the system, which sweeps after its start, could find it before it is listened on.
+    fs::rename(sockets.join("1.new"), &theirs).unwrap();
     let heard = thread::spawn(move || {
         let mut heard = Vec::new();
         listener.accept().unwrap().0.read_to_end(&mut heard).unwrap();
