@@ -10,6 +10,7 @@ use ergane_core::{CallId, Event, Next, OpenTurn, SendId, Seq, Spent, Text, TurnI
 use ergane_loop::{LoopMsg, StepId};
 use ergane_otp::{Promise, TaskHandle};
 use ractor::{ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
 
 use crate::actor::{Phase, State};
 use crate::approvals::Passed;
@@ -54,6 +55,8 @@ pub(crate) struct Drive {
     pub(crate) held_up: Option<String>,
     /// The calls that have ended and are still at work, of whatever turn: why nothing is begun.
     pub(crate) left_over: BTreeMap<CallId, String>,
+    /// A receiver of it is held for each call that has ended and is still at work, also when the session is gone.
+    pub(crate) at_work: Option<watch::Sender<()>>,
     /// How often that was tried in vain, call by call.
     pub(crate) in_vain: HashMap<CallId, u32>,
     /// Why an open turn was found whose recovery was put off, because it cannot go on here.

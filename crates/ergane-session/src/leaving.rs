@@ -1,9 +1,19 @@
 //! The end of an incarnation that was asked to end: everything is brought to its end, the journal is told, and then it goes.
 
+use std::time::Duration;
+
+use ergane_core::SessionName;
+use ergane_journal::JournalPort;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
 use crate::actor::{Phase, State, tell};
 use crate::error::SessionError;
 use crate::message::Internal;
 use crate::waiters::answer;
+
+/// How long a journal may be away that is only being started again.
+const AWAY: Duration = Duration::from_secs(2);
 
 impl State {
     pub(crate) fn leave_when_done(&mut self) {
@@ -17,16 +27,15 @@ impl State {
         }
         self.phase = Phase::Leaving(std::mem::take(replies));
         self.waiters.refuse_all(&SessionError::Stopped(self.name.clone()));
-        if !self.drive.left_over.is_empty() {
-            // It stays this process's: another one would begin something beside what is still at work.
-            tell(&self.me, Internal::Released);
+        let (me, port, name) = (self.me.clone(), self.port().clone(), self.name.clone());
+        if let Some(at_work) = self.drive.at_work.take().filter(|at_work| at_work.receiver_count() > 0) {
+            // A cleanup, which nothing ends but itself: until then this incarnation is not over either.
+            drop(self.scope.on_drain("release the session", || release_after(at_work, port, name)));
+            tell(&me, Internal::Released);
             return;
         }
-        let (me, port, name) = (self.me.clone(), self.port().clone(), self.name.clone());
         self.scope.spawn("release the session", async move {
-            if let Err(error) = port.release(&name).await {
-                tracing::warn!(session = %name, %error, "the session's owner could not be cleared; it ends with the process");
-            }
+            release(&port, &name).await;
             tell(&me, Internal::Released);
         });
     }
@@ -41,5 +50,20 @@ impl State {
             }
             self.me.stop(None);
         }
+    }
+}
+
+/// The session stays this process's until nothing of its calls is at work: another one would begin something beside it.
+async fn release_after(at_work: watch::Sender<()>, port: JournalPort, name: SessionName) {
+    at_work.closed().await;
+    // Of a system that was shut down meanwhile the journal is closed, and nobody holds on to it but this: with that it is released.
+    if timeout(AWAY, port.alive()).await.is_ok() {
+        release(&port, &name).await;
+    }
+}
+
+async fn release(port: &JournalPort, name: &SessionName) {
+    if let Err(error) = port.release(name).await {
+        tracing::warn!(session = %name, %error, "the session's owner could not be cleared; it ends with the process");
     }
 }

@@ -13,6 +13,7 @@ use ergane_core::{CallId, Effect};
 use ergane_otp::Promise;
 use ergane_tool::{ToolHandle, ToolOutcome};
 use ractor::ActorProcessingErr;
+use tokio::sync::watch;
 
 use crate::actor::{Phase, State, tell};
 use crate::message::Internal;
@@ -43,8 +44,12 @@ impl State {
     fn await_the_rest(&mut self, id: CallId, outcome: Option<ToolOutcome>, handle: &ToolHandle) {
         self.drive.tools.insert(id, Running::Ending(outcome));
         self.look_again(id, GRACE);
+        let at_work = self.drive.at_work.get_or_insert_with(|| watch::Sender::new(())).subscribe();
         let me = self.me.clone();
-        handle.when_over(Promise::new(move |_| tell(&me, Internal::ToolOver(id))));
+        handle.when_over(Promise::new(move |_| {
+            drop(at_work);
+            tell(&me, Internal::ToolOver(id));
+        }));
     }
 
     fn look_again(&self, id: CallId, after: Duration) {

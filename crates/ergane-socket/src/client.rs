@@ -131,21 +131,31 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Asks the process of that id; `None` when it is dead, or has no socket.
+    /// Asks the process of that id; `None` when it is dead, or has no socket. Of several sockets of the id one may be somebody
+    /// else's, so the first is asked that can be.
     ///
     /// # Errors
-    /// The folder beside the journal cannot be read, or the socket not be connected; it ended while it was asked: see [`has_ended`].
+    /// The folder beside the journal cannot be read, or no socket be connected; it ended while it was asked: see [`has_ended`].
     pub(crate) async fn ask(journal: &Path, pid: u32, request: &[u8]) -> io::Result<Option<Self>> {
         let journal = journal.to_owned();
         let looked = tokio::task::spawn_blocking(move || look(&journal)).await;
         let (_, sockets) = looked.map_err(io::Error::other)??;
+        let mut why = None;
         for socket in sockets.into_iter().filter(|socket| place::pid_of(socket) == Some(pid)) {
-            if let Some(mut stream) = place::connect(&socket).await? {
-                stream.write_all(request).await?;
-                return Ok(Some(Self::new(stream)));
+            match Self::ask_at(&socket, request).await {
+                Ok(Some(owner)) => return Ok(Some(owner)),
+                Ok(None) => {}
+                Err(error) => why = Some(error),
             }
         }
-        Ok(None)
+        why.map_or(Ok(None), Err)
+    }
+
+    async fn ask_at(socket: &Path, request: &[u8]) -> io::Result<Option<Self>> {
+        let Some(mut stream) = place::connect(socket).await? else { return Ok(None) };
+        // Cut off within the line, it is not heard at all.
+        stream.write_all(request).await?;
+        Ok(Some(Self::new(stream)))
     }
 
     pub(crate) fn new(stream: UnixStream) -> Self {
@@ -167,6 +177,30 @@ impl Owner {
             }
             // It died in the middle of a word, or before one.
             Ok(_) | Err(_) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_of_the_same_id_that_cannot_be_asked_hides_no_other() {
+        for (wrong, right) in [(0, 1), (1, 0)] {
+            let dir = tempfile::tempdir().unwrap();
+            let journal = dir.path().join("j.db");
+            std::fs::write(&journal, "").unwrap();
+            let (_, folder) = place::find(&journal).unwrap();
+            place::make_folder(&folder).unwrap();
+            let _wrong = UnixDatagram::bind(place::socket(&folder, 7, wrong)).unwrap();
+            assert!(Owner::ask(&journal, 7, b"?\n").await.is_err(), "it is of another kind");
+            let listener = UnixListener::bind(place::socket(&folder, 7, right)).unwrap();
+            let mut owner = Owner::ask(&journal, 7, b"?\n").await.unwrap().expect("it is asked");
+            drop(listener.accept().unwrap());
+            assert!(owner.hear().await.unwrap().is_none(), "and has ended");
         }
     }
 }

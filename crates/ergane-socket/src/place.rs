@@ -20,6 +20,11 @@ const BIRTH: Duration = Duration::from_secs(60);
 /// What fits into a socket's address on every Unix.
 const ADDRESS: usize = 100;
 
+/// What to do about a folder of somebody else, for who would have a socket in it.
+const TO_SERVE: &str = "remove it, and keep the journal where nobody else may write";
+/// And for who looks for the sockets of others.
+const TO_ASK: &str = "run it as the user whose sessions they are";
+
 /// The journal's full path, and the folder of its sockets. As with its other files, links to the journal lead to the same.
 pub(super) fn find(journal: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let journal = fs::canonicalize(journal)?;
@@ -40,15 +45,11 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let open = open_folder(folder)?;
+    let open = open_folder(folder, TO_SERVE)?;
     let found = open.metadata()?;
     let (owner, ours) = (found.uid(), our_user());
     if owner != ours {
-        return Err(refused(format!(
-            "{} belongs to user {owner}, and this process runs as user {ours}: remove it, and keep the journal where nobody else may \
-             write",
-            folder.display()
-        )));
+        return Err(refused(closed(folder, owner, ours, TO_SERVE)));
     }
     if found.permissions().mode() & 0o777 != 0o700 {
         open.set_permissions(Permissions::from_mode(0o700))?;
@@ -57,15 +58,31 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// What is open is what is looked at and changed, whatever has its name meanwhile; and a link may lead anywhere.
-fn open_folder(folder: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// It is none, or cannot be opened: whose it is then, and the way out.
+fn open_folder(folder: &Path, way_out: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(folder, flags, Mode::empty()) {
         Ok(open) => Ok(File::from(open)),
         Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
             Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no folder"))
         }
+        Err(error @ rustix::io::Errno::ACCESS) => match fs::symlink_metadata(folder) {
+            Ok(found) => Err(refused(closed(folder, found.uid(), our_user(), way_out))),
+            Err(_) => Err(error.into()), // not even its name can be looked at: it is about a folder above
+        },
         Err(error) => Err(error.into()),
     }
+}
+
+/// Why the folder is not used, and what to do.
+fn closed(folder: &Path, owner: u32, ours: u32, way_out: &str) -> String {
+    let folder = folder.display();
+    if owner == ours {
+        return format!("{folder} is closed to its own user {ours}: give it mode 700 again, or remove it");
+    }
+    format!("{folder} belongs to user {owner}, and this process runs as user {ours}: {way_out}")
 }
 
 fn our_user() -> u32 {
@@ -120,16 +137,13 @@ pub(super) fn pid_of(socket: &Path) -> Option<u32> {
 /// # Errors
 /// It cannot be read, or belongs to somebody else, who may have put anything there.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let open = match open_folder(folder) {
+    let open = match open_folder(folder, TO_ASK) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         open => open?,
     };
     let (owner, ours) = (open.metadata()?.uid(), our_user());
     if !is_trusted(owner, ours) {
-        let folder = folder.display();
-        return Err(refused(format!(
-            "{folder} belongs to user {owner}, and this process runs as user {ours}: run it as the user whose sessions they are"
-        )));
+        return Err(refused(closed(folder, owner, ours, TO_ASK)));
     }
     let entries = fs::read_dir(folder)?;
     let mut sockets = Vec::new();
@@ -267,6 +281,17 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
             assert!(error.to_string().contains("belongs to user 65534"), "{error}");
         }
+    }
+
+    #[test]
+    fn of_a_folder_that_is_closed_it_is_said_whose_it_is_and_what_to_do() {
+        let told = |owner, way_out| closed(Path::new("/f"), owner, 1000, way_out);
+        assert_eq!(
+            told(0, TO_ASK),
+            "/f belongs to user 0, and this process runs as user 1000: run it as the user whose sessions they are"
+        );
+        assert!(told(0, TO_SERVE).ends_with("remove it, and keep the journal where nobody else may write"));
+        assert!(told(1000, TO_SERVE).contains("closed to its own user 1000: give it mode 700"));
     }
 
     #[tokio::test]

@@ -109,10 +109,17 @@ async fn take(
     places: &Arc<Semaphore>,
 ) -> io::Result<Option<(UnixStream, OwnedSemaphorePermit)>> {
     let Ok(place) = places.clone().acquire_owned().await else { return Ok(None) };
-    let (stream, _) = listener.accept().await?;
-    place::know_peer(&stream)
-        .inspect_err(|error| tracing::warn!(%error, "a process of another user is not heard"))?;
-    Ok(Some((stream, place)))
+    loop {
+        let (stream, _) = listener.accept().await?;
+        match place::know_peer(&stream) {
+            Ok(()) => return Ok(Some((stream, place))),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::warn!(%error, "a process of another user is not heard");
+            }
+            // It has gone again, perhaps: on some systems that is known of the living only.
+            Err(error) => tracing::debug!(%error, "it is not known who would be heard"),
+        }
+    }
 }
 
 /// Hears what is asked, and answers. When the socket is closed nothing more is heard, of turns nothing more is told, and what is

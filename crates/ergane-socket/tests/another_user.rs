@@ -117,6 +117,23 @@ async fn who_asks_as_another_user_is_not_answered() {
 }
 
 #[tokio::test]
+async fn who_may_not_enter_the_folder_is_told_whose_it_is() {
+    if !can_play_two() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    open_to_all(folder.path());
+    let (system, journal, _) = system(folder.path()).await;
+    let asked = as_nobody(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(processes(&journal, LONG)).unwrap_err().to_string()
+    });
+    let told = tokio::task::spawn_blocking(move || asked.join().unwrap()).await.unwrap();
+    assert!(told.contains("belongs to user 0, and this process runs as user 65534: run it as"), "{told}");
+    system.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_system_does_not_serve_in_the_folder_of_another_user_and_says_whose_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let sockets = folder.path().join("j.db.sockets");

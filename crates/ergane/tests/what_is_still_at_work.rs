@@ -306,3 +306,27 @@ async fn past_a_thread_that_never_ends_gets_neither_a_stop_nor_a_shutdown_and_no
     assert_eq!(&*result(later).await.text, "all is well");
     next.shutdown(common::LONG).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_session_that_was_stopped_is_given_up_when_what_was_at_work_has_ended_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = || Sqlite::open(folder.path().join("j.db")).unwrap();
+    let mut house = House::beside(journal(), By::AnotherThread, Effect::Write).await;
+    let send = sending(&house.alice, "deploy it");
+    house.questions.next().await.call(&[("deploy", json!({}))]);
+    house.begins().await;
+    let stopped = house.alice.stop().await.unwrap_err();
+    assert!(matches!(stopped, SessionError::Stuck { .. }), "{stopped}");
+    send.abort();
+    let (model, _questions) = model();
+    let next = System::builder().provider("test", model).journal(journal()).start().await.unwrap();
+    let refused = next.session("alice").start().await.unwrap_err();
+    assert!(matches!(refused, SessionError::OwnedElsewhere { .. }), "{refused:?}");
+    house.let_go();
+    until("she is free", || async { next.session("alice").start().await.is_ok() }).await;
+    // And who had her lives, and has her no more.
+    let refused = house.system.session("alice").start().await.unwrap_err();
+    assert!(matches!(refused, SessionError::OwnedElsewhere { .. }), "{refused:?}");
+    next.shutdown(common::LONG).await.unwrap();
+    house.system.shutdown(common::LONG).await.unwrap();
+}
