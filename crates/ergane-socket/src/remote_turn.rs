@@ -115,13 +115,14 @@ pub struct RemoteSend {
     input: Vec<Part>,
     key: Text,
     settings: SettingsPatch,
+    keep: bool,
     meta: Value,
 }
 
 impl RemoteSend {
     pub(crate) fn new(session: RemoteSession, input: Input) -> Self {
         let (input, settings) = (input.into(), SettingsPatch::default());
-        Self { session, input, key: new_key(), settings, meta: Value::Null }
+        Self { session, input, key: new_key(), settings, keep: false, meta: Value::Null }
     }
 
     /// The key: the same one again is the same turn, also by the next owner; with another input it is refused. Default: a new one,
@@ -170,6 +171,23 @@ impl RemoteSend {
         self
     }
 
+    /// The session keeps the [settings](Self::settings) of this send: they hold in later turns too, and what of them is new is a
+    /// fact, as with a builder at home. A send that is refused changes none. Default: they hold in this turn and in no other.
+    ///
+    /// ```
+    /// use ergane::core::SettingsPatch;
+    ///
+    /// # let alice = ergane::socket::RemoteSession::new("ergane.db", "alice".parse()?, 17);
+    /// let patch = SettingsPatch { model: Some("llama3.1".into()), ..SettingsPatch::default() };
+    /// let send = alice.send_message("hello").settings(patch).keep_settings(); // and now `.await` it
+    /// # drop(send);
+    /// # Ok::<(), ergane::core::CoreError>(())
+    /// ```
+    pub fn keep_settings(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
     /// What happens in the turn as it happens, and then what it came to. Once the turn is taken, dropping this cancels nothing.
     ///
     /// ```
@@ -194,9 +212,9 @@ impl RemoteSend {
     /// # Errors
     /// [`RemoteError`] when the owner cannot be asked.
     pub async fn stream(self) -> Result<RemoteTurn, RemoteError> {
-        let Self { session, input, key, settings, meta } = self;
+        let Self { session, input, key, settings, keep, meta } = self;
         let (name, settings) = (session.name().clone(), Box::new(settings));
-        let ask = Ask::Turn { session: name, input, key: key.clone(), settings, meta };
+        let ask = Ask::Turn { session: name, input, key: key.clone(), settings, keep, meta };
         let owner = session.open(ask).await.map_err(|error| error.with_key(Some(key.clone())))?;
         Ok(RemoteTurn { session, owner, key, parked: None, taken: false, over: false })
     }

@@ -139,13 +139,13 @@ async fn talk(
     let Some(asked) = asked else { return Ok(()) }; // it only looked whether somebody is there
     let mut asker = Asker::new(stream);
     match asked {
-        Ok(Ask::Turn { session, input, key, settings, meta }) => {
+        Ok(Ask::Turn { session, input, key, settings, keep, meta }) => {
             let Ok(_turn) = turns.clone().try_acquire_owned() else {
                 let why = format!("{TURNS} turns are told to other processes already: ask again later");
                 return asker.say_at_last(&Err(Problem::new("busy", why).passing())).await;
             };
             drop(place);
-            let order = Order { session, input, key, settings: *settings, meta };
+            let order = Order { session, input, key, settings: *settings, keep, meta };
             tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => Ok(()),

@@ -7,7 +7,9 @@ use std::io;
 use std::time::Duration;
 
 use ergane_core::{Durability, Part, PendingApproval, SessionName, SettingsPatch, Text};
-use ergane_session::{Activity, Input, Session, SessionContext, SessionError, SessionEvent, TurnStream};
+use ergane_session::{
+    Activity, Input, Session, SessionBuilder, SessionContext, SessionError, SessionEvent, TurnStream,
+};
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -29,6 +31,8 @@ pub(crate) struct Order {
     pub(crate) input: Vec<Part>,
     pub(crate) key: Text,
     pub(crate) settings: SettingsPatch,
+    /// Whether they hold in later turns too.
+    pub(crate) keep: bool,
     pub(crate) meta: Value,
 }
 
@@ -63,7 +67,16 @@ async fn taken(asker: &mut Asker, order: &Order, context: &SessionContext) -> io
     let message = session.send_message(Input::from(order.input.clone())).key(&order.key);
     let message = message.settings(order.settings.clone()).meta(order.meta.clone());
     asker.is_there()?;
-    let (mut taken, mut ticks) = (std::pin::pin!(message.taken()), interval(TICK));
+    let taken = async {
+        let turn = message.taken().await?;
+        if order.keep {
+            // What is refused has changed nothing; and who was not told that it is taken asks again, with the same key.
+            let keeping = SessionBuilder::new(context.clone(), order.session.as_str());
+            keeping.settings(order.settings.clone()).start().await?;
+        }
+        Ok(turn)
+    };
+    let (mut taken, mut ticks) = (std::pin::pin!(taken), interval(TICK));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

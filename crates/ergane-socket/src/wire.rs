@@ -77,9 +77,12 @@ pub(crate) enum Ask {
         session: SessionName,
         input: Vec<Part>,
         key: Text,
-        /// Of this turn only.
+        /// Of this turn only, unless they are kept.
         #[serde(default)]
         settings: Box<SettingsPatch>,
+        /// Whether the session keeps the settings, from this turn on.
+        #[serde(default)]
+        keep: bool,
         /// For its tools.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         meta: Value,

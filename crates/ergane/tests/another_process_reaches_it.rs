@@ -317,7 +317,12 @@ async fn who(ctx: &ToolContext) -> String {
 async fn a_turn_that_waits_elsewhere_is_gone_on_with_by_its_key_and_what_it_brings_is_its_alone() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("j.db");
-    let script = Scripted::replies([ScriptedReply::call("who", json!({})), ScriptedReply::text("Done.")]);
+    let script = Scripted::replies([
+        ScriptedReply::call("who", json!({})),
+        ScriptedReply::text("Done."),
+        ScriptedReply::text("Hello."),
+        ScriptedReply::text("Hello again."),
+    ]);
     let system = System::builder().provider("scripted", script).tool(who);
     let system = system.journal(Sqlite::open(&journal).unwrap()).start().await.unwrap();
     let session = system.session("alice").start().await.unwrap();
@@ -337,8 +342,21 @@ async fn a_turn_that_waits_elsewhere_is_gone_on_with_by_its_key_and_what_it_brin
     assert_eq!(told.map(|result| result.text()).as_deref(), Some("ann"));
     assert_eq!(session.settings().await.unwrap(), before);
     // Refused, it leaves nothing either.
-    alice.send_message("  ").settings(once).await.unwrap_err();
+    alice.send_message("  ").settings(once.clone()).keep_settings().await.unwrap_err();
     assert_eq!(session.settings().await.unwrap(), before);
+    // Unless it is said that they hold from now on.
+    let Outcome::Ended(result) =
+        alice.send_message("hello").settings(once.clone()).keep_settings().await.unwrap()
+    else {
+        panic!("nothing is asked")
+    };
+    assert_eq!(&*result.model, "m7");
+    let kept = session.settings().await.unwrap();
+    assert_eq!((&*kept.model, kept.permissions.ungranted), ("m7", Ungranted::Ask));
+    let Outcome::Ended(result) = alice.send_message("hello again").await.unwrap() else {
+        panic!("nothing is asked")
+    };
+    assert_eq!(&*result.model, "m7");
     system.shutdown(LONG).await.unwrap();
 }
 

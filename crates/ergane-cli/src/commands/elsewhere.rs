@@ -26,7 +26,7 @@ pub(super) async fn send(
     job: &mut Job<'_>,
 ) -> Result<Option<Report>, Failure> {
     let until = job.until();
-    let message = session.send_message(input).key(key).settings(settings);
+    let message = session.send_message(input).key(key).settings(settings).keep_settings();
     let asking = async {
         match message.stream().await {
             Ok(turn) => Ok(Some(turn)),

@@ -135,6 +135,16 @@ fn a_send_of_the_command_is_run_by_the_program_with_its_own_tool() {
         (&object["text"], &object["turn"], &object["tool_calls_made"]),
         (&json!(text), &json!(2), &json!(1))
     );
+    // Settings that are given hold from then on, as they do without an owner, and the same again is no fact.
+    for _ in 0..2 {
+        home.run(&["send", "alice", "hello", "--max-iterations", "7"]).expect(0);
+    }
+    let shown = home.run(&["sessions", "show", "alice", "--json"]).expect(0).json();
+    assert_eq!(shown["settings"]["limits"]["max_iterations"], 7, "{:#}", shown["settings"]);
+    let events = home.run(&["sessions", "events", "alice", "--json"]).expect(0).json();
+    let changes = events["events"].as_array().unwrap().iter();
+    let changes = changes.filter(|event| event["type"] == "settings_changed").count();
+    assert_eq!(changes, 1, "{events:#}");
     // Of a call that nobody has granted it says so, and the same send is told the end when somebody has.
     let line = ["send", "alice", "Pay the plumber.", "--key", "k"];
     let waits = home.run(&line).expect(5);

@@ -36,7 +36,14 @@ fn name() -> SessionName {
 
 fn turn() -> Ask {
     let (input, settings) = (vec![Part::text("hello")], Box::default());
-    Ask::Turn { session: name(), input, key: "k".into(), settings, meta: serde_json::Value::Null }
+    Ask::Turn {
+        session: name(),
+        input,
+        key: "k".into(),
+        settings,
+        keep: false,
+        meta: serde_json::Value::Null,
+    }
 }
 
 async fn line(lines: &mut BufReader<UnixStream>) -> Vec<u8> {

@@ -29,7 +29,7 @@ impl Asking {
         let (there, here) = UnixStream::pair().unwrap();
         let (said, settings) = (vec![Part::text(input)], SettingsPatch::default());
         let session = SessionName::new(session).unwrap();
-        let order = Order { session, input: said, key: key.into(), settings, meta: Value::Null };
+        let order = Order { session, input: said, key: key.into(), settings, keep: false, meta: Value::Null };
         let trees = Trees::new(|| async { Err(Problem::new("internal", "nobody looks")) });
         let (journal, context) = (PathBuf::from("none"), system.context().clone());
         let served = Served { journal, context, trees };

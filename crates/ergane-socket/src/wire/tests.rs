@@ -73,6 +73,7 @@ fn asks_about_a_session_are_lines_too_and_their_answers_are_told_apart() {
             input: said,
             key: "k".into(),
             settings: Box::default(),
+            keep: true,
             meta: json!({"user": "ann"}),
         },
     ] {
