@@ -144,7 +144,7 @@ impl Failure {
 
     /// The same, of what was said under that key, when it may have been taken or be taken later.
     pub(crate) fn or_again(mut self, key: &str) -> Self {
-        if self.is_timeout() || self.kind == Some("busy") {
+        if self.is_timeout() || self.is_interrupt() || self.kind == Some("busy") {
             self.message.push_str(&format!("; with --key {key} it can be said again and is done once"));
         }
         self

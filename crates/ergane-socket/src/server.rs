@@ -192,7 +192,13 @@ async fn answer(asker: &mut Asker, ask: Ask, served: &Served) -> io::Result<()> 
             () = sleep(AGAIN), if signs => asker.is_waited_for(None).await?,
         }
     };
-    let late = || Problem::new("timeout", format!("it was not done within {} s", ANSWER.as_secs())).passing();
+    let late = || {
+        Problem::new(
+            "timeout",
+            format!("it was not done within {} s, and may be done later", ANSWER.as_secs()),
+        )
+        .passing()
+    };
     asker.say_at_last(&done.unwrap_or_else(|_| Err(late()))).await
 }
 

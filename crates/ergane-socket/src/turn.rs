@@ -1,7 +1,7 @@
 //! A turn for another process: taken, told as it happens, and its end.
 //!
-//! Whoever asked may go away: what was taken goes on all the same, and the next one who asks with its key is told. What was not
-//! taken by then is not sent.
+//! Whoever asked may go away: what the session has been handed is done all the same, also when it is not durable yet, and the next
+//! one who asks with its key is told. What waited for its session to be brought up is not sent.
 
 use std::io;
 use std::time::Duration;

@@ -16,39 +16,54 @@ use crate::outcome::Failure;
 use crate::report::Report;
 use crate::screen::Screen;
 
-/// Runs a turn there. `None` when the process died meanwhile, or has no socket any more: the turn is in the journal, if it was
-/// accepted, and is gone on with by whoever sends the same key.
+/// What came of asking the owner.
+pub(super) enum Asked {
+    /// The turn has ended there.
+    Ended(Box<Report>),
+    /// The owner died, or closed its socket, or this conversation. The turn is in the journal, if it was taken, and is gone on with
+    /// by whoever sends the same key.
+    BrokeOff,
+    /// It has no socket, or none any more.
+    NotReached,
+}
+
+/// Runs a turn there.
 pub(super) async fn send(
     session: &RemoteSession,
     input: &str,
     key: &str,
     settings: SettingsPatch,
     job: &mut Job<'_>,
-) -> Result<Option<Report>, Failure> {
+) -> Result<Asked, Failure> {
     let until = job.until();
     let message = session.send_message(input).key(key).settings(settings).keep_settings();
     let asking = async {
         match message.stream().await {
-            Ok(turn) => Ok(Some(turn)),
-            Err(RemoteError::NoSocket { .. } | RemoteError::OwnerEnded { .. }) => Ok(None),
+            Ok(turn) => Ok(Ok(turn)),
+            Err(RemoteError::NoSocket { .. }) => Ok(Err(Asked::NotReached)),
+            Err(RemoteError::OwnerEnded { .. }) => Ok(Err(Asked::BrokeOff)),
             Err(error) => Err(error.into()),
         }
     };
-    let asked: Result<Option<RemoteTurn>, Failure> = within(until, job.signals.guard(asking)).await;
-    let Some(mut turn) = asked.map_err(|failure| failure.or_again(key))? else { return Ok(None) };
+    let asked: Result<Result<RemoteTurn, Asked>, Failure> = within(until, job.signals.guard(asking)).await;
+    let mut turn = match asked.map_err(|failure| failure.or_again(key))? {
+        Ok(turn) => turn,
+        Err(asked) => return Ok(asked),
+    };
     let Job { screen, signals, .. } = job;
     let notes = screen.notes;
     let mut parking = Parking { screen, reason: None };
     let taken = signals.guard(taken(session, &mut turn, &mut parking));
     match within(until, taken).await {
         Ok(true) => {}
-        Ok(false) => return Ok(None),
+        Ok(false) => return Ok(Asked::BrokeOff),
         Err(failure) => return Err(failure.or_again(key).or_parked(parking.reason)),
     }
     notes.say(&format!("process {} owns session {} and runs the turn", session.pid(), session.name()));
     let told = tell(session, &mut turn, &mut parking);
     let told = guide(told, || interrupt(session), notes, signals, until).await;
-    told.map_err(|failure| failure.or_again(key).or_parked(parking.reason))
+    let told = told.map_err(|failure| failure.or_again(key).or_parked(parking.reason))?;
+    Ok(told.map_or(Asked::BrokeOff, |report| Asked::Ended(Box::new(report))))
 }
 
 /// Waits until the owner has taken it. False when that died.

@@ -1,5 +1,8 @@
 //! `send`: one turn on a durable session.
 
+#[cfg(unix)]
+use std::time::Duration;
+
 use ergane::core::{SessionName, Text};
 #[cfg(unix)]
 use ergane::journal::SessionSummary;
@@ -7,12 +10,16 @@ use ergane::session::{Session, SessionError, TurnResult};
 #[cfg(unix)]
 use ergane::socket::{RemoteSession, new_key};
 use ergane::tools::Tools;
+#[cfg(unix)]
+use tokio::time::{Instant, sleep};
 
 #[cfg(unix)]
-use super::elsewhere;
+use super::elsewhere::{self, Asked};
 use super::resume::{self, Pending};
 use super::{Home, Job, check_prompt, session_name};
 use crate::args::SendArgs;
+#[cfg(unix)]
+use crate::follow::within;
 use crate::follow::{Following, accepted, follow};
 use crate::outcome::{FAILED, Failure};
 use crate::provider::SCRIPTED;
@@ -66,24 +73,9 @@ async fn send(
         return Err(Failure::bad_request("--key is empty"));
     }
     let mut key = args.key.clone();
-    // An owner that dies meanwhile leaves the turn to us, or to the next owner.
     #[cfg(unix)]
-    while let Some(pid) = owner(place, name).await? {
-        let key = key.get_or_insert_with(|| new_key().to_string());
-        if let Some(report) = there(args, name, place, pid, key, job).await? {
-            return Ok(report);
-        }
-        // A process that dies closes its socket first and lets its locks go a moment later.
-        let until = tokio::time::Instant::now() + DYING;
-        while holder(place, name).await? == Some(pid) {
-            if tokio::time::Instant::now() >= until {
-                let why =
-                    "which has no socket beside the journal any more: wait for its end, or ask it itself";
-                return Err(Failure::owned(name, pid, why).or_again(key));
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        job.screen.notes.say(&format!("process {pid} has ended; going on here"));
+    if let Some(report) = by_its_owner(args, name, place, &mut key, job).await? {
+        return Ok(report);
     }
     let workshop = job.workshop(place).await?;
     let answer = answer(args, key.as_deref(), name, job, &workshop, turn).await;
@@ -91,9 +83,57 @@ async fn send(
     answer.map(|result| Report::of_turn(&result))
 }
 
-/// How long a process may take to end after its socket has.
+/// How long a process that has heard us may take to hear us again, or to end: it closes its socket first, and lets its locks go
+/// a moment later.
 #[cfg(unix)]
-const DYING: std::time::Duration = std::time::Duration::from_secs(10);
+const DYING: Duration = Duration::from_secs(10);
+/// How long one that has not may take: it may end just now, or have no socket at all.
+#[cfg(unix)]
+const DEAF: Duration = Duration::from_secs(3);
+/// So often a conversation may break off with nobody dead.
+#[cfg(unix)]
+const TIMES: u32 = 8;
+/// How long it is waited before it is asked again, at most.
+#[cfg(unix)]
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Has the owner run the turn, if there is one. `None` when there is none any more: one that dies leaves the turn to us, or to the
+/// next owner. One whose conversation broke off is asked again, with the same key, which is a no-op where it had been heard.
+#[cfg(unix)]
+async fn by_its_owner(
+    args: &SendArgs,
+    name: &SessionName,
+    place: &Place,
+    key: &mut Option<String>,
+    job: &mut Job<'_>,
+) -> Result<Option<Report>, Failure> {
+    let Some(mut pid) = owner(place, name).await? else { return Ok(None) };
+    let key = &*key.get_or_insert_with(|| new_key().to_string());
+    let (mut since, mut pause, mut broke_off) = (Instant::now(), PAUSE / 10, 0);
+    loop {
+        match there(args, name, place, pid, key, job).await? {
+            Asked::Ended(report) => return Ok(Some(*report)),
+            Asked::BrokeOff if broke_off < TIMES => (since, broke_off) = (Instant::now(), broke_off + 1),
+            Asked::BrokeOff | Asked::NotReached => {}
+        }
+        if since.elapsed() >= if broke_off > 0 { DYING } else { DEAF } {
+            let why = "whose socket beside the journal does not answer, or which has none: wait for its end, or ask it itself";
+            return Err(Failure::owned(name, pid, why).or_again(key));
+        }
+        let until = job.until();
+        let waits = job.signals.guard(async {
+            sleep(pause).await;
+            holder(place, name).await
+        });
+        let holder = within(until, waits).await.map_err(|failure| failure.or_again(key))?;
+        pause = PAUSE.min(pause * 2);
+        if holder != Some(pid) {
+            job.screen.notes.say(&format!("process {pid} has ended; going on here"));
+            let Some(next) = holder else { return Ok(None) };
+            (pid, since, pause, broke_off) = (next, Instant::now(), PAUSE / 10, 0);
+        }
+    }
+}
 
 /// The living process that owns the session, if there is one that can be asked.
 #[cfg(unix)]
@@ -132,8 +172,8 @@ async fn there(
     pid: u32,
     key: &str,
     job: &mut Job<'_>,
-) -> Result<Option<Report>, Failure> {
-    let Place::File(journal) = place else { return Ok(None) };
+) -> Result<Asked, Failure> {
+    let Place::File(journal) = place else { return Ok(Asked::NotReached) };
     if args.flags.script.is_some() {
         let why = format!("process {pid} owns session {name} and plays its own script: leave --script away");
         return Err(Failure::config(why));

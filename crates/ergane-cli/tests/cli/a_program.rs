@@ -4,7 +4,7 @@
 //! command has not, and a session of which a call waits for somebody's yes.
 
 use std::env;
-use std::io::{PipeWriter, Read, Write};
+use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
 use std::process::{Command, Stdio};
 
 use ergane::core::ModelRequest;
@@ -190,6 +190,30 @@ fn a_turn_of_the_program_is_steered_interrupted_and_seen_by_the_command() {
     assert_eq!(done["interrupted"], true);
     let object = send.output().expect(130).lines().pop().unwrap();
     assert_eq!(object["finish_reason"], "interrupted");
+    end(running, stdin);
+}
+
+#[test]
+fn a_send_whose_conversation_breaks_off_though_the_owner_lives_is_asked_for_again_and_done_once() {
+    let home = Home::new();
+    let (running, stdin) = start_and_allow(&home);
+    let socket = home
+        .path(&format!(".local/share/ergane/ergane.db.sockets/{}.sock", running.pid()))
+        .canonicalize()
+        .unwrap();
+    let aside = socket.with_extension("aside");
+    std::fs::rename(&socket, &aside).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let send = home.start(&["send", "alice", "hello", "--json"]);
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).unwrap();
+    assert!(line.contains(r#""ask":"turn""#), "{line}");
+    stream.write_all(b"{\"v\":1,\"accepted\":true}\n").unwrap();
+    std::fs::rename(&aside, &socket).unwrap();
+    drop((stream, listener));
+    let object = send.output().expect(0).json();
+    assert_eq!((&object["turn"], &object["finish_reason"]), (&json!(2), &json!("stop")), "{object}");
     end(running, stdin);
 }
 

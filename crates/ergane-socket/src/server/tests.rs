@@ -152,7 +152,7 @@ async fn there_is_a_sign_of_life_while_something_takes_its_time() {
     let plan = FaultPlan::none();
     let system = system(&plan).await;
     system.session("a").start().await.unwrap();
-    plan.break_journal(JournalFault::Delay(AGAIN + AGAIN / 2));
+    plan.break_journal(JournalFault::Delay(AGAIN * 4));
     let (closing, places) = (watch::Sender::new(false), Places::new());
     let served = served(&system, Path::new("none"), no_trees());
     let ask = Ask::Checkpoint { session: name(), label: "here".into() };

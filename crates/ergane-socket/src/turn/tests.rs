@@ -138,7 +138,7 @@ async fn a_turn_that_cannot_begin_on_a_full_disk_is_waited_for_and_that_is_told(
     plan.heal();
     let mut heard = asker.hear_other_than(&parked).await;
     if heard == (Heard::GoesOn { goes_on: true }) {
-        heard = asker.hear().await;
+        heard = asker.hear_other_than(&heard).await;
     }
     assert_eq!(heard, Heard::Accepted { accepted: true });
     session.turn(first).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_refusal_comes_before_anything_is_accepted_and_no_session_is_made_for_
 }
 
 #[tokio::test]
-async fn who_goes_away_before_the_turn_is_taken_gives_it_up() {
+async fn what_the_session_was_handed_is_run_once_also_when_whoever_asked_went_away_before_it_was_durable() {
     let plan = FaultPlan::none();
     let system = system(&plan).await;
     let session = system.session("a").start().await.unwrap();
@@ -182,4 +182,7 @@ async fn who_goes_away_before_the_turn_is_taken_gives_it_up() {
     assert_eq!(gone.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     plan.heal();
     session.turn(first).await.unwrap();
+    let again = session.send_message("second").key("second").await.unwrap();
+    assert_eq!((&*again.text, again.ordinal), ("two", 2));
+    assert_eq!(session.status().await.unwrap().turns, 2);
 }
