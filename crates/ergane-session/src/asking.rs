@@ -30,6 +30,10 @@ impl State {
         if self.drive.flight.is_some() || self.facts.durable() < self.drive.barrier {
             return Ok(false);
         }
+        // Handed over first: where the store takes no time, what the question rests on is told before anything of its answer.
+        if let Some(append) = self.facts.take_append(&self.name) {
+            self.submit(append)?;
+        }
         let Some(specs) = self.specs() else { return Ok(false) };
         let saw = self.facts.accepted();
         let conversation = self.facts.conversation();
