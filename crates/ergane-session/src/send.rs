@@ -196,7 +196,7 @@ impl SendMessage {
     }
 
     /// What happens in the turn as it happens, and then its result. A journal that is away is waited for, and the stream says so:
-    /// [`SessionEvent::Parked`].
+    /// [`SessionEvent::Parked`](crate::SessionEvent::Parked).
     ///
     /// ```
     /// # use ergane::prelude::*;

@@ -67,7 +67,7 @@ impl SessionBuilder {
     }
 
     /// Another base URL than the provider was registered with. One with a query, or with a user name, may hold a key and is
-    /// refused when the session starts ([`SessionError::SecretInUrl`]): settings are kept and shown. Register a provider with
+    /// refused when the session starts ([`SessionError::SecretInUrl`](crate::SessionError::SecretInUrl)): settings are kept and shown. Register a provider with
     /// such a URL.
     ///
     /// ```

@@ -50,7 +50,7 @@ impl fmt::Debug for ProcessSink {
     }
 }
 
-/// What a [`ToolContext`] is made of.
+/// What a [`ToolContext`](crate::ToolContext) is made of.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -125,7 +125,7 @@ impl ContextParts {
         }
     }
 
-    /// The parts of [`ToolContext::for_test`], to be changed before a context is made of them.
+    /// The parts of [`ToolContext::for_test`](crate::ToolContext::for_test), to be changed before a context is made of them.
     ///
     /// ```
     /// use ergane_tool::{ContextParts, ToolContext};
