@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::JoinHandle;
 
 use crate::error::StartError;
@@ -114,6 +114,30 @@ impl ChildSpec {
         })
     }
 
+    /// A permanent worker without messages, whose work is done by tasks: `begin` puts them into the context's scope, anew for every
+    /// incarnation, before that counts as started. It must not wait. The worker lives until somebody ends it, whatever becomes of the tasks.
+    ///
+    /// ```
+    /// use ergane_otp::{ChildSpec, Namespace, Supervisor};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    /// let clock = ChildSpec::tasks("clock", move |start| {
+    ///     let said = said.clone();
+    ///     start.scope.spawn("tick", async move { said.send("tick").unwrap() });
+    /// });
+    /// let root = Supervisor::builder().child(clock).start(&Namespace::new("tower"), "root").await?;
+    /// assert_eq!(heard.recv().await, Some("tick"));
+    /// root.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tasks(id: impl Into<String>, begin: impl Fn(&StartContext) + Send + Sync + 'static) -> Self {
+        let begin: Arc<Begin> = Arc::new(begin);
+        Self::actor(id, move |context| (Tasks, (begin.clone(), context)))
+    }
+
     /// Sets when it is started again.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
@@ -140,6 +164,39 @@ impl ChildSpec {
 
     pub(crate) fn start(&self, context: StartContext) -> StartFuture {
         (self.start)(context)
+    }
+}
+
+/// Puts the tasks of an incarnation into its scope.
+type Begin = dyn Fn(&StartContext) + Send + Sync;
+
+/// The actor of [`ChildSpec::tasks`].
+struct Tasks;
+
+enum Never {}
+
+impl Actor for Tasks {
+    type Msg = Never;
+    type State = ();
+    type Arguments = (Arc<Begin>, StartContext);
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Never>,
+        (begin, context): (Arc<Begin>, StartContext),
+    ) -> Result<(), ActorProcessingErr> {
+        begin(&context);
+        Ok(())
+    }
+
+    /// It has no children.
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Never>,
+        _: SupervisionEvent,
+        _: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
     }
 }
 

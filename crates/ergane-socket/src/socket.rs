@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ergane_otp::{ChildSpec, Scope, StartContext};
+use ergane_otp::{ChildSpec, Scope};
 use ergane_session::SessionContext;
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
@@ -158,7 +157,9 @@ impl Socket {
     /// ```
     pub fn child_spec(&self, id: &str) -> ChildSpec {
         let socket = self.clone();
-        ChildSpec::actor(id, move |start| (Keeper, (socket.clone(), start)))
+        ChildSpec::tasks(id, move |start| {
+            start.scope.spawn("keep the socket beside the journal", socket.clone().keep(start.scope.clone()));
+        })
     }
 
     /// Where it stands.
@@ -285,35 +286,5 @@ impl Socket {
             let journal = self.0.served.journal.display();
             tracing::warn!(%journal, %reason, "other processes cannot reach this one");
         }
-    }
-}
-
-/// The actor. Everything is done by tasks in its scope, so it has no messages.
-struct Keeper;
-
-struct Never;
-
-impl Actor for Keeper {
-    type Msg = Never;
-    type State = ();
-    type Arguments = (Socket, StartContext);
-
-    async fn pre_start(
-        &self,
-        _: ActorRef<Never>,
-        (socket, start): (Socket, StartContext),
-    ) -> Result<(), ActorProcessingErr> {
-        start.scope.spawn("keep the socket beside the journal", socket.keep(start.scope.clone()));
-        Ok(())
-    }
-
-    /// It has no children.
-    async fn handle_supervisor_evt(
-        &self,
-        _: ActorRef<Never>,
-        _: SupervisionEvent,
-        _: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Who starts sessions with an open turn again: after a crash of the process, and after one of their supervisor.
 //!
-//! It is an actor of the tree that watches the supervisor of the sessions: whenever that comes up, it has no children,
+//! It is a child of the root that watches the supervisor of the sessions: whenever that comes up, it has no children,
 //! so the sessions that were in the middle of something are brought up from the journal.
 //!
 //! # Why once for each of them
@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ergane_core::{Durability, SessionName};
 use ergane_journal::JournalError;
-use ergane_otp::{ChildSpec, Incarnation, StartContext, Watch};
+use ergane_otp::{ChildSpec, Incarnation, Watch};
 use ergane_session::{Session, SessionContext, SessionError};
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::ActorId;
 
 use crate::beside;
 
@@ -57,12 +57,7 @@ pub enum Recovery {
     Lazy,
 }
 
-/// The actor. Everything it does is done by a task in its scope, so it has no messages.
-struct Healer;
-
-struct Never;
-
-/// What a healer knows; it outlives the actor.
+/// What is known of the healing; it outlives the actor.
 #[derive(Debug, Clone)]
 struct Healing {
     context: SessionContext,
@@ -71,36 +66,13 @@ struct Healing {
     done: Arc<Mutex<Option<ActorId>>>,
 }
 
-impl Actor for Healer {
-    type Msg = Never;
-    type State = ();
-    type Arguments = (Healing, StartContext);
-
-    async fn pre_start(
-        &self,
-        _: ActorRef<Never>,
-        (healing, start): (Healing, StartContext),
-    ) -> Result<(), ActorProcessingErr> {
-        // Watched from here on: what happens before the task first runs is not to be missed.
-        let watch = healing.context.namespace().watch(healing.context.sessions().name());
-        start.scope.spawn("bring up sessions with an open turn", healing.run(watch));
-        Ok(())
-    }
-
-    /// It has no children.
-    async fn handle_supervisor_evt(
-        &self,
-        _: ActorRef<Never>,
-        _: SupervisionEvent,
-        _: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
-
 pub(crate) fn child_spec(context: SessionContext, recovery: Recovery) -> ChildSpec {
     let healing = Healing { context, recovery, done: Arc::default() };
-    ChildSpec::actor("recovery", move |start| (Healer, (healing.clone(), start)))
+    ChildSpec::tasks("recovery", move |start| {
+        // Watched from here on: what happens before the task first runs is not to be missed.
+        let watch = healing.context.namespace().watch(healing.context.sessions().name());
+        start.scope.spawn("bring up sessions with an open turn", healing.clone().run(watch));
+    })
 }
 
 impl Healing {

@@ -39,6 +39,15 @@ async fn opened(system: &System) -> PathBuf {
     soon("the socket is open", open).await
 }
 
+/// A system whose model the test answers for, its session alice, and she from elsewhere.
+async fn asked_about_alice(journal: &Path) -> (System, Questions, RemoteSession) {
+    let (model, questions) = model();
+    let system = System::builder().provider("test", model).journal(Sqlite::open(journal).unwrap());
+    let system = system.start().await.unwrap();
+    system.session("alice").start().await.unwrap();
+    (system, questions, remote(journal, "alice").await)
+}
+
 async fn remote(path: &Path, name: &str) -> RemoteSession {
     RemoteSession::find(path, name).await.unwrap().expect("somebody runs it")
 }
@@ -212,11 +221,7 @@ async fn systems_on_other_journals_are_not_met() {
 async fn who_listens_to_a_system_that_is_shut_down_hears_it_and_the_next_one_owns_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("j.db");
-    let (model, mut questions) = model();
-    let system = System::builder().provider("test", model).journal(Sqlite::open(&journal).unwrap());
-    let system = system.start().await.unwrap();
-    system.session("alice").start().await.unwrap();
-    let alice = remote(&journal, "alice").await;
+    let (system, mut questions, alice) = asked_about_alice(&journal).await;
     let mut turn = alice.send_message("hello").stream().await.unwrap();
     let mut asked = questions.next().await;
     system.shutdown(LONG).await.unwrap();
@@ -280,11 +285,7 @@ async fn a_turn_that_is_run_elsewhere_is_told_as_it_is_told_at_home() {
 async fn turns_that_are_told_elsewhere_keep_nobody_from_ending_them() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("j.db");
-    let (model, mut questions) = model();
-    let system = System::builder().provider("test", model).journal(Sqlite::open(&journal).unwrap());
-    let system = system.start().await.unwrap();
-    system.session("alice").start().await.unwrap();
-    let alice = remote(&journal, "alice").await;
+    let (system, mut questions, alice) = asked_about_alice(&journal).await;
     let mut turns = Vec::new();
     for _ in 0..65 {
         let mut turn = alice.send_message("hello").key("k").stream().await.unwrap();

@@ -117,6 +117,14 @@ impl House {
         Self { system, alice, questions, begun, release: Some(release), done, thread }
     }
 
+    /// The model calls the tool, which begins.
+    async fn deploys(&mut self) -> tokio::task::JoinHandle<Result<TurnResult, SessionError>> {
+        let send = sending(&self.alice, "deploy it");
+        self.questions.next().await.call(&[("deploy", json!({}))]);
+        self.begins().await;
+        send
+    }
+
     async fn begins(&mut self) {
         soon("the tool begins", self.begun.recv()).await.unwrap();
     }
@@ -252,9 +260,7 @@ async fn what_only_reads_is_left_behind() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_died_comes_back_when_its_write_is_over_and_not_before() {
     let mut house = House::new(By::AnotherThread, Effect::Write).await;
-    let send = sending(&house.alice, "deploy it");
-    house.questions.next().await.call(&[("deploy", json!({}))]);
-    house.begins().await;
+    let send = house.deploys().await;
     house.alice.actor_ref().unwrap().kill();
     let reason = house.parked().await;
     let way_out = format!("end process {}", std::process::id());
@@ -284,9 +290,7 @@ async fn past_a_thread_that_never_ends_gets_neither_a_stop_nor_a_shutdown_and_no
     let folder = tempfile::tempdir().unwrap();
     let journal = || Sqlite::open(folder.path().join("j.db")).unwrap();
     let mut house = House::beside(journal(), By::AnotherThread, Effect::Write).await;
-    let send = sending(&house.alice, "deploy it");
-    house.questions.next().await.call(&[("deploy", json!({}))]);
-    house.begins().await;
+    let send = house.deploys().await;
     for error in [house.alice.stop().await.unwrap_err(), house.alice.start().await.unwrap_err()] {
         assert!(matches!(error, SessionError::Stuck { .. }), "{error}");
     }
@@ -312,9 +316,7 @@ async fn a_session_that_was_stopped_is_given_up_when_what_was_at_work_has_ended_
     let folder = tempfile::tempdir().unwrap();
     let journal = || Sqlite::open(folder.path().join("j.db")).unwrap();
     let mut house = House::beside(journal(), By::AnotherThread, Effect::Write).await;
-    let send = sending(&house.alice, "deploy it");
-    house.questions.next().await.call(&[("deploy", json!({}))]);
-    house.begins().await;
+    let send = house.deploys().await;
     let stopped = house.alice.stop().await.unwrap_err();
     assert!(matches!(stopped, SessionError::Stuck { .. }), "{stopped}");
     send.abort();

@@ -57,6 +57,19 @@ pub(crate) struct WireResult<'a> {
     pub(crate) images: Vec<&'a Part>,
 }
 
+/// The texts of a user's message, a line each, for formats that take one string.
+pub(crate) fn texts(message: &Message) -> Cow<'_, str> {
+    let texts = message.parts.iter().filter_map(|part| match part {
+        Part::Text { text } => Some(&**text),
+        _ => None,
+    });
+    let texts: Vec<&str> = texts.collect();
+    match texts.as_slice() {
+        [one] => Cow::Borrowed(*one),
+        several => Cow::Owned(several.join("\n")),
+    }
+}
+
 /// Before the text of a failed call, for formats that have no other way to say so.
 const FAILED: &str = "Error: ";
 

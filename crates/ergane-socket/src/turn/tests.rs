@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ergane::System;
-use ergane::core::FinishReason;
+use ergane::core::{FinishReason, TurnId};
 use ergane::journal::Memory;
 use ergane::provider::{Scripted, ScriptedReply};
 use ergane_testkit::{FaultPlan, JournalFault};
@@ -79,13 +79,19 @@ async fn system(plan: &FaultPlan) -> System {
     System::builder().provider("scripted", script).journal(journal).start().await.unwrap()
 }
 
-#[tokio::test]
-async fn whoever_asked_is_told_whenever_the_journal_takes_nothing_and_when_it_does_again() {
+/// In the middle of its first turn, which comes to no end by itself, when the disk is full.
+async fn at_work_on_a_full_disk() -> (FaultPlan, System, Session, TurnId) {
     let plan = FaultPlan::none();
     let system = system(&plan).await;
     let session = system.session("a").start().await.unwrap();
     let first = session.send_message("first").accepted().await.unwrap();
     plan.break_journal(JournalFault::NotWritten);
+    (plan, system, session, first)
+}
+
+#[tokio::test]
+async fn whoever_asked_is_told_whenever_the_journal_takes_nothing_and_when_it_does_again() {
+    let (plan, system, session, first) = at_work_on_a_full_disk().await;
     // It waits behind a turn that does not end: of itself nothing happens that would tell.
     let mut asker = Asking::send(&system, "second");
     let goes_on = Heard::GoesOn { goes_on: true };
@@ -124,11 +130,7 @@ async fn whoever_asked_is_told_whenever_the_journal_takes_nothing_and_when_it_do
 
 #[tokio::test]
 async fn a_turn_that_cannot_begin_on_a_full_disk_is_waited_for_and_that_is_told() {
-    let plan = FaultPlan::none();
-    let system = system(&plan).await;
-    let session = system.session("a").start().await.unwrap();
-    let first = session.send_message("first").accepted().await.unwrap();
-    plan.break_journal(JournalFault::NotWritten);
+    let (plan, system, session, first) = at_work_on_a_full_disk().await;
     session.interrupt("enough").await.unwrap_err();
     // The session has something to write; nothing is begun in it before that is written.
     let mut asker = Asking::send(&system, "second");
@@ -169,11 +171,7 @@ async fn a_refusal_comes_before_anything_is_accepted_and_no_session_is_made_for_
 
 #[tokio::test]
 async fn what_the_session_was_handed_is_run_once_also_when_whoever_asked_went_away_before_it_was_durable() {
-    let plan = FaultPlan::none();
-    let system = system(&plan).await;
-    let session = system.session("a").start().await.unwrap();
-    let first = session.send_message("first").accepted().await.unwrap();
-    plan.break_journal(JournalFault::NotWritten);
+    let (plan, system, session, first) = at_work_on_a_full_disk().await;
     session.interrupt("enough").await.unwrap_err();
     let mut asker = Asking::send(&system, "second");
     assert!(matches!(asker.hear().await, Heard::Parked { .. }));

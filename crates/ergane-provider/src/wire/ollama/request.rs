@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::API;
 use crate::wire::effort::level;
 use crate::wire::frozen::{self, Format, Later, Out, Tail};
-use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text};
+use crate::wire::history::{IdRule, Reader, Turn, WireCall, WireResult, object_text, texts};
 use crate::wire::offered::FunctionTool;
 use crate::wire::recast::{Aim, Recast, once};
 use crate::wire::schema::resolve;
@@ -159,19 +159,12 @@ struct WireFunction<'a> {
 }
 
 fn user(message: &Message) -> Result<WireMessage<'_>, ProviderError> {
-    let texts: Vec<&str> = message
-        .parts
-        .iter()
-        .filter_map(|part| match part {
-            Part::Text { text } => Some(&**text),
-            _ => None,
-        })
-        .collect();
-    let content = match texts.as_slice() {
-        [one] => Cow::Borrowed(*one),
-        several => Cow::Owned(several.join("\n")),
-    };
-    Ok(WireMessage { role: "user", content, images: images(message.parts.iter())?, ..WireMessage::default() })
+    Ok(WireMessage {
+        role: "user",
+        content: texts(message),
+        images: images(message.parts.iter())?,
+        ..WireMessage::default()
+    })
 }
 
 fn images<'a>(parts: impl Iterator<Item = &'a Part>) -> Result<Vec<&'a str>, ProviderError> {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::compat::{Compat, ImageStyle, ReasoningReplay};
 use crate::wire::frozen::{Out, Tail};
-use crate::wire::history::{Turn, WireCall, WireResult, object_text};
+use crate::wire::history::{Turn, WireCall, WireResult, object_text, texts};
 
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -111,20 +111,11 @@ fn settle(flags: &Compat, out: &mut Out) -> bool {
 }
 
 fn user<'a>(message: &'a Message, flags: &Compat) -> Result<WireMessage<'a>, ProviderError> {
-    let texts: Vec<&str> = message
-        .parts
-        .iter()
-        .filter_map(|part| match part {
-            Part::Text { text } => Some(&**text),
-            _ => None,
-        })
-        .collect();
     let has_images = message.parts.iter().any(|part| matches!(part, Part::Image { .. }));
     // Texts alone go as one string: every server takes that, not every one a list.
-    let content = match texts.as_slice() {
-        _ if has_images => Content::Parts(content_parts(message.parts.iter(), flags)?),
-        [text] => Content::Text(Cow::Borrowed(text)),
-        texts => Content::Text(Cow::Owned(texts.join("\n"))),
+    let content = match has_images {
+        true => Content::Parts(content_parts(message.parts.iter(), flags)?),
+        false => Content::Text(texts(message)),
     };
     Ok(WireMessage::Text { role: "user", content })
 }
