@@ -75,7 +75,7 @@ impl Failure {
 
     /// What another process says of what it was asked.
     #[cfg(unix)]
-    fn of_another(problem: &ergane::socket::Problem) -> Self {
+    fn of_another(kind: &str, message: String) -> Self {
         let table = [
             ("config", USAGE),
             ("bad_request", USAGE),
@@ -86,9 +86,9 @@ impl Failure {
             ("journal_locked", JOURNAL),
             ("protocol", FAILED),
         ];
-        let known = table.iter().find(|(kind, _)| *kind == problem.kind);
+        let known = table.iter().find(|(known, _)| *known == kind);
         let (kind, exit) = known.copied().unwrap_or(("internal", FAILED));
-        Self::new(kind, exit, problem.message.clone())
+        Self::new(kind, exit, message)
     }
 
     pub(crate) fn busy(message: impl Into<String>) -> Self {
@@ -204,11 +204,8 @@ impl From<SessionError> for Failure {
 impl From<RemoteError> for Failure {
     fn from(error: RemoteError) -> Self {
         match &error {
-            RemoteError::Refused { problem, .. } => Self::of_another(problem),
             RemoteError::Journal(journal) => Self::from(journal.as_ref()),
-            RemoteError::BadName(_) => Self::config(error.to_string()),
-            RemoteError::OtherBuild { .. } => Self::new("protocol", FAILED, error.to_string()),
-            _ => Self::busy(error.to_string()),
+            _ => Self::of_another(error.kind(), error.to_string()),
         }
     }
 }

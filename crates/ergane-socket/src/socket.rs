@@ -9,10 +9,9 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ergane_otp::{ChildSpec, Scope};
+use ergane_otp::{Backoff, ChildSpec, Scope};
 use ergane_session::SessionContext;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -22,7 +21,7 @@ use crate::server::{self, Places};
 use crate::trees::Trees;
 
 /// The pause before a socket that failed is made anew: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60) };
 /// Past it, a start does not wait for the socket any longer. A folder on a disk that hangs may take that long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -110,8 +109,6 @@ struct Shared {
     closing: watch::Sender<bool>,
     /// When all are back, nothing of it holds on to the system.
     places: Places,
-    /// Whether it was open since that was asked last.
-    opened: AtomicBool,
 }
 
 impl Socket {
@@ -135,7 +132,6 @@ impl Socket {
             status: watch::Sender::new(SocketStatus::Opening),
             closing: watch::Sender::new(false),
             places: Places::new(),
-            opened: AtomicBool::new(false),
         }))
     }
 
@@ -231,27 +227,28 @@ impl Socket {
 
     /// Keeps it open until it is closed.
     async fn keep(self, scope: Scope) {
-        let mut pause = PAUSES.0;
+        let mut failures = 0;
         let mut closing = self.0.closing.subscribe();
-        while !*closing.borrow_and_update() {
-            let (alive, ended) = oneshot::channel::<()>();
+        loop {
+            let (told, why) = oneshot::channel();
             let (socket, below) = (self.clone(), scope.clone());
             scope.spawn("listen beside the journal", async move {
-                let _alive = alive; // dropped however this ends, by a panic too
-                let Err(error) = socket.listen(&below).await else { return };
-                socket.failed(&error.to_string());
+                if let Err(error) = socket.listen(&below).await {
+                    drop(told.send(error)); // who keeps it may have been ended
+                }
             });
-            // Always an error: nothing is sent.
-            ended.await.ok();
-            if self.0.opened.swap(false, Ordering::Relaxed) {
-                pause = PAUSES.0; // it was reached until now
+            // Without a word it was closed, or has panicked.
+            let why =
+                why.await.map_or_else(|_| "who listened has failed".to_owned(), |error| error.to_string());
+            if *closing.borrow() {
+                return;
             }
-            if matches!(self.status(), SocketStatus::Open { .. }) {
-                self.failed("who listened has failed");
-            }
+            // One that was reached until now is tried again soon.
+            failures = if matches!(self.status(), SocketStatus::Open { .. }) { 1 } else { failures + 1 };
+            self.failed(&why);
             tokio::select! {
-                _ = closing.wait_for(|closing| *closing) => {}
-                () = sleep(pause) => pause = pause.saturating_mul(2).min(PAUSES.1),
+                _ = closing.wait_for(|closing| *closing) => return,
+                () = sleep(PAUSES.after(failures)) => {}
             }
         }
     }
@@ -259,11 +256,10 @@ impl Socket {
     /// # Errors
     /// Why it cannot be reached. Without one it was closed.
     async fn listen(&self, scope: &Scope) -> std::io::Result<()> {
-        let Shared { served, status, closing, places, opened } = &*self.0;
+        let Shared { served, status, closing, places } = &*self.0;
         let mut closed = closing.subscribe();
         let Ok(_place) = places.asked.clone().acquire_owned().await else { return Ok(()) };
         let open = |path: PathBuf| {
-            opened.store(true, Ordering::Relaxed);
             status.send_replace(SocketStatus::Open { path });
         };
         tokio::select! {

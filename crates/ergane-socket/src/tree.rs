@@ -1,4 +1,5 @@
-//! What a process tells of itself: its supervision tree in words, as it goes over the socket. Pure.
+//! What a process tells of itself: its supervision tree in words, as it goes over the socket. Of the world it looks at the
+//! clock alone.
 
 use std::time::{Duration, SystemTime};
 

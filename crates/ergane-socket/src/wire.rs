@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 /// How long a request may be, with its end of line.
 pub(crate) const LONGEST: usize = 17 * 1024 * 1024;
 
-/// What is answered to an [`Ask::Interrupt`] that found no open turn.
+/// What is answered to an [`Ask::Interrupt`] or [`Ask::Steer`] that found no open turn.
 pub(crate) const IDLE: &str = "idle";
 
 /// What is answered to an [`Ask::Steer`] that the open turn took in.
@@ -80,7 +80,7 @@ pub(crate) enum Ask {
         /// Of this turn only, unless they are kept.
         #[serde(default)]
         settings: Box<SettingsPatch>,
-        /// Whether the session keeps the settings, from this turn on.
+        /// Whether the session keeps the settings, from when the turn is taken.
         #[serde(default)]
         keep: bool,
         /// For its tools.
@@ -207,15 +207,9 @@ pub(crate) enum Heard {
     },
 }
 
-/// A position, or the name of a checkpoint, which is never only digits.
+/// A point as it is said.
 pub(crate) fn point(said: Option<Text>) -> Point {
-    match said {
-        None => Point::Now,
-        Some(text) => match text.parse() {
-            Ok(seq) => Point::At(Seq(seq)),
-            Err(_) => Point::Label(text),
-        },
-    }
+    said.map_or(Point::Now, |text| Point::typed(&text))
 }
 
 /// The same the other way.

@@ -1,11 +1,10 @@
 //! How other processes reach a system: its socket, where its journal is a file, and what that tells of its tree.
 
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use ergane_journal::Journal;
 use ergane_session::SessionContext;
-use ergane_socket::{Node as Told, Problem, Socket, SocketStatus, Trees};
+use ergane_socket::{Node as Told, Problem, Socket, Trees};
 
 use crate::tree::{self, Node};
 
@@ -14,10 +13,9 @@ pub(crate) const ID: &str = "socket";
 
 /// The socket of a system whose journal is a file.
 pub(crate) fn socket(journal: &dyn Journal, context: &SessionContext, started: SystemTime) -> Option<Socket> {
-    let journal: PathBuf = journal.file()?.to_owned();
-    let (looked, below) = (context.clone(), journal.clone());
+    let looked = context.clone();
     let trees = Trees::new(move || take(looked.clone(), started));
-    Some(Socket::new(below, context.clone(), trees))
+    Some(Socket::new(journal.file()?, context.clone(), trees))
 }
 
 async fn take(context: SessionContext, started: SystemTime) -> Result<Told, Problem> {
@@ -28,7 +26,7 @@ async fn take(context: SessionContext, started: SystemTime) -> Result<Told, Prob
 }
 
 fn told(node: Node, now: SystemTime) -> Told {
-    let Node { id, pid, kind, restarts, status, started_at, session, provider, socket, children } = node;
+    let Node { id, pid, kind, restarts, status, started_at, session, provider, children, .. } = node;
     let mut told = Told::new(id, kind, &status);
     if let Some(started) = started_at {
         told = told.since(started, now);
@@ -39,9 +37,6 @@ fn told(node: Node, now: SystemTime) -> Told {
     told.pid = pid.map(|pid| pid.to_string());
     told.restarts = restarts;
     told.provider = provider.map(|status| Box::new(status.into()));
-    if let Some(SocketStatus::Failed { reason }) = socket {
-        told.reason = told.reason.or(Some(reason));
-    }
     told.children = children.into_iter().map(|child| self::told(child, now)).collect();
     told
 }

@@ -1,7 +1,7 @@
 //! The system's tree as data, with what its actors say of themselves.
 //!
 //! Supervisors list their children. What a session does only it can say, and what it has started (the loop, tools) hangs
-//! below its actor; how a provider stands is kept beside its actor. All of it is put together here and nowhere else, so
+//! below its actor; how a provider stands is kept beside its actor. All of it is put together here, for whoever asks, so
 //! whatever waits is told with its reason to everybody who looks at the tree, `ergane top` included.
 
 use std::collections::HashMap;

@@ -4,8 +4,6 @@
 //! files, keys and tools are used; of its turn the final text is shown and not what leads to it, but for `--stream-json`,
 //! which has every event; and what it asks is decided with `ergane approve`.
 
-use std::time::Duration;
-
 use ergane::core::SettingsPatch;
 use ergane::session::SessionEvent;
 use ergane::socket::{Outcome, RemoteError, RemoteSession, RemoteTurn, Told};
@@ -107,9 +105,9 @@ struct Parking<'a> {
 }
 
 impl Parking<'_> {
-    /// Tells it when it is something else than before: for people, and as the event that it is in a turn of one's own.
+    /// Tells it: for people, and as the event that it is in a turn of one's own.
     fn is(&mut self, reason: Option<String>) {
-        if let Some(reason) = reason.as_ref().filter(|_| reason != self.reason) {
+        if let Some(reason) = &reason {
             self.screen.notes.say(&format!("waiting: {reason}"));
             self.screen.event(&SessionEvent::Parked { reason: reason.as_str().into() });
         }
@@ -135,8 +133,7 @@ async fn tell(
             )),
             Ok(Some(Told::Over(Outcome::Ended(result)))) => return Ok(Some(Report::of_turn(&result))),
             Ok(Some(Told::Over(Outcome::Waits { questions, .. }))) => {
-                let waiting = Failure::waiting(session.name(), &questions);
-                return Ok(Some(Report::of_failure(Some(session.name()), &waiting, Duration::ZERO)));
+                return Err(Failure::waiting(session.name(), &questions));
             }
             Ok(Some(_)) => {}
             Ok(None) | Err(RemoteError::OwnerEnded { .. }) => return Ok(None),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use ergane::core::{SessionName, Text};
 #[cfg(unix)]
 use ergane::journal::SessionSummary;
+#[cfg(unix)]
+use ergane::otp::Backoff;
 use ergane::session::{Session, SessionError, TurnResult};
 #[cfg(unix)]
 use ergane::socket::{RemoteSession, new_key};
@@ -93,9 +95,9 @@ const DEAF: Duration = Duration::from_secs(3);
 /// So often a conversation may break off with nobody dead.
 #[cfg(unix)]
 const TIMES: u32 = 8;
-/// How long it is waited before it is asked again, at most.
+/// How long it is waited before it is asked again.
 #[cfg(unix)]
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSES: Backoff = Backoff { base: Duration::from_millis(50), max: Duration::from_millis(500) };
 
 /// Has the owner run the turn, if there is one. `None` when there is none any more: one that dies leaves the turn to us, or to the
 /// next owner. One whose conversation broke off is asked again, with the same key, which is a no-op where it had been heard.
@@ -109,7 +111,7 @@ async fn by_its_owner(
 ) -> Result<Option<Report>, Failure> {
     let Some(mut pid) = owner(place, name).await? else { return Ok(None) };
     let key = &*key.get_or_insert_with(|| new_key().to_string());
-    let (mut since, mut pause, mut broke_off) = (Instant::now(), PAUSE / 10, 0);
+    let (mut since, mut asked, mut broke_off) = (Instant::now(), 0, 0);
     loop {
         match there(args, name, place, pid, key, job).await? {
             Asked::Ended(report) => return Ok(Some(*report)),
@@ -120,17 +122,20 @@ async fn by_its_owner(
             let why = "whose socket beside the journal does not answer, or which has none: wait for its end, or ask it itself";
             return Err(Failure::owned(name, pid, why).or_again(key));
         }
+        asked += 1;
         let until = job.until();
         let waits = job.signals.guard(async {
-            sleep(pause).await;
+            sleep(PAUSES.after(asked)).await;
             holder(place, name).await
         });
         let holder = within(until, waits).await.map_err(|failure| failure.or_again(key))?;
-        pause = PAUSE.min(pause * 2);
-        if holder != Some(pid) {
-            job.screen.notes.say(&format!("process {pid} has ended; going on here"));
-            let Some(next) = holder else { return Ok(None) };
-            (pid, since, pause, broke_off) = (next, Instant::now(), PAUSE / 10, 0);
+        match holder {
+            None => {
+                job.screen.notes.say(&format!("process {pid} has ended; going on here"));
+                return Ok(None);
+            }
+            Some(next) if next != pid => (pid, since, asked, broke_off) = (next, Instant::now(), 0, 0),
+            Some(_) => {}
         }
     }
 }

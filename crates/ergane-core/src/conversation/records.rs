@@ -61,6 +61,23 @@ pub enum Point {
     Label(Text),
 }
 
+impl Point {
+    /// What somebody has typed: a position, or the name of a checkpoint, which is never only digits.
+    ///
+    /// ```
+    /// use ergane_core::{Point, Seq};
+    ///
+    /// assert_eq!(Point::typed("12"), Point::At(Seq(12)));
+    /// assert_eq!(Point::typed("greeted"), Point::Label("greeted".into()));
+    /// ```
+    pub fn typed(text: &str) -> Self {
+        match text.parse() {
+            Ok(seq) => Self::At(Seq(seq)),
+            Err(_) => Self::Label(text.into()),
+        }
+    }
+}
+
 impl From<Seq> for Point {
     fn from(seq: Seq) -> Self {
         Self::At(seq)

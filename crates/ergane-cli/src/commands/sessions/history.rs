@@ -18,14 +18,6 @@ use crate::workshop::{Place, Workshop, seen};
 /// How long the system may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// A position, or the name of a checkpoint, which is never only digits.
-fn point(text: &str) -> Point {
-    match text.parse() {
-        Ok(seq) => Point::At(Seq(seq)),
-        Err(_) => Point::Label(text.into()),
-    }
-}
-
 /// What is stored of a session.
 struct Stored {
     name: SessionName,
@@ -53,7 +45,7 @@ pub(super) async fn fork(
     let place = place?;
     let new = session_name(&new)?;
     let parent = stored(name, &place).await?.name;
-    let at = at.as_deref().map_or(Point::Now, point);
+    let at = at.as_deref().map_or(Point::Now, Point::typed);
     // The parent is only read, so it may run, and its tools and providers are not needed.
     let workshop = Workshop::open(&place, &Config::default(), None).await?;
     let session = seen(&workshop.system, parent.clone());
@@ -95,14 +87,14 @@ impl Change {
     async fn there(self, session: RemoteSession) -> Result<Seq, RemoteError> {
         match self {
             Self::Checkpoint(label) => session.checkpoint(label).await,
-            Self::Rewind(to) => session.rewind(point(&to)).await,
+            Self::Rewind(to) => session.rewind(Point::typed(&to)).await,
         }
     }
 
     async fn here(self, session: Session) -> Result<Seq, SessionError> {
         match self {
             Self::Checkpoint(label) => session.checkpoint(label).await,
-            Self::Rewind(to) => session.rewind(point(&to)).await,
+            Self::Rewind(to) => session.rewind(Point::typed(&to)).await,
         }
     }
 }
