@@ -267,10 +267,7 @@ impl State {
         if matches!(self.phase, Phase::Live | Phase::Stopping(_)) {
             self.advance()?;
             // What is durable at once lets more happen at once.
-            while let Some(append) = self.facts.take_append(&self.name) {
-                if !self.submit(append)? {
-                    break;
-                }
+            while self.submit_accepted()? {
                 self.advance()?;
             }
             self.leave_when_done();

@@ -25,15 +25,13 @@ use crate::status::Activity;
 const LOOP_DEATHS: u32 = 3;
 
 impl State {
-    /// Has the model asked, once what the question rests on is durable.
+    /// Has the model asked, once the start of its turn, and of this incarnation's part of it, are durable.
     pub(crate) fn call_model(&mut self) -> Result<bool, ActorProcessingErr> {
         if self.drive.flight.is_some() || self.facts.durable() < self.drive.barrier {
             return Ok(false);
         }
         // Handed over first: where the store takes no time, what the question rests on is told before anything of its answer.
-        if let Some(append) = self.facts.take_append(&self.name) {
-            self.submit(append)?;
-        }
+        self.submit_accepted()?;
         let Some(specs) = self.specs() else { return Ok(false) };
         let saw = self.facts.accepted();
         let conversation = self.facts.conversation();

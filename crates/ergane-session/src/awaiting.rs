@@ -1,7 +1,6 @@
 //! Things to await on a session that have a deadline of their own: a turn's result, the end of the process.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use ergane_core::TurnId;
@@ -14,8 +13,7 @@ use crate::handle::Session;
 use crate::message::SessionMsg;
 use crate::reach::{AGAIN, FOREVER, left, not_found_is_fine, pause};
 use crate::result::TurnResult;
-
-type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send>>;
+use crate::send::Boxed;
 
 /// The result of a turn, to be awaited.
 ///

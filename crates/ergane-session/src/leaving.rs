@@ -27,13 +27,14 @@ impl State {
         }
         self.phase = Phase::Leaving(std::mem::take(replies));
         self.waiters.refuse_all(&SessionError::Stopped(self.name.clone()));
-        let (me, port, name) = (self.me.clone(), self.port().clone(), self.name.clone());
+        let (port, name) = (self.port().clone(), self.name.clone());
         if let Some(at_work) = self.drive.at_work.take().filter(|at_work| at_work.receiver_count() > 0) {
-            // A cleanup, which nothing ends but itself: until then this incarnation is not over either.
+            // A cleanup, which nothing ends but itself: until then this incarnation is not over either. It runs from now on.
             drop(self.scope.on_drain("release the session", || release_after(at_work, port, name)));
-            tell(&me, Internal::Released);
+            self.leave();
             return;
         }
+        let me = self.me.clone();
         self.scope.spawn("release the session", async move {
             release(&port, &name).await;
             tell(&me, Internal::Released);

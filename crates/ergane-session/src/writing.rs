@@ -15,6 +15,11 @@ use crate::actor::{State, tell};
 use crate::message::Internal;
 
 impl State {
+    /// Hands over what was accepted, if nothing else is under way. True as for [`submit`](Self::submit).
+    pub(crate) fn submit_accepted(&mut self) -> Result<bool, ActorProcessingErr> {
+        self.facts.take_append(&self.name).map_or(Ok(false), |append| self.submit(append))
+    }
+
     /// Hands an append over. True if its outcome is here already, as it is of an instant store; else it comes as a message.
     pub(crate) fn submit(&mut self, append: ergane_journal::Append) -> Result<bool, ActorProcessingErr> {
         match self.port().append_now(append) {

@@ -454,6 +454,20 @@ async fn a_stream_to_a_session_whose_journal_is_away_tells_why_and_then_what_hap
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_given_up_before_its_session_could_be_brought_up_is_not_sent() {
+    let (model, mut questions) = model();
+    let (plan, _system, alice) = stored_only(model).await;
+    plan.break_reads(JournalError::Timeout { what: "find a session", after: Duration::from_secs(30) });
+    let send = alice.send_message("hello").taken();
+    assert!(tokio::time::timeout(MINUTE, send).await.is_err(), "it waits for the journal");
+    plan.heal();
+    soon("she is there", alice.start()).await.unwrap();
+    assert!(tokio::time::timeout(MINUTE / 2, questions.next()).await.is_err(), "nobody is asked");
+    let status = alice.status().await.unwrap();
+    assert_eq!((status.turns, status.queued), (0, 0));
+}
+
 /// Nobody needs to read, and the one who gave the stream away is not needed either.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_nobody_reads_is_sent_all_the_same_when_the_journal_is_back() {

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use ergane::core::ModelRequest;
@@ -193,14 +194,39 @@ fn a_turn_of_the_program_is_steered_interrupted_and_seen_by_the_command() {
     end(running, stdin);
 }
 
+fn socket_of(home: &Home, running: &Running) -> PathBuf {
+    let socket = format!(".local/share/ergane/ergane.db.sockets/{}.sock", running.pid());
+    home.path(&socket).canonicalize().unwrap()
+}
+
+#[test]
+fn a_send_to_an_owner_that_nobody_reaches_ends_in_time_and_names_its_key() {
+    let home = Home::new();
+    let (running, stdin) = start_and_allow(&home);
+    // Somebody has a socket there, and it is not the owner.
+    let socket = socket_of(&home, &running);
+    let another = socket.with_file_name("1.sock");
+    std::fs::rename(&socket, &another).unwrap();
+    for (more, exit, kind, says) in
+        [(&["--timeout", "1s"][..], 3, "timeout", "--timeout"), (&[], 1, "busy", "does not answer")]
+    {
+        let line = [&["send", "alice", "hello", "--json"], more].concat();
+        let object = home.run(&line).expect(exit).json();
+        let why = object["error"]["message"].as_str().unwrap();
+        assert_eq!(object["error"]["kind"], kind, "{object}");
+        assert!(why.contains(says) && why.contains("with --key "), "{line:?}: {why}");
+    }
+    std::fs::rename(&another, &socket).unwrap();
+    let object = home.run(&["send", "alice", "hello", "--json"]).expect(0).json();
+    assert_eq!(object["turn"], 2, "nothing of it had been sent: {object}");
+    end(running, stdin);
+}
+
 #[test]
 fn a_send_whose_conversation_breaks_off_though_the_owner_lives_is_asked_for_again_and_done_once() {
     let home = Home::new();
     let (running, stdin) = start_and_allow(&home);
-    let socket = home
-        .path(&format!(".local/share/ergane/ergane.db.sockets/{}.sock", running.pid()))
-        .canonicalize()
-        .unwrap();
+    let socket = socket_of(&home, &running);
     let aside = socket.with_extension("aside");
     std::fs::rename(&socket, &aside).unwrap();
     let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();

@@ -1,8 +1,8 @@
 //! What a server is told of a schema, made once.
 //!
 //! A tool's schema goes along with every request, and so does the schema of a structure. What is made of one depends on it and on
-//! whom it is for, and on nothing else. So it is kept for as long as the schema lives, and whoever says in the log that a schema
-//! does not fit says it once. A schema is known by its place in memory: the same tools are the same allocation in every request.
+//! whom it is for, and on nothing else. So it is kept while there is room for it, and whoever says in the log that a schema
+//! does not fit says it once, as a rule. A schema is known by its place in memory: the same tools are the same allocation in every request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
