@@ -78,6 +78,11 @@ impl WireResult<'_> {
     pub(crate) fn bare_text(&self) -> &str {
         if self.is_error { self.text.strip_prefix(FAILED).unwrap_or(&self.text) } else { &self.text }
     }
+
+    /// What stands before its images, where they are a turn of their own.
+    pub(crate) fn before_its_images(&self) -> String {
+        format!("Images from the result of {}:", self.name)
+    }
 }
 
 /// For whom a history is read.

@@ -53,13 +53,8 @@ impl Recast {
 struct Known {
     /// It holds the schema's place in memory, so that no other one can be taken for it.
     of: Weak<Value>,
-    made: Made,
-}
-
-enum Made {
-    Other(Arc<Value>, usize, usize),
-    /// The schema itself, which is not to live on for it.
-    Itself,
+    /// `None` of a schema that does not fit: it is told as it is, and is not to live on for it.
+    made: Option<Recast>,
 }
 
 type Table = HashMap<(usize, Aim), Known>;
@@ -69,12 +64,12 @@ static KNOWN: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
 /// What is made of `schema` for `aim`: by `make`, when that is not known.
 pub(crate) fn once(schema: &Arc<Value>, aim: Aim, make: impl FnOnce() -> Recast) -> Recast {
     let place = (Arc::as_ptr(schema).addr(), aim);
-    if let Some(known) = table(|known| known.get(&place).map(|known| known.recast(schema))) {
-        return known;
+    if let Some(known) = table(|known| known.get(&place).map(|known| known.made.clone())) {
+        return known.unwrap_or_else(|| Recast::none(schema));
     }
     // Without the lock: it may take a while, and two may make the same.
     let made = make();
-    let known = Known::new(schema, &made);
+    let known = Known { of: Arc::downgrade(schema), made: made.fits.then(|| made.clone()) };
     table(|all| {
         if all.len() >= MOST {
             all.retain(|_, known| known.of.strong_count() > 0);
@@ -90,25 +85,6 @@ pub(crate) fn once(schema: &Arc<Value>, aim: Aim, make: impl FnOnce() -> Recast)
 fn table<T>(read: impl FnOnce(&mut Table) -> T) -> T {
     // Nothing foreign runs under this lock.
     read(&mut KNOWN.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-impl Known {
-    fn new(schema: &Arc<Value>, recast: &Recast) -> Self {
-        let made = match recast.fits {
-            true => Made::Other(recast.schema.clone(), recast.optional, recast.unions),
-            false => Made::Itself,
-        };
-        Self { of: Arc::downgrade(schema), made }
-    }
-
-    fn recast(&self, schema: &Arc<Value>) -> Recast {
-        match &self.made {
-            Made::Itself => Recast::none(schema),
-            Made::Other(made, optional, unions) => {
-                Recast { schema: made.clone(), fits: true, optional: *optional, unions: *unions }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use memchr::memmem::Finder;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Shorter "keys" are placeholders such as `x`, and would make every text unreadable.
@@ -89,14 +90,12 @@ impl Redactor {
 
 /// Where `key` begins and ends in `bytes`.
 fn places(bytes: &[u8], key: &[u8]) -> Vec<Range<usize>> {
+    let finder = Finder::new(key);
     let (mut found, mut from) = (Vec::new(), 0);
-    while let (Some(first), Some(rest)) = (key.first(), bytes.get(from..)) {
-        let Some(next) = rest.iter().position(|byte| byte == first) else { break };
+    while let Some(next) = bytes.get(from..).and_then(|rest| finder.find(rest)) {
         let start = from + next;
-        if rest.get(next..).is_some_and(|rest| rest.starts_with(key)) {
-            found.push(start..start + key.len());
-        }
-        from = start + 1;
+        found.push(start..start + key.len());
+        from = start + 1; // it may begin again within itself
     }
     found
 }

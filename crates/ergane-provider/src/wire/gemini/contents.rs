@@ -131,7 +131,7 @@ fn push_turn<'a>(at: usize, turn: &'a Turn<'a>, model: &str, contents: &mut Vec<
             contents.push(user(None, results.iter().map(result).collect()));
             // Nothing but results may stand in the turn that answers calls.
             for result in results.iter().filter(|result| !result.images.is_empty()) {
-                let mut parts = vec![WirePart::text(format!("Images from the result of {}:", result.name))];
+                let mut parts = vec![WirePart::text(result.before_its_images())];
                 parts.extend(result.images.iter().filter_map(|part| user_part(part)));
                 contents.push(user(None, parts));
             }

@@ -220,7 +220,7 @@ fn push_results(results: &[WireResult<'_>], out: &mut Out) -> Result<(), Provide
     for result in results.iter().filter(|result| !result.images.is_empty()) {
         let message = WireMessage {
             role: "user",
-            content: Cow::Owned(format!("Images from the result of {}:", result.name)),
+            content: Cow::Owned(result.before_its_images()),
             images: images(result.images.iter().copied())?,
             ..WireMessage::default()
         };

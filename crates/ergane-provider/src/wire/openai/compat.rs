@@ -58,7 +58,8 @@ pub struct Compat {
     pub result_name: bool,
     /// Which ids of calls it takes.
     pub tool_ids: ToolIds,
-    /// How models are told of tools.
+    /// How models are told of tools, [`ToolCalls::Auto`] of every server in the table. A provider's own
+    /// [`tool_calls`](crate::OpenAi::tool_calls), called after [`compat`](crate::OpenAi::compat), overrules it.
     pub tool_calls: ToolCalls,
     /// Whether something of the assistant must stand between results and a user's message.
     pub assistant_after_results: bool,

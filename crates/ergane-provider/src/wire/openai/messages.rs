@@ -187,7 +187,7 @@ fn push_results(results: &[WireResult<'_>], flags: &Compat, out: &mut Out) -> Re
         if after_results {
             settle(flags, out);
         }
-        let lead = Cow::Owned(format!("Images from the result of {}:", result.name));
+        let lead = Cow::Owned(result.before_its_images());
         let mut parts = vec![ContentPart::Text { text: lead }];
         parts.extend(content_parts(result.images.iter().copied(), flags)?);
         out.push(None, &WireMessage::Text { role: "user", content: Content::Parts(parts) });
