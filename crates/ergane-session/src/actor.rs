@@ -244,7 +244,7 @@ impl State {
                 Ok(())
             }
             Internal::Nudge => {
-                self.drive.held_up = None; // what follows every message tries again
+                self.on_nudge();
                 Ok(())
             }
             Internal::Idle(token) => {

@@ -51,16 +51,24 @@ pub(crate) struct Drive {
     pub(crate) recorded: HashSet<CallId>,
     /// The calls whose process group may begin once that fact is durable.
     pub(crate) to_begin: HashMap<CallId, Promise<()>>,
-    /// What an earlier incarnation left behind and does not end.
-    pub(crate) held_up: Option<String>,
+    /// The calls to which an earlier incarnation left what does not end.
+    pub(crate) held_up: BTreeMap<CallId, HeldUp>,
+    /// Whether it is not tried again before the next nudge.
+    pub(crate) pausing: bool,
     /// The calls that have ended and are still at work, of whatever turn: why nothing is begun.
     pub(crate) left_over: BTreeMap<CallId, String>,
     /// A receiver of it is held for each call that has ended and is still at work, also when the session is gone.
     pub(crate) at_work: Option<watch::Sender<()>>,
-    /// How often that was tried in vain, call by call.
-    pub(crate) in_vain: HashMap<CallId, u32>,
     /// Why an open turn was found whose recovery was put off, because it cannot go on here.
     pub(crate) unrecovered: Option<Text>,
+}
+
+/// What holds a call up.
+#[derive(Debug)]
+pub(crate) struct HeldUp {
+    pub(crate) why: String,
+    /// How often it was tried in vain to end it.
+    pub(crate) tries: u32,
 }
 
 /// The loop actor of the open turn.
@@ -97,7 +105,15 @@ impl Drive {
 
     /// Why nothing goes on, where that is not the store.
     pub(crate) fn parked(&self) -> Option<&str> {
-        self.held_up.as_deref().or_else(|| self.left_over.values().next().map(String::as_str))
+        let held_up = self.held_up.values().next().map(|held_up| &held_up.why);
+        held_up.or_else(|| self.left_over.values().next()).map(String::as_str)
+    }
+
+    /// What an earlier incarnation left to this call could not be ended, once more.
+    pub(crate) fn is_held_up_by(&mut self, call: CallId) {
+        let why = || format!("a process that an earlier incarnation started for call {call} does not end");
+        self.held_up.entry(call).or_insert_with(|| HeldUp { why: why(), tries: 0 }).tries += 1;
+        self.pausing = true;
     }
 
     /// What it is doing; `shown` is whether the model answers already.
@@ -132,7 +148,7 @@ impl Drive {
             && self.tools.is_empty()
             && self.consulting.is_empty()
             && self.being_ended.is_empty()
-            && self.held_up.is_none()
+            && self.held_up.is_empty()
     }
 
     /// Whether the callback is asked about the call.
@@ -190,8 +206,8 @@ impl Drive {
         self.ended.clear();
         self.recorded.clear();
         self.to_begin.clear();
-        self.held_up = None;
-        self.in_vain.clear();
+        self.held_up.clear();
+        self.pausing = false;
         self.grace = None;
         self.unanswered = None;
         self.deaths = 0;

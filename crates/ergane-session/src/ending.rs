@@ -99,7 +99,9 @@ impl State {
                 continue;
             }
             // A turn that is to end does end: what cannot be ended is said.
-            if self.drive.in_vain.get(&call.call.id).is_some_and(|tries| *tries >= END_TRIES) {
+            let id = call.call.id;
+            if self.drive.held_up.get(&id).is_some_and(|held_up| held_up.tries >= END_TRIES) {
+                self.drive.held_up.remove(&id);
                 self.facts.record(error_result(&call.call, STILL_RUNS, false))?;
             } else {
                 waits = true;

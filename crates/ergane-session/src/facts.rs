@@ -61,6 +61,16 @@ impl View {
     }
 }
 
+/// The store did not take the append under way.
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    /// How often in a row.
+    times: u32,
+    /// Whether it has the append again, and has not said yet what became of it.
+    tried_again: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct Facts {
     conversation: Conversation,
@@ -71,8 +81,7 @@ pub(crate) struct Facts {
     next_view: View,
     unsent: Vec<Arc<Envelope>>,
     in_flight: Vec<Arc<Envelope>>,
-    parked: Option<String>,
-    failures: u32,
+    failure: Option<Failure>,
     waiting: VecDeque<(Seq, Waiting)>,
 }
 
@@ -82,7 +91,7 @@ impl fmt::Debug for Facts {
             .field("epoch", &self.epoch)
             .field("accepted", &self.conversation.seq())
             .field("durable", &self.durable)
-            .field("parked", &self.parked)
+            .field("failure", &self.failure)
             .finish_non_exhaustive()
     }
 }
@@ -111,14 +120,14 @@ impl Facts {
         self.durable
     }
 
-    /// Why the session waits for the store, when it does.
+    /// Why the session waits before it tries the store once more, when it does.
     pub(crate) fn parked(&self) -> Option<&str> {
-        self.parked.as_deref()
+        self.failure.as_ref().filter(|failure| !failure.tried_again).map(|failure| &*failure.reason)
     }
 
-    /// Whether the store could not take the last append, also while it is tried once more.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.failures > 0
+    /// Why the store could not take the append under way, also while it is tried once more.
+    pub(crate) fn failing(&self) -> Option<&str> {
+        self.failure.as_ref().map(|failure| &*failure.reason)
     }
 
     /// Accepts a fact. An error is a bug of ours: the fact does not follow from those before it.
@@ -144,7 +153,7 @@ impl Facts {
     pub(crate) fn tell_when_durable(&mut self, seq: Seq, tell: impl FnOnce(Option<&str>) + Send + 'static) {
         if self.durable >= seq {
             tell(None);
-        } else if let Some(reason) = &self.parked {
+        } else if let Some(reason) = self.parked() {
             tell(Some(reason));
         } else {
             self.wait(seq, Waiting::Told(Box::new(tell)));
@@ -157,9 +166,9 @@ impl Facts {
         self.waiting.insert(place, (seq, waiting));
     }
 
-    /// The append that is due, unless one is under way or the session is parked.
+    /// The append that is due, unless one is under way, or waits to be tried once more.
     pub(crate) fn take_append(&mut self, session: &SessionName) -> Option<Append> {
-        if !self.in_flight.is_empty() || self.parked.is_some() || self.unsent.is_empty() {
+        if !self.in_flight.is_empty() || self.unsent.is_empty() {
             return None;
         }
         self.in_flight = std::mem::take(&mut self.unsent);
@@ -167,9 +176,11 @@ impl Facts {
         self.append_in_flight(session)
     }
 
-    /// The append under way once more, after it was not written; the session is no longer parked.
+    /// The append under way once more, after it was not written.
     pub(crate) fn retry_append(&mut self, session: &SessionName) -> Option<Append> {
-        self.parked = None;
+        if let Some(failure) = &mut self.failure {
+            failure.tried_again = true;
+        }
         self.append_in_flight(session)
     }
 
@@ -190,8 +201,7 @@ impl Facts {
             self.durable = last.seq;
             self.view = std::mem::take(&mut self.next_view);
         }
-        self.failures = 0;
-        self.parked = None;
+        self.failure = None;
         let mut due = Vec::new();
         while self.waiting.front().is_some_and(|(seq, _)| *seq <= self.durable) {
             due.extend(self.waiting.pop_front().map(|(_, waiting)| match waiting {
@@ -204,12 +214,13 @@ impl Facts {
 
     /// The store could not take the append: says how long to wait before the next try.
     pub(crate) fn park(&mut self, reason: String) -> Duration {
-        if self.failures > 0 {
+        let before = self.failure.as_ref().map_or(0, |failure| failure.times);
+        if before > 0 {
             self.tell_parked(&reason);
         }
-        self.parked = Some(reason);
-        self.failures = self.failures.saturating_add(1);
-        JournalError::BACKOFF.after(self.failures)
+        let times = before.saturating_add(1);
+        self.failure = Some(Failure { reason, times, tried_again: false });
+        JournalError::BACKOFF.after(times)
     }
 
     fn tell_parked(&mut self, reason: &str) {

@@ -61,7 +61,7 @@ impl State {
     pub(crate) fn on_tool_over(&mut self, id: CallId) -> Result<(), ActorProcessingErr> {
         if self.drive.left_over.remove(&id).is_some() {
             tracing::info!(session = %self.name, call = %id, "what a call had left behind is gone");
-            self.told_parked_is_over();
+            self.retell_parked();
             return Ok(());
         }
         self.take_ending(id, |state, outcome| state.record_result(id, outcome, false))
@@ -82,9 +82,9 @@ impl State {
                 std::process::id()
             );
             tracing::error!(session = %state.name, call = %id, %why, "a call does not end; the session is parked until it does");
-            state.tell_parked(&why);
             state.look_again(id, AGAIN);
             state.drive.left_over.insert(id, why);
+            state.retell_parked();
             state.record_result(id, outcome, true)
         })
     }

@@ -1,24 +1,27 @@
-//! Telling whoever listens why nothing goes on: once for each reason, and to who begins to listen meanwhile first of all.
+//! Why nothing goes on: reckoned in one place, and told to whoever listens once for each reason, first of all to who begins to
+//! listen meanwhile.
 
+use ergane_core::Text;
 use tokio::sync::mpsc;
 
 use crate::actor::State;
 use crate::message::{Item, Live};
 
 impl State {
-    /// Tells whoever listens why nothing goes on, when that is another reason than the one told last.
-    pub(crate) fn tell_parked(&mut self, reason: &str) {
-        if self.told_parked.as_deref() != Some(reason) {
-            let turn = self.facts.conversation().turn().map(|turn| turn.id);
-            self.subscribers.live(turn, &Live::Parked { reason: reason.into() });
-            self.told_parked = Some(reason.into());
-        }
+    /// Why nothing goes on: a store that takes nothing, also while that is tried once more; else what is still at work.
+    pub(crate) fn parked(&self) -> Option<&str> {
+        self.facts.failing().or_else(|| self.drive.parked())
     }
 
-    /// What was left behind is gone. A store that takes nothing has been told of, and that holds.
-    pub(crate) fn told_parked_is_over(&mut self) {
-        if self.drive.parked().is_none() && !self.facts.is_failing() {
-            self.told_parked = None;
+    /// That has changed, perhaps: tells whoever listens of another reason than the one told last.
+    pub(crate) fn retell_parked(&mut self) {
+        if self.parked() == self.told_parked.as_deref() {
+            return;
+        }
+        self.told_parked = self.parked().map(Text::from);
+        if let Some(reason) = self.told_parked.clone() {
+            let turn = self.facts.conversation().turn().map(|turn| turn.id);
+            self.subscribers.live(turn, &Live::Parked { reason });
         }
     }
 

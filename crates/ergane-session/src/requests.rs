@@ -415,7 +415,7 @@ impl State {
             Phase::Damaged(error) => return Activity::Quarantined { reason: error.to_string() },
             Phase::Live | Phase::Stopping(_) | Phase::Leaving(_) | Phase::Passivating => {}
         }
-        if let Some(reason) = self.facts.parked().or(self.drive.parked()) {
+        if let Some(reason) = self.parked() {
             return Activity::Parked { reason: reason.to_owned() };
         }
         let Some(turn) = self.facts.conversation().turn() else {

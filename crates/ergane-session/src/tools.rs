@@ -322,16 +322,21 @@ impl State {
         self.drive.being_ended.remove(&call);
         if gone {
             self.drive.ended.insert(call);
-            self.drive.held_up = None;
-            self.told_parked_is_over();
+            self.drive.held_up.remove(&call);
         } else {
-            let why = format!("a process that an earlier incarnation started for call {call} does not end");
-            self.tell_parked(&why);
-            self.drive.held_up = Some(why);
-            *self.drive.in_vain.entry(call).or_default() += 1;
+            self.drive.is_held_up_by(call);
             let me = self.me.clone();
             self.scope.send_after(Duration::from_secs(5), move || tell(&me, Internal::Nudge));
         }
+        self.retell_parked();
+    }
+
+    /// What does not end is tried again, by what follows every message. It holds nothing up any more when its turn was ended meanwhile.
+    pub(crate) fn on_nudge(&mut self) {
+        let turn = self.facts.conversation().turn();
+        self.drive.held_up.retain(|call, _| turn.is_some_and(|turn| turn.is_open(*call)));
+        self.drive.pausing = false;
+        self.retell_parked();
     }
 
     /// Ends the process group that an earlier incarnation left to this call. True when there is none, or it is gone.
@@ -341,7 +346,7 @@ impl State {
         if self.drive.ended.contains(&id) {
             return true;
         }
-        if self.drive.held_up.is_some() {
+        if self.drive.pausing {
             return false;
         }
         if self.drive.being_ended.insert(id) {

@@ -50,11 +50,8 @@ impl State {
     fn on_written(&mut self) {
         let (written, due) = self.facts.written();
         self.subscribers.facts(&written);
-        // What was left behind still holds everything up, and may not be what was told last.
-        match self.drive.parked().map(str::to_owned) {
-            Some(why) => self.tell_parked(&why),
-            None => self.told_parked = None,
-        }
+        // What was left behind may still hold everything up.
+        self.retell_parked();
         for action in due {
             action();
         }
@@ -84,8 +81,9 @@ impl State {
 
     /// The store cannot take facts: how long until the next try.
     fn park_facts(&mut self, reason: String) -> Duration {
-        self.tell_parked(&reason);
-        self.facts.park(reason)
+        let delay = self.facts.park(reason);
+        self.retell_parked();
+        delay
     }
 
     /// Asks where the log stands: that tells whether the append under way was written.

@@ -3,15 +3,17 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{Questions, model, result, sending, soon, until};
-use ergane::core::SettingsPatch;
+use ergane::core::{CallId, SettingsPatch};
 use ergane::journal::{Journal, Memory};
 use ergane::prelude::*;
 use ergane::provider::BoxFuture;
+use ergane::session::TurnStream;
 use ergane::tool_support::ToolError;
 use serde_json::{Map, Value, json};
 
@@ -28,13 +30,18 @@ enum By {
 struct Stuck {
     by: By,
     effect: Effect,
-    begun: tokio::sync::mpsc::UnboundedSender<()>,
-    release: Mutex<Option<mpsc::Receiver<()>>>,
+    begun: tokio::sync::mpsc::UnboundedSender<Option<AtWork>>,
+    /// How many calls get stuck; those after them end at once.
+    calls: AtomicUsize,
     done: Arc<AtomicBool>,
-    thread: Thread,
 }
 
-type Thread = Arc<Mutex<Option<std::thread::JoinHandle<()>>>>;
+/// A stuck call, which ends when this is dropped.
+struct AtWork {
+    call: CallId,
+    release: mpsc::Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Tool for Stuck {
     fn name(&self) -> &str {
@@ -58,21 +65,29 @@ impl Tool for Stuck {
         context: ToolContext,
         _: Map<String, Value>,
     ) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {
-        let release = self.release.lock().unwrap().take();
-        let (done, begun, by, thread) = (self.done.clone(), self.begun.clone(), self.by, self.thread.clone());
+        let one_less = |left: usize| left.checked_sub(1);
+        let is_stuck = self.calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+        let (done, begun, by) = (self.done.clone(), self.begun.clone(), self.by);
         Box::pin(async move {
-            begun.send(()).unwrap();
-            let Some(release) = release else { return Ok("deployed".into()) };
-            let at_work = context.at_work();
+            let tell = |work| assert!(begun.send(work).is_ok(), "the test listens");
+            if !is_stuck {
+                tell(None);
+                return Ok("deployed".into());
+            }
+            let (release, released) = mpsc::channel();
+            let (call, at_work) = (context.call_id(), context.at_work());
             let work = move || {
                 let _until_it_is_done = at_work;
-                release.recv().unwrap_err();
+                released.recv().unwrap_err();
                 done.store(true, Ordering::SeqCst);
             };
             match by {
-                By::BlockingItsThread => work(),
+                By::BlockingItsThread => {
+                    tell(Some(AtWork { call, release, thread: None }));
+                    work();
+                }
                 By::AnotherThread => {
-                    *thread.lock().unwrap() = Some(std::thread::spawn(work));
+                    tell(Some(AtWork { call, release, thread: Some(std::thread::spawn(work)) }));
                     std::future::pending::<()>().await;
                 }
             }
@@ -81,40 +96,33 @@ impl Tool for Stuck {
     }
 }
 
-/// A session with that tool, of which the first call is stuck.
+/// A session with that tool.
 struct House {
     system: System,
     alice: Session,
     questions: Questions,
-    begun: tokio::sync::mpsc::UnboundedReceiver<()>,
-    release: Option<mpsc::Sender<()>>,
+    begun: tokio::sync::mpsc::UnboundedReceiver<Option<AtWork>>,
+    /// The calls that are stuck, the first of them first.
+    at_work: Vec<AtWork>,
+    /// Whether the last that was let go has ended.
     done: Arc<AtomicBool>,
-    thread: Thread,
 }
 
 impl House {
+    /// The first call is stuck.
     async fn new(by: By, effect: Effect) -> Self {
-        Self::beside(Memory::new(), by, effect).await
+        Self::beside(Memory::new(), by, effect, 1).await
     }
 
-    async fn beside(journal: impl Journal, by: By, effect: Effect) -> Self {
+    async fn beside(journal: impl Journal, by: By, effect: Effect, calls: usize) -> Self {
         let (model, questions) = model();
         let (sender, begun) = tokio::sync::mpsc::unbounded_channel();
-        let (release, receiver) = mpsc::channel();
-        let (done, thread) = (Arc::<AtomicBool>::default(), Thread::default());
-        let release_it = Mutex::new(Some(receiver));
-        let tool = Stuck {
-            by,
-            effect,
-            begun: sender,
-            release: release_it,
-            done: done.clone(),
-            thread: thread.clone(),
-        };
+        let done = Arc::<AtomicBool>::default();
+        let tool = Stuck { by, effect, begun: sender, calls: calls.into(), done: done.clone() };
         let system =
             System::builder().provider("test", model).tool(tool).journal(journal).start().await.unwrap();
         let alice = system.session("alice").start().await.unwrap();
-        Self { system, alice, questions, begun, release: Some(release), done, thread }
+        Self { system, alice, questions, begun, at_work: Vec::new(), done }
     }
 
     /// The model calls the tool, which begins.
@@ -126,7 +134,9 @@ impl House {
     }
 
     async fn begins(&mut self) {
-        soon("the tool begins", self.begun.recv()).await.unwrap();
+        let begun = soon("the tool begins", self.begun.recv()).await.unwrap();
+        self.at_work.extend(begun);
+        self.at_work.sort_by_key(|work| work.call);
     }
 
     async fn parked(&self) -> String {
@@ -140,13 +150,15 @@ impl House {
         reason().await.unwrap()
     }
 
-    /// Lets the stuck call end. A thread of its own is waited for: on a clock that stands still its end would race with every
-    /// deadline.
-    fn let_go(&mut self) {
-        drop(self.release.take());
-        if let Some(thread) = self.thread.lock().unwrap().take() {
+    /// Lets the first of the stuck calls end. A thread of its own is waited for: on a clock that stands still its end would race
+    /// with every deadline.
+    fn let_go(&mut self) -> CallId {
+        let AtWork { call, release, thread } = self.at_work.remove(0);
+        drop(release);
+        if let Some(thread) = thread {
             thread.join().unwrap();
         }
+        call
     }
 
     fn is_done(&self) -> bool {
@@ -238,6 +250,63 @@ async fn nothing_starts_beside_a_write_that_timed_out_and_is_still_at_work() {
     result(send).await;
 }
 
+/// The reason that whoever listens is told next.
+async fn told(listener: &mut TurnStream) -> String {
+    match soon("a reason", listener.next()).await {
+        Some(SessionEvent::Parked { reason }) => reason.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_one_of_two_calls_is_over_the_reason_names_the_other_to_everybody() {
+    let mut house = House::beside(Memory::new(), By::AnotherThread, Effect::Idempotent, 2).await;
+    let first = sending(&house.alice, "deploy it here and there");
+    house.questions.next().await.call(&[("deploy", json!({})), ("deploy", json!({}))]);
+    house.begins().await;
+    house.begins().await;
+    let [one, other] = [0, 1].map(|at| format!("call {} (deploy)", house.at_work[at].call));
+    house.alice.interrupt("enough").await.unwrap();
+    assert_eq!(result(first).await.finish_reason, FinishReason::Interrupted);
+    let mut listener = house.alice.send_message("and now?").stream().await.unwrap();
+    assert!(told(&mut listener).await.contains(&one));
+    assert!(house.parked().await.contains(&one));
+    house.let_go();
+    assert!(told(&mut listener).await.contains(&other), "who listened already");
+    assert!(house.parked().await.contains(&other), "who asks");
+    let mut later = house.alice.send_message("and then?").stream().await.unwrap();
+    assert!(told(&mut later).await.contains(&other), "who begins to listen");
+    house.let_go();
+    house.questions.next().await.answer("all is well");
+    assert_eq!(&*listener.result().await.unwrap().text, "all is well");
+    house.questions.next().await.answer("still so");
+    assert_eq!(&*later.result().await.unwrap().text, "still so");
+}
+
+/// What the system itself would tell of processes that it cannot end, for no test can make one.
+#[tokio::test(start_paused = true)]
+async fn once_one_of_two_processes_that_were_left_behind_is_gone_the_reason_names_the_call_of_the_other() {
+    let house = House::new(By::AnotherThread, Effect::Write).await;
+    let left_behind = |call: &str, gone: bool| {
+        let call = call.parse().unwrap();
+        let message = SessionMsg::Internal(ergane::session::Internal::LeftBehindGone { call, gone });
+        house.alice.actor_ref().unwrap().cast(message).unwrap();
+    };
+    left_behind("3.1", false);
+    left_behind("3.2", false);
+    assert!(house.parked().await.contains("call 3.1 does not end"));
+    left_behind("3.1", true);
+    assert!(house.parked().await.contains("call 3.2 does not end"));
+    let mut listener = house.alice.subscribe(None).await.unwrap();
+    let event = soon("it is told", listener.next()).await;
+    assert!(
+        matches!(&event, Some(Ok(SessionEvent::Parked { reason })) if reason.contains("call 3.2")),
+        "{event:?}"
+    );
+    left_behind("3.2", true);
+    assert_eq!(house.alice.status().await.unwrap().activity, Activity::Idle);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_only_reads_is_left_behind() {
     let mut house = House::new(By::AnotherThread, Effect::Read).await;
@@ -289,7 +358,7 @@ async fn a_session_that_died_comes_back_when_its_write_is_over_and_not_before() 
 async fn past_a_thread_that_never_ends_gets_neither_a_stop_nor_a_shutdown_and_nobody_begins_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let journal = || Sqlite::open(folder.path().join("j.db")).unwrap();
-    let mut house = House::beside(journal(), By::AnotherThread, Effect::Write).await;
+    let mut house = House::beside(journal(), By::AnotherThread, Effect::Write, 1).await;
     let send = house.deploys().await;
     for error in [house.alice.stop().await.unwrap_err(), house.alice.start().await.unwrap_err()] {
         assert!(matches!(error, SessionError::Stuck { .. }), "{error}");
@@ -315,7 +384,7 @@ async fn past_a_thread_that_never_ends_gets_neither_a_stop_nor_a_shutdown_and_no
 async fn a_session_that_was_stopped_is_given_up_when_what_was_at_work_has_ended_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
     let journal = || Sqlite::open(folder.path().join("j.db")).unwrap();
-    let mut house = House::beside(journal(), By::AnotherThread, Effect::Write).await;
+    let mut house = House::beside(journal(), By::AnotherThread, Effect::Write, 1).await;
     let send = house.deploys().await;
     let stopped = house.alice.stop().await.unwrap_err();
     assert!(matches!(stopped, SessionError::Stuck { .. }), "{stopped}");
