@@ -45,8 +45,8 @@ pub struct SessionArgs {
 /// Where it stands in its own life.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// The log is being loaded; the reason says why it takes long.
-    Loading { delayed: Option<JournalError> },
+    /// The log is being loaded; the reason says why it takes long, and whether who asks something is told it and not kept waiting.
+    Loading { delayed: Option<JournalError>, is_told: bool },
     /// It works.
     Live,
     /// Its log is damaged: it answers that, and nothing else.
@@ -79,8 +79,6 @@ pub struct State {
     pub(crate) snapshots: Snapshots,
     pub(crate) incarnation: u64,
     pub(crate) stash: VecDeque<SessionMsg>,
-    /// How often the log could not be loaded.
-    pub(crate) failed_loads: u32,
 }
 
 impl Actor for SessionActor {
@@ -101,7 +99,7 @@ impl Actor for SessionActor {
             scope: start.scope,
             full_name: start.full_name,
             incarnation: start.incarnation,
-            phase: Phase::Loading { delayed: None },
+            phase: Phase::Loading { delayed: None, is_told: false },
             facts: Facts::default(),
             drive: Drive::default(),
             waiters: Waiters::default(),
@@ -110,7 +108,6 @@ impl Actor for SessionActor {
             snapshots: Snapshots::default(),
             idle: context.options().passivate_after.map(IdleTimer::new),
             stash: VecDeque::new(),
-            failed_loads: 0,
             name,
             context,
         };
@@ -164,7 +161,7 @@ impl State {
                 Ok(())
             }
             // The load goes on trying.
-            (Phase::Loading { delayed: Some(error) }, message) if self.is_told(error) => {
+            (Phase::Loading { delayed: Some(error), is_told: true }, message) => {
                 let error = error.clone().into();
                 refuse(message, error);
                 Ok(())
@@ -208,8 +205,8 @@ impl State {
                 self.on_load_failed(error);
                 Ok(())
             }
-            Internal::LoadDelayed(error) => {
-                self.on_load_delayed(error);
+            Internal::LoadDelayed { error, failures } => {
+                self.on_load_delayed(error, failures);
                 Ok(())
             }
             Internal::Damaged(reason) => {

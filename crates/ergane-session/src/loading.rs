@@ -35,8 +35,8 @@ impl State {
                     Ok(Ok(loaded)) => Internal::Loaded(Ok(Box::new(loaded))),
                     Ok(Err(damage)) => Internal::Damaged(damage),
                     Err(error) if error.is_retryable() && owner(&error).is_none() => {
-                        tell(&me, Internal::LoadDelayed(error));
                         failures += 1;
+                        tell(&me, Internal::LoadDelayed { error, failures });
                         tokio::time::sleep(JournalError::BACKOFF.after(failures)).await;
                         continue;
                     }
@@ -72,18 +72,14 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn on_load_delayed(&mut self, error: JournalError) {
-        self.failed_loads = self.failed_loads.saturating_add(1);
-        if self.is_told(&error) {
+    /// Who asks something is told why the log cannot be loaded, before long, and not kept waiting: how long it is worth that, only he
+    /// knows. A lock was waited for already.
+    pub(crate) fn on_load_delayed(&mut self, error: JournalError, failures: u32) {
+        let is_told = !is_away(&error) || failures >= FAILURES;
+        if is_told {
             self.refuse_stash(&error.clone().into());
         }
-        self.phase = Phase::Loading { delayed: Some(error) };
-    }
-
-    /// Whether who asks something is told why the log cannot be loaded, and not kept waiting: how long it is worth that, only he
-    /// knows. A lock was waited for already.
-    pub(crate) fn is_told(&self, error: &JournalError) -> bool {
-        !is_away(error) || self.failed_loads >= FAILURES
+        self.phase = Phase::Loading { delayed: Some(error), is_told };
     }
 
     pub(crate) fn on_load_failed(&mut self, error: JournalError) {

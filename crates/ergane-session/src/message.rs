@@ -367,7 +367,12 @@ pub enum Internal {
     /// The log is loaded and folded.
     Loaded(Result<Box<(Conversation, Epoch)>, JournalError>),
     /// The store cannot be read now; the load goes on trying.
-    LoadDelayed(JournalError),
+    LoadDelayed {
+        /// Why.
+        error: JournalError,
+        /// How often that was so, in a row.
+        failures: u32,
+    },
     /// The log does not fold: it is damaged.
     Damaged(String),
     /// An append has its outcome; `None` when that cannot be learned.

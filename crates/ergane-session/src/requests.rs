@@ -407,8 +407,10 @@ impl State {
 
     fn activity(&self) -> Activity {
         match &self.phase {
-            Phase::Loading { delayed: None } => return Activity::Starting,
-            Phase::Loading { delayed: Some(error) } => return Activity::Parked { reason: error.to_string() },
+            Phase::Loading { delayed: None, .. } => return Activity::Starting,
+            Phase::Loading { delayed: Some(error), .. } => {
+                return Activity::Parked { reason: error.to_string() };
+            }
             Phase::Damaged(SessionError::Quarantined { reason, .. }) => {
                 return Activity::Quarantined { reason: reason.clone() };
             }
