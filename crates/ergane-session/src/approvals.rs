@@ -90,7 +90,7 @@ impl State {
                 self.drive.pass(call.id, Passed { tool, arguments });
             }
             // Until the answer is durable its calls may turn out never to have been made: nobody decides about them yet.
-            Some(Gate::Consult { .. }) if self.facts.durable() < self.drive.answer() => {}
+            Some(Gate::Consult { .. }) if self.facts.durable() < self.drive.answer => {}
             Some(Gate::Consult { tool, arguments }) => self.consult(call.id, tool, arguments),
             Some(Gate::Ask { why, .. }) => {
                 self.request_approval(call, ApprovalCause::Permission, why.into())?;

@@ -71,8 +71,7 @@ impl IntoFuture for Turn {
     fn into_future(self) -> Boxed<TurnResult> {
         Box::pin(async move {
             let Self { session, turn, deadline } = self;
-            let until = Instant::now() + deadline;
-            session.request_patiently(until, |_| {}, |reply| SessionMsg::Await(turn, reply)).await
+            session.request_within(deadline, |reply| SessionMsg::Await(turn, reply)).await
         })
     }
 }

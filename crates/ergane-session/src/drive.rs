@@ -29,8 +29,9 @@ pub(crate) struct Drive {
     pub(crate) launches: u32,
     /// Why the model call under way is not made yet, or once more. Of no interest once it answers.
     pub(crate) delayed: Option<Activity>,
+    /// Nothing is done before the fact there is durable.
     pub(crate) barrier: Seq,
-    /// The answer whose calls are run: nobody is asked about them before it is durable.
+    /// The fact that has the calls of the open turn: nobody is asked about them before it is durable.
     pub(crate) answer: Seq,
     /// What model calls of the turn took that came to no answer, since the last that did.
     pub(crate) unanswered: Option<Spent>,
@@ -89,20 +90,6 @@ pub(crate) struct Flight {
 }
 
 impl Drive {
-    /// Nothing is done before the fact at `seq` is durable.
-    pub(crate) fn act_after(&mut self, seq: Seq) {
-        self.barrier = seq;
-    }
-
-    pub(crate) fn barrier(&self) -> Seq {
-        self.barrier
-    }
-
-    /// The fact that has the calls of the open turn.
-    pub(crate) fn answer(&self) -> Seq {
-        self.answer
-    }
-
     /// Why nothing goes on, where that is not the store.
     pub(crate) fn parked(&self) -> Option<&str> {
         let held_up = self.held_up.values().next().map(|held_up| &held_up.why);
@@ -256,8 +243,7 @@ impl State {
     /// that is ended here is. True when it is a fact now.
     pub(crate) fn recover_at_last(&mut self) -> Result<bool, ActorProcessingErr> {
         let Some(cause) = self.drive.unrecovered.take() else { return Ok(false) };
-        let seq = self.facts.record(Event::Recovered { cause })?;
-        self.drive.act_after(seq);
+        self.drive.barrier = self.facts.record(Event::Recovered { cause })?;
         Ok(true)
     }
 
@@ -267,8 +253,7 @@ impl State {
     }
 
     fn start_turn(&mut self, send: SendId) -> Result<bool, ActorProcessingErr> {
-        let seq = self.facts.record(Event::TurnStarted { send })?;
-        self.drive.act_after(seq);
+        self.drive.barrier = self.facts.record(Event::TurnStarted { send })?;
         Ok(true)
     }
 }

@@ -22,6 +22,7 @@ use ergane_core::{
     PendingApproval, Seq, SessionName, Timestamp, TurnId, Usage,
 };
 use ergane_journal::{Append, JournalError, MAX_EVENT_BYTES};
+use serde::Serialize;
 
 /// Something that waits for the durable head.
 type Action = Box<dyn FnOnce() + Send>;
@@ -250,6 +251,11 @@ pub(crate) fn too_large(event: &Event) -> Option<usize> {
     if event.rough_size() < SURELY {
         return None;
     }
-    let bytes = serde_json::to_vec(event).map_or(usize::MAX, |encoded| encoded.len());
+    let bytes = encoded_len(event);
     (bytes > MAX_EVENT_BYTES).then_some(bytes)
+}
+
+/// How many bytes it has as it stands in the log.
+pub(crate) fn encoded_len(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |encoded| encoded.len())
 }

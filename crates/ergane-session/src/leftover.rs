@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use ergane_core::{CallId, Effect};
+use ergane_core::CallId;
 use ergane_otp::Promise;
 use ergane_tool::{ToolHandle, ToolOutcome};
 use ractor::ActorProcessingErr;
@@ -33,7 +33,7 @@ impl State {
         let running = self.drive.tools.remove(&id);
         self.drive.to_begin.remove(&id);
         match running {
-            Some(Running::Live(handle, effect)) if effect != Effect::Read && !handle.is_over() => {
+            Some(Running::Live(handle)) if !handle.may_be_left() => {
                 self.await_the_rest(id, outcome, &handle);
                 Ok(())
             }
@@ -64,7 +64,10 @@ impl State {
             self.retell_parked();
             return Ok(());
         }
-        self.take_ending(id, |state, outcome| state.record_result(id, outcome, false))
+        match self.take_ending(id) {
+            Some(outcome) => self.record_result(id, outcome, false),
+            None => Ok(()),
+        }
     }
 
     /// It has had its moment, or has been told of and is still there.
@@ -74,33 +77,28 @@ impl State {
             self.look_again(id, AGAIN);
             return Ok(());
         }
-        self.take_ending(id, |state, outcome| {
-            let tool = state.tool_of(id);
-            let why = format!(
-                "call {id} ({tool}) has ended, and something of it is still at work: nothing is begun before that is gone. If it \
-                 never ends, end process {}; the session goes on in the next one that opens its journal",
-                std::process::id()
-            );
-            tracing::error!(session = %state.name, call = %id, %why, "a call does not end; the session is parked until it does");
-            state.look_again(id, AGAIN);
-            state.drive.left_over.insert(id, why);
-            state.retell_parked();
-            state.record_result(id, outcome, true)
-        })
+        let Some(outcome) = self.take_ending(id) else { return Ok(()) };
+        let tool = self.tool_of(id);
+        let why = format!(
+            "call {id} ({tool}) has ended, and something of it is still at work: nothing is begun before that is gone. If it \
+             never ends, end process {}; the session goes on in the next one that opens its journal",
+            std::process::id()
+        );
+        tracing::error!(session = %self.name, call = %id, %why, "a call does not end; the session is parked until it does");
+        self.look_again(id, AGAIN);
+        self.drive.left_over.insert(id, why);
+        self.retell_parked();
+        self.record_result(id, outcome, true)
     }
 
-    fn take_ending(
-        &mut self,
-        id: CallId,
-        then: impl FnOnce(&mut Self, Option<ToolOutcome>) -> Result<(), ActorProcessingErr>,
-    ) -> Result<(), ActorProcessingErr> {
-        match self.drive.tools.remove(&id) {
-            Some(Running::Ending(outcome)) => then(self, outcome),
-            Some(other) => {
+    /// What came of a call that waits for what is still at work of it; it waits no longer.
+    fn take_ending(&mut self, id: CallId) -> Option<Option<ToolOutcome>> {
+        match self.drive.tools.remove(&id)? {
+            Running::Ending(outcome) => Some(outcome),
+            other => {
                 self.drive.tools.insert(id, other);
-                Ok(())
+                None
             }
-            None => Ok(()),
         }
     }
 

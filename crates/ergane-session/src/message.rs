@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::SessionError;
+use crate::facts::encoded_len;
 use crate::result::TurnResult;
 use crate::status::Status;
 
@@ -116,10 +117,8 @@ impl Send {
     pub(crate) fn measured(&self) -> Measured {
         *self.measured.get_or_init(|| {
             let encoded = self.encoded();
-            let meta = self.meta.as_ref().and_then(|meta| serde_json::to_vec(meta).ok());
-            let meta = meta.map_or(0, |encoded| encoded.len());
-            let settings = self.settings.as_ref().and_then(|patch| serde_json::to_vec(patch).ok());
-            let settings = settings.map_or(0, |encoded| encoded.len());
+            let meta = self.meta.as_ref().map_or(0, encoded_len);
+            let settings = self.settings.as_ref().map_or(0, encoded_len);
             Measured { bytes: encoded.len(), hash: Digest::of(&encoded), meta, settings }
         })
     }

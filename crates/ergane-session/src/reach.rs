@@ -52,7 +52,16 @@ impl Session {
         self.request_until(Instant::now() + deadline, &build).await
     }
 
-    /// The same, for whoever waits until then for a journal that is away, or for what an earlier incarnation had started. `held_up` is told why whenever it was asked in vain.
+    /// The same, for whoever waits that long for a journal that is away, or for what an earlier incarnation had started.
+    pub(crate) async fn request_within<R: Send + 'static>(
+        &self,
+        deadline: Duration,
+        build: impl Fn(Reply<R>) -> SessionMsg,
+    ) -> Result<R, SessionError> {
+        self.request_patiently(Instant::now() + deadline, |_| {}, build).await
+    }
+
+    /// The same until then. `held_up` is told why whenever it was asked in vain.
     pub(crate) async fn request_patiently<R: Send + 'static>(
         &self,
         until: Instant,

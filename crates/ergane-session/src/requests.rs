@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::actor::{Phase, State};
 use crate::error::SessionError;
+use crate::facts::encoded_len;
 use crate::message::{Attached, Measured, Reply, Send, SessionMsg, Snapshot, WhenBusy};
 use crate::result::TurnResult;
 use crate::status::{Activity, Status};
@@ -434,11 +435,6 @@ impl State {
         }
         self.drive.activity(turn, self.subscribers.is_shown())
     }
-}
-
-/// How many bytes it has as it stands in an event.
-fn encoded_len(value: &impl serde::Serialize) -> usize {
-    serde_json::to_vec(value).map_or(usize::MAX, |encoded| encoded.len())
 }
 
 /// An identity that no other session has, in whatever journal: most of it is chance.

@@ -191,8 +191,7 @@ impl SendMessage {
     pub async fn accepted(self) -> Result<TurnId, SessionError> {
         let Self { session, send, deadline } = self;
         send.measured();
-        let until = Instant::now() + deadline;
-        session.request_patiently(until, |_| {}, |reply| SessionMsg::Accept(send.clone(), reply)).await
+        session.request_within(deadline, |reply| SessionMsg::Accept(send.clone(), reply)).await
     }
 
     /// What happens in the turn as it happens, and then its result. A journal that is away is waited for, and the stream says so:
@@ -256,8 +255,7 @@ impl IntoFuture for SendMessage {
         Box::pin(async move {
             let Self { session, send, deadline } = self;
             send.measured();
-            let until = Instant::now() + deadline;
-            session.request_patiently(until, |_| {}, |reply| SessionMsg::Send(send.clone(), reply)).await
+            session.request_within(deadline, |reply| SessionMsg::Send(send.clone(), reply)).await
         })
     }
 }

@@ -46,7 +46,7 @@ pub(crate) enum Running {
     /// Its start must be durable first.
     Waiting(Box<Start>),
     /// Its actor runs.
-    Live(ToolHandle, Effect),
+    Live(ToolHandle),
     /// Its actor has told how it ended, and something of it is still at work.
     Ending(Option<ToolOutcome>),
 }
@@ -77,13 +77,13 @@ impl Running {
 
     /// Tells the call to stop.
     pub(crate) fn cancel(&self) {
-        if let Self::Live(handle, _) = self {
+        if let Self::Live(handle) = self {
             handle.cancel();
         }
     }
 
     pub(crate) fn kill(&self) {
-        if let Self::Live(handle, _) = self {
+        if let Self::Live(handle) = self {
             handle.cell.kill();
         }
     }
@@ -105,7 +105,7 @@ impl State {
 
     /// Brings the calls of the round on: true when that made facts, so that the kernel must be asked again.
     pub(crate) fn run_tools(&mut self, calls: &[OpenCall]) -> Result<bool, ActorProcessingErr> {
-        if self.specs().is_none() || self.facts.durable() < self.drive.barrier() {
+        if self.specs().is_none() || self.facts.durable() < self.drive.barrier {
             return Ok(false);
         }
         let effect_of = |name: &str| self.effect_of(name);
@@ -212,9 +212,8 @@ impl State {
             self.drive.tools.iter().filter(|(_, running)| is_due(running)).map(|(id, _)| *id).collect();
         for id in due {
             if let Some(Running::Waiting(start)) = self.drive.tools.remove(&id) {
-                let effect = start.tool.effect;
                 match self.spawn_tool(*start) {
-                    Ok(handle) => drop(self.drive.tools.insert(id, Running::Live(handle, effect))),
+                    Ok(handle) => drop(self.drive.tools.insert(id, Running::Live(handle))),
                     // Its promise has told already that nothing will come of it.
                     Err(error) => {
                         tracing::warn!(session = %self.name, call = %id, %error, "a tool did not start")

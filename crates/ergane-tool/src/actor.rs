@@ -57,6 +57,7 @@ pub struct ToolActor;
 pub struct ToolHandle {
     /// The actor. Killing it drops the body at its next await, and what the body owns with it.
     pub cell: ActorCell,
+    effect: Effect,
     cancel: CancelToken,
     working: Working,
 }
@@ -72,7 +73,12 @@ impl ToolHandle {
         self.working.is_over()
     }
 
-    /// Answers the promise, with `None`, as soon as that is so.
+    /// Whether it may be left behind: it is over, or only reads.
+    pub fn may_be_left(&self) -> bool {
+        self.effect == Effect::Read || self.is_over()
+    }
+
+    /// Answers the promise, with `None`, as soon as it is over.
     pub fn when_over(&self, told: Promise<()>) {
         self.working.when_over(told);
     }
@@ -90,12 +96,12 @@ impl ToolActor {
         supervisor: ActorCell,
         scope: &Scope,
     ) -> Result<ToolHandle, SpawnErr> {
-        let cancel = run.context.cancel_token();
-        let of_body = if run.effect == Effect::Read { scope.loose() } else { scope.clone() };
+        let (effect, cancel) = (run.effect, run.context.cancel_token());
+        let of_body = if effect == Effect::Read { scope.loose() } else { scope.clone() };
         let work = Arc::<Work>::default();
         let working = Working::of(&work);
         let cell = scope.spawn_actor(name, supervisor, move |_| carry_out(run, of_body, work))?;
-        Ok(ToolHandle { cell, cancel, working })
+        Ok(ToolHandle { cell, effect, cancel, working })
     }
 }
 

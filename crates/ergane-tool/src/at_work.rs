@@ -21,8 +21,8 @@ pub struct AtWork {
 }
 
 impl AtWork {
-    pub(crate) fn new(call: &Weak<Work>, scope: &Scope) -> Self {
-        Self { _call: call.upgrade(), _place: scope.keep("work of a tool") }
+    pub(crate) fn new(call: &Working, scope: &Scope) -> Self {
+        Self { _call: call.share(), _place: scope.keep("work of a tool") }
     }
 }
 
@@ -43,10 +43,6 @@ impl Working {
 
     pub(crate) fn share(&self) -> Option<Arc<Work>> {
         self.0.upgrade()
-    }
-
-    pub(crate) fn call(&self) -> &Weak<Work> {
-        &self.0
     }
 
     pub(crate) fn is_over(&self) -> bool {

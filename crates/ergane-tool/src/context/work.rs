@@ -192,6 +192,6 @@ impl ToolContext {
     /// # }
     /// ```
     pub fn at_work(&self) -> AtWork {
-        AtWork::new(self.working.call(), &self.scope)
+        AtWork::new(&self.working, &self.scope)
     }
 }
