@@ -113,9 +113,12 @@ fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
 
 /// The error of an answer whose status says that it failed.
 pub(crate) fn http_error(call: &CallInfo, head: &Head, body: &[u8]) -> ProviderError {
-    let wire = WireError::in_body(body, &call.redactor);
+    let mut wire = WireError::in_body(body, &call.redactor);
+    // Bedrock's place for it, with a namespace behind.
+    let typed = || Some(head.header("x-amzn-errortype")?.split(':').next()?.trim().to_owned());
+    wire.kind = wire.kind.or_else(typed);
     let mut error = provider_error(call, Some(head.status), &wire);
-    error.retry_after = retry_hint(head).or(error.retry_after);
+    error.retry_after = retry_hint(head, error.retry_after);
     error.request_id = head
         .header("x-request-id")
         .or(head.header("request-id"))

@@ -7,10 +7,10 @@ use super::Head;
 /// A wait of more seconds than this is no hint but a fault.
 pub(super) const ABSURD: f64 = 1e9;
 
-/// The wait that the headers of an error ask for: `retry-after-ms`, else `retry-after` (seconds or a date), else, where
-/// nothing remains of a limit, when that limit is reset. Negative and unreadable values are ignored; a long one is
-/// returned as it is: whether anyone waits for it is the caller's policy.
-pub fn retry_hint(head: &Head) -> Option<Duration> {
+/// The wait that an error asks for: by its headers `retry-after-ms`, else `retry-after` (seconds or a date), else `told`, which
+/// is what its body says, else, where nothing remains of a limit, when that limit is reset. Negative and unreadable values are
+/// ignored; a long one is returned as it is: whether anyone waits for it is the caller's policy.
+pub fn retry_hint(head: &Head, told: Option<Duration>) -> Option<Duration> {
     let number = |text: &str, scale: f64| {
         let value = text.trim().parse::<f64>().ok()? * scale;
         (value.is_finite() && (0.0..=ABSURD).contains(&value)).then(|| Duration::from_secs_f64(value))
@@ -26,7 +26,7 @@ pub fn retry_hint(head: &Head) -> Option<Duration> {
             return Some(wait_until(date, head.at));
         }
     }
-    ["requests", "tokens"].into_iter().filter_map(|what| reset(head, what)).max()
+    told.or_else(|| ["requests", "tokens"].into_iter().filter_map(|what| reset(head, what)).max())
 }
 
 fn wait_until(date: SystemTime, now: SystemTime) -> Duration {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn edge_41_hints_in_seconds_dates_and_milliseconds_are_read_and_nonsense_is_ignored() {
-        let hint = |name: &str, value: &str| retry_hint(&head(&[(name, value)]));
+        let hint = |name: &str, value: &str| retry_hint(&head(&[(name, value)]), None);
         assert_eq!(hint("retry-after", "1.5"), Some(Duration::from_millis(1500)));
         assert_eq!(hint("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(hint("retry-after", "Wed, 21 Oct 2020 07:28:00 GMT"), Some(Duration::ZERO));
@@ -93,17 +93,17 @@ mod tests {
     #[test]
     fn milliseconds_beat_seconds_and_a_bad_value_lets_the_next_speak() {
         let both = [("retry-after-ms", "250"), ("retry-after", "7")];
-        assert_eq!(retry_hint(&head(&both)), Some(Duration::from_millis(250)));
+        assert_eq!(retry_hint(&head(&both), None), Some(Duration::from_millis(250)));
         let bad = [("retry-after-ms", "-5"), ("retry-after", "7")];
-        assert_eq!(retry_hint(&head(&bad)), Some(Duration::from_secs(7)));
+        assert_eq!(retry_hint(&head(&bad), None), Some(Duration::from_secs(7)));
     }
 
     #[test]
     fn an_exhausted_limit_says_when_it_is_reset() {
         let spent = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "6m0s")];
-        assert_eq!(retry_hint(&head(&spent)), Some(Duration::from_secs(360)));
+        assert_eq!(retry_hint(&head(&spent), None), Some(Duration::from_secs(360)));
         let left = [("x-ratelimit-remaining-requests", "3"), ("x-ratelimit-reset-requests", "6m0s")];
-        assert_eq!(retry_hint(&head(&left)), None);
+        assert_eq!(retry_hint(&head(&left), None), None);
         for (text, expected) in
             [("12ms", Some(12)), ("1s", Some(1000)), ("1m0.5s", Some(60_500)), ("5", None), ("x", None)]
         {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use ergane_core::{ErrorKind, Opaque, Part, Reasoning, StopReason};
+use ergane_core::{Opaque, Part, Reasoning, StopReason};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -318,11 +318,7 @@ impl State {
             Some("overloaded_error") => Some(529),
             _ => None,
         };
-        let mut error = stream_error_as(&self.reply.call, wire, status);
-        if error.kind == ErrorKind::Server && status == Some(504) {
-            error.kind = ErrorKind::Timeout;
-        }
-        self.reply.fail(error, events);
+        self.reply.fail(stream_error_as(&self.reply.call, wire, status), events);
     }
 }
 

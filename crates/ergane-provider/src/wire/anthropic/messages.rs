@@ -142,8 +142,8 @@ fn user(message: &Message) -> Result<Vec<Block<'_>>, ProviderError> {
 /// A part that a user or a result can have.
 fn said(part: &Part) -> Option<Result<Block<'_>, ProviderError>> {
     match part {
-        // An empty text is refused.
-        Part::Text { text: said } if !said.is_empty() => Some(Ok(text(&**said))),
+        // An empty text is refused, and one of white space alone.
+        Part::Text { text: said } if !said.trim().is_empty() => Some(Ok(text(&**said))),
         Part::Image { mime, source } => Some(image(mime, source)),
         _ => None,
     }

@@ -215,7 +215,9 @@ const PHRASES: Rows<7> = [
         &[
             "did not have response messages",
             "must be followed by tool messages",
-            "must be a response to a preceding message with 'tool_calls'",
+            // OpenAI misspells what follows, and not everybody with it.
+            "with role 'tool' must be a response",
+            "with role \"tool\" must be a response",
             "must be passed back to the api",
             "not the same number of function calls and responses",
             "blocks in the latest assistant message cannot be modified",

@@ -104,6 +104,14 @@ fn statuses_codes_and_texts_decide_the_kind_together() {
         (400, error("content_filter", "m"), ContentBlocked),
         (400, error("", "The following tool_call_ids did not have response messages: call_1"), ReplayRejected),
         (400, error("", "The reasoning_content in the thinking mode must be passed back to the API."), ReplayRejected),
+        (400, error("", "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'."), ReplayRejected),
+        (400, error("", "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'."), ReplayRejected),
+        (400, error("invalid_request_error", "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'"), ReplayRejected),
+        (400, error("invalid_parameter_error", "<400> InternalError.Algo.InvalidParameter: messages with role \"tool\" must be a response to a preceeding message with \"tool_calls\"."), ReplayRejected),
+        (400, json!({"object": "error", "message": "Not the same number of function calls and responses", "type": "invalid_request_error", "code": "3230"}).to_string(), ReplayRejected),
+        (400, json!({"object": "error", "message": "Unexpected role 'user' after role 'tool'", "type": "invalid_request_error", "code": "3230"}).to_string(), ReplayRejected),
+        (400, json!({"type": "error", "error": {"type": "invalid_request_error", "message": "tool_use ids were found without tool_result blocks immediately after: toolu_1"}}).to_string(), ReplayRejected),
+        (400, json!({"type": "error", "error": {"type": "invalid_request_error", "message": "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `text`."}}).to_string(), ReplayRejected),
         (400, json!({"type": "error", "error": {"type": "invalid_request_error", "message": "messages.1.content.0: Invalid `signature` in `thinking` block"}}).to_string(), ReplayRejected),
         (400, json!({"error": {"code": 400, "message": "Corrupted thought signature.", "status": "INVALID_ARGUMENT"}}).to_string(), ReplayRejected),
         (400, json!({"error": {"code": 400, "message": "Unable to submit request because function call `get` in the 2. content block is missing a `thought_signature`.", "status": "INVALID_ARGUMENT"}}).to_string(), ReplayRejected),
@@ -217,10 +225,31 @@ fn the_names_that_a_user_chose_decide_nothing() {
 
 #[test]
 fn edge_45_a_prompt_that_does_not_fit_is_told_from_a_rate_limit_that_speaks_of_tokens() {
+    // Of every pattern one that nothing else matches.
     let overflows = [
         "This model's maximum context length is 8,192 tokens. However, your messages resulted in 9000 tokens.",
         "Your input exceeds the context window of this model.",
         "prompt is too long: 213462 tokens > 200000 maximum",
+        "Prompt too long; the longest is 4096",
+        "request_too_large",
+        "Input is too long for requested model.",
+        "The prompt exceeds the model's maximum context length.",
+        "It exceeds maximum context length",
+        "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).",
+        "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+        "The input exceeds the maximum allowed input length",
+        "It is longer than the model's context length",
+        "prompt token count of 9000 exceeds the limit of 8192",
+        "The prompt is greater than the context length",
+        "context size has been exceeded",
+        "invalid params, context window exceeds limit",
+        "Your request exceeded model token limit: 8192",
+        "context length exceeded",
+        "too many tokens",
+        "Token limit exceeded",
+        "input length and `max_tokens` exceed context limit: 143653 + 64000 > 200000, decrease them",
+        "the input length exceeds the context length",
+        "Please reduce: current length is 9000 while limit is 8192",
         "request (2009 tokens) exceeds the available context size (512 tokens), try increasing it",
         "Trying to keep the first 9000 tokens when context the overflows. However, the model is loaded with",
         "Please reduce the length of the messages or completion.",
@@ -241,6 +270,19 @@ fn edge_45_a_prompt_that_does_not_fit_is_told_from_a_rate_limit_that_speaks_of_t
         kind(400, &json!({"error": {"type": "exceed_context_size_error", "message": "m"}}).to_string()),
         ContextOverflow
     );
+    for veto in
+        ["rate limit", "too many requests", "throttled", "of your quota", "per minute", "service unavailable"]
+    {
+        let body = json!({"error": format!("too many tokens: {veto}")}).to_string();
+        assert_ne!(kind(400, &body), ContextOverflow, "{veto}");
+    }
+    for status in [429, 503, 529] {
+        assert_ne!(
+            kind(status, &json!({"error": "too many tokens"}).to_string()),
+            ContextOverflow,
+            "{status}"
+        );
+    }
     assert_eq!(kind(429, &json!({"error": "too many tokens per minute"}).to_string()), RateLimited);
     let in_stream = json!({"error": {"code": 429, "message": "too many tokens per minute"}});
     assert_eq!(classify(None, &WireError::in_json(&in_stream).unwrap()), RateLimited);
@@ -276,6 +318,33 @@ fn the_servers_word_on_retrying_is_obeyed_and_its_hint_kept() {
     assert_eq!(error(429, &[("retry-after", "7")]).retry_after, Some(Duration::from_secs(7)));
     assert!(!error(402, &[]).retryable && error(402, &[("retry-after", "7")]).retryable);
     assert_eq!(error(500, &[("x-request-id", "req_1")]).request_id.as_deref(), Some("req_1"));
+}
+
+#[test]
+fn what_the_headers_ask_for_goes_before_what_the_body_does_and_that_before_when_a_limit_is_reset() {
+    let details = json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "37s"}]);
+    let body =
+        json!({"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED", "details": details}});
+    let reset = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "6m0s")];
+    let hint = |more: &[(&str, &str)], body: &str| {
+        let headers = [&reset, more].concat();
+        http_error(&call(), &head(429, &headers), body.as_bytes()).retry_after.map(|hint| hint.as_secs())
+    };
+    assert_eq!(hint(&[("retry-after", "5")], &body.to_string()), Some(5));
+    assert_eq!(hint(&[], &body.to_string()), Some(37));
+    assert_eq!(hint(&[], "{}"), Some(360));
+}
+
+#[test]
+fn the_type_of_an_error_may_stand_in_a_header() {
+    let error =
+        |headers: &[(&str, &str)], body: &str| http_error(&call(), &head(400, headers), body.as_bytes());
+    let typed = [("x-amzn-errortype", "ThrottlingException:http://internal.amazon.com/")];
+    let throttled = error(&typed, r#"{"message":"Too many requests, please wait before trying again."}"#);
+    assert_eq!((throttled.kind, throttled.code.as_deref()), (RateLimited, Some("ThrottlingException")));
+    assert!(throttled.message.contains("please wait"), "{throttled}");
+    let told = error(&typed, r#"{"error":{"message":"m","type":"invalid_request_error"}}"#);
+    assert_eq!(told.code.as_deref(), Some("invalid_request_error"), "what the body says goes before");
 }
 
 #[test]

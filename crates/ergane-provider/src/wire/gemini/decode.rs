@@ -141,7 +141,9 @@ impl State {
             (Some(call), _, _) => self.call(call, signature, events),
             (None, Some(text), _) if part.thought == Some(true) => self.thought(&text, signature, events),
             (None, Some(text), _) => self.text(&text, signature, events),
-            (None, None, Some(blob)) if blob.mime_type.starts_with("image/") => {
+            (None, None, Some(blob))
+                if blob.mime_type.starts_with("image/") && part.thought != Some(true) =>
+            {
                 let source = ImageSource::Base64(blob.data.into());
                 self.reply.part(Part::Image { mime: blob.mime_type.into(), source });
                 if let Some(signature) = signature {

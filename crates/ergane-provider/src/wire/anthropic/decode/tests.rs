@@ -1,4 +1,4 @@
-use ergane_core::{Message, ModelReply, ProviderError, ToolCall, Usage};
+use ergane_core::{ErrorKind, Message, ModelReply, ProviderError, ToolCall, Usage};
 use serde_json::json;
 
 use super::*;
@@ -192,7 +192,7 @@ fn edge_33_the_type_of_an_error_event_decides_like_its_status() {
         ("not_found_error", "model: claude-9", ErrorKind::ModelNotFound),
         ("request_too_large", "big", ErrorKind::TooLarge),
         ("api_error", "oops", ErrorKind::Server),
-        ("timeout_error", "late", ErrorKind::Timeout),
+        ("timeout_error", "late", ErrorKind::Server),
         (
             "invalid_request_error",
             "prompt is too long: 213462 tokens > 200000 maximum",

@@ -126,7 +126,7 @@ fn edge_42_orphans_disorder_and_answers_that_were_cut_off_make_a_valid_history()
     let history = vec![
         assistant_from("m", vec![Part::text("I begin.")]),
         results(vec![(9, vec![Part::text("an orphan")], false)]),
-        Message::user(vec![Part::text(""), Part::text("go")]),
+        Message::user(vec![Part::text(""), Part::text("go"), Part::text(" \n")]),
         assistant_from("m", vec![cut]),
         Message::user_text("again"),
         assistant_from("m", vec![call(0, "bad id!", "{}")]),

@@ -329,6 +329,7 @@ fn images_and_parts_of_unknown_kinds_keep_their_place() {
         {"inlineData": {"mimeType": "image/png", "data": "AA=="}, "thoughtSignature": "i"},
         code.clone(),
         {"inlineData": {"mimeType": "audio/wav", "data": "BB=="}},
+        {"inlineData": {"mimeType": "image/png", "data": "CC=="}, "thought": true},
     ]));
     assert_eq!(
         reply(&events).message.parts,
@@ -338,6 +339,8 @@ fn images_and_parts_of_unknown_kinds_keep_their_place() {
             opaque(SIGNATURE, "i".into()),
             opaque(PART, code),
             opaque(PART, json!({"inlineData": {"mimeType": "audio/wav", "data": "BB=="}})),
+            // What it drew while it thought is no part of the answer.
+            opaque(PART, json!({"inlineData": {"mimeType": "image/png", "data": "CC=="}, "thought": true})),
         ]
     );
 }

@@ -126,6 +126,12 @@ fn a_limit_makes_calls_incomplete_and_an_unknown_reason_is_kept() {
     assert_eq!(stop(reply(&events)), &StopReason::Length);
     assert!(!reply(&events).message.calls().next().unwrap().complete);
     assert_eq!(stop(reply(&decode(&body("odd")))), &StopReason::Unknown("odd".into()));
+    let uncounted = json!({"message": {"content": "x"}, "done": true, "prompt_eval_count": 26}).to_string();
+    assert_eq!(
+        reply(&decode(&uncounted)).usage,
+        None,
+        "edge 40: an answer that was not counted is not zero tokens"
+    );
     let load = json!({"message": {"content": ""}, "done": true, "done_reason": "load"}).to_string();
     assert_eq!(stop(reply(&decode(&load))), &StopReason::Stop);
 }
