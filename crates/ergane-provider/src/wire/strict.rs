@@ -6,7 +6,8 @@
 //! ([`ToolSpec::arguments`](ergane_core::ToolSpec::arguments)). A request with a schema that the mode does not take is refused as a
 //! whole. So this is a list of what it takes: what is not on it, and what could not be said without another meaning, does not
 //! fit, and such a schema goes as it is, without the mode. A map of any keys is one, an optional argument that may be null of its
-//! own accord another.
+//! own accord another: what it would be if it were left out, only the tool knows. Where its schema says that null is the default, it
+//! is the same, and such an argument is required as it stands.
 //!
 //! The structure of an answer is nobody's arguments: what it leaves out and what it says to be null are the same to who reads it.
 //! There such a property is required as it stands.

@@ -256,6 +256,13 @@ impl<'a> Strict<'a> {
         Some(made)
     }
 
+    /// Whether to leave a property out is the same as to say that it is null: to who reads a structure, and by the word of a
+    /// schema in which null is the default.
+    fn may_say_null(&self, property: &Value) -> bool {
+        (self.output || property.get("default").is_some_and(Value::is_null))
+            && takes_null(self.root, property)
+    }
+
     fn object(&mut self, said: &Words<'_>, levels: usize, chosen: bool) -> Option<Map<String, Value>> {
         said.only(&["type", "properties", "required", "additionalProperties", "$defs", "definitions"])?;
         if said.words.get("additionalProperties").is_some_and(|more| *more != false) {
@@ -274,7 +281,7 @@ impl<'a> Strict<'a> {
             match self.mode {
                 _ if required.iter().any(|known| known == name) => {}
                 Mode::Anthropic => self.optional = self.optional.checked_add(1)?,
-                Mode::OpenAi if self.output && takes_null(self.root, property) => {}
+                Mode::OpenAi if self.may_say_null(property) => {}
                 Mode::OpenAi if chosen || takes_null(self.root, property) => return None,
                 Mode::OpenAi => make_nullable(&mut strict),
             }

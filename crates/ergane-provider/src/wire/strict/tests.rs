@@ -122,6 +122,38 @@ fn what_cannot_be_said_in_the_mode_or_only_with_another_meaning_does_not_fit() {
     );
 }
 
+/// As many servers of tools write what may be left out: there the schema itself says that it is the same as null.
+#[test]
+fn an_argument_that_is_null_when_it_is_left_out_is_required_as_it_is() {
+    let text = json!({"type": "string"});
+    let maybe = json!({"anyOf": [text, {"type": "null"}]});
+    let by_default = json!({"anyOf": [text, {"type": "null"}], "default": null, "title": "P"});
+    assert_eq!(made(by_default.clone()), Some(maybe.clone()));
+    let typed = json!({"type": ["string", "null"], "default": null});
+    assert_eq!(made(typed), Some(json!({"type": ["string", "null"]})));
+    let inner = json!({"type": "object", "properties": {"a": by_default}});
+    let closed = json!({"type": "object", "properties": {"a": maybe}, "required": ["a"], "additionalProperties": false});
+    assert_eq!(
+        made(json!({"anyOf": [inner, text]})),
+        Some(json!({"anyOf": [closed, text, {"type": "null"}]}))
+    );
+    // Left out it would be something else, or nobody says what.
+    for other in [json!({"type": ["string", "null"], "default": "x"}), json!({"type": ["string", "null"]})] {
+        assert_eq!(made(other.clone()), None, "{other}");
+    }
+    // And the tool sees the null that it takes.
+    let call = ToolCall {
+        id: CallId::UNNUMBERED,
+        wire_id: None,
+        name: "t".into(),
+        arguments: r#"{"p":null}"#.into(),
+        complete: true,
+        extra: Map::new(),
+    };
+    let seen = tool(of(by_default)).arguments(&call).unwrap();
+    assert_eq!(Value::from(seen), json!({"p": null}));
+}
+
 #[test]
 fn what_may_be_null_in_a_structure_is_required_as_it_is() {
     let maybe = json!({"anyOf": [{"$ref": "#/$defs/place"}, {"type": "null"}]});
