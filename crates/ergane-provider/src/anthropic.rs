@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ergane_core::{ModelReply, ProviderError, Text};
+use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 
 use crate::http::{KeyHeader, PathRules, Server};
 use crate::models::ModelInfo;
 use crate::provider::{BoxFuture, Endpoint, Provider, ProviderCall};
-use crate::site::{Site, only_model, site_answers, site_settings};
+use crate::site::{LISTING, Site, only_model, site_answers, site_settings};
 use crate::wire::anthropic::{self as wire, API, Decoder};
 
 /// Anthropic's own base URL.
@@ -136,5 +136,30 @@ impl Provider for Anthropic {
     fn list_models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>, ProviderError>> {
         let this = self.clone();
         Box::pin(async move { this.list().await })
+    }
+
+    /// What the list tells. A model that it does not list is asked for by its name, for that may be an alias (`claude-3-5-haiku-latest`): what
+    /// it leads to is told under its own name.
+    fn model_info(&self, model: Text) -> BoxFuture<'static, Result<ModelInfo, ProviderError>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let listed = this.list().await?.into_iter().find(|info| info.id == model);
+            if let Some(info) = listed {
+                return Ok(info);
+            }
+            match this.site.json(wire::model_info_request(&model), LISTING, wire::model_info).await {
+                Ok(info) => {
+                    // It is by the alias that it will be asked.
+                    this.site.learn_windows([&info, &ModelInfo { id: model, ..info.clone() }]);
+                    Ok(info)
+                }
+                // Not every server that lists its models can be asked for one.
+                Err(error) if error.status == Some(404) => {
+                    let message = format!("{} neither lists nor knows a model {model:?}", this.endpoint());
+                    Err(ProviderError::new(ErrorKind::ModelNotFound, message))
+                }
+                Err(error) => Err(error),
+            }
+        })
     }
 }

@@ -170,20 +170,27 @@ pub enum Delta {
 #[derive(Clone)]
 pub struct DeltaSink {
     deltas: Arc<dyn Fn(Delta) + Send + Sync>,
-    heard: Option<Arc<Heard>>,
+    listener: Option<Arc<dyn Listener>>,
 }
 
-type Heard = dyn Fn(&Head) + Send + Sync;
+/// Who wants to know what a server says beside its answer.
+pub(crate) trait Listener: Send + Sync {
+    /// The head of an answer, once it is there.
+    fn heard(&self, head: &Head);
+
+    /// Which model answered.
+    fn answered_by(&self, model: &str);
+}
 
 impl DeltaSink {
     /// Sends every delta to `sink`.
     pub fn new(sink: impl Fn(Delta) + Send + Sync + 'static) -> Self {
-        Self { deltas: Arc::new(sink), heard: None }
+        Self { deltas: Arc::new(sink), listener: None }
     }
 
-    /// Also hands to `heard` the head of an answer, once it is there.
-    pub(crate) fn and_hear(self, heard: impl Fn(&Head) + Send + Sync + 'static) -> Self {
-        Self { heard: Some(Arc::new(heard)), ..self }
+    /// Tells `listener`, too.
+    pub(crate) fn and_tell(self, listener: Arc<dyn Listener>) -> Self {
+        Self { listener: Some(listener), ..self }
     }
 
     /// Forgets every delta.
@@ -202,8 +209,16 @@ impl DeltaSink {
     /// begins with a success and is cut off, falls silent or is no answer at all is a failure. What is never told so is
     /// learned later or not at all: that a server works, from its answers, and from errors that carry its `status`, below 500.
     pub fn heard(&self, head: &Head) {
-        if let Some(heard) = &self.heard {
-            heard(head);
+        if let Some(listener) = &self.listener {
+            listener.heard(head);
+        }
+    }
+
+    /// The model that answers, as the server calls it: what was asked for may have been an alias. A provider says this when an
+    /// answer is over, well or badly. What the call cost is reckoned by the price of that model, where it is known.
+    pub fn answered_by(&self, model: &str) {
+        if let Some(listener) = &self.listener {
+            listener.answered_by(model);
         }
     }
 }

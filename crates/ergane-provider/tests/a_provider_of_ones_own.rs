@@ -1,5 +1,5 @@
-//! A provider that somebody writes himself has what the adapters have: its server's headers are kept to, and a server that
-//! refuses is one that works.
+//! A provider that somebody writes himself has what the adapters have: its server's headers are kept to, a server that
+//! refuses is one that works, and who answered is paid.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
 
@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use common::*;
-use ergane_core::{ErrorKind, Message, ModelReply, ProviderError, Role, Text};
+use ergane_core::{ErrorKind, Message, MicroUsd, ModelReply, ProviderError, Role, Text, Usage};
 use ergane_provider::wire::{Allowance, Head, Quota};
 use ergane_provider::{
-    BoxFuture, BreakerPolicy, Circuit, Endpoint, Limits, Provider, ProviderCall, Providers, WaitReason,
+    BoxFuture, BreakerPolicy, Circuit, Endpoint, Limits, Price, Pricing, Provider, ProviderCall, Providers,
+    WaitReason,
 };
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -30,11 +31,13 @@ enum Tells {
 struct Own {
     tells: Tells,
     headers: Vec<(String, String)>,
+    /// What the server calls the model.
+    model: Option<&'static str>,
 }
 
 impl Own {
     fn new(tells: Tells) -> Self {
-        Self { tells, headers: Vec::new() }
+        Self { tells, headers: Vec::new(), model: None }
     }
 }
 
@@ -60,8 +63,12 @@ impl Provider for Own {
         Limits { breaker, ..Limits::default() }
     }
 
+    fn pricing(&self, _: &str) -> Pricing {
+        Pricing::Vendor("gemini")
+    }
+
     fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
-        let (tells, headers) = (self.tells, self.headers.clone());
+        let (tells, headers, model) = (self.tells, self.headers.clone(), self.model);
         Box::pin(async move {
             let status: u16 = call.request.messages.last().unwrap().text().parse().unwrap();
             if tells == Tells::TheHead {
@@ -70,7 +77,9 @@ impl Provider for Own {
             let kind = match status {
                 200 => {
                     let message = Message { role: Role::Assistant, parts: vec!["hi".into()], origin: None };
-                    return Ok(ModelReply { message, usage: None, cost: None });
+                    let usage = model.map(|_| Usage { input_tokens: 1_000_000, ..Usage::default() });
+                    model.inspect(|model| call.deltas.answered_by(model));
+                    return Ok(ModelReply { message, usage, cost: None });
                 }
                 401 => ErrorKind::Auth,
                 _ => ErrorKind::Server,
@@ -129,4 +138,24 @@ async fn what_the_headers_say_of_limits_is_kept_to_and_told() {
     assert_eq!(tokens, Some(Allowance { limit: None, remaining: 70_000, reset: Duration::ZERO }));
     drop(second);
     tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_price_that_somebody_set_goes_before_the_table_whichever_name_it_is_for() {
+    let cost = async |model, set: &[&str]| {
+        let mut providers =
+            Providers::builder().register("own", Own { model: Some(model), ..Own::new(Tells::TheHead) });
+        for model in set {
+            providers = providers.price("own", *model, Price::per_million(7, 0));
+        }
+        let tree = Tree::start(providers).await;
+        let reply = tree.call("own", "200").done().await.unwrap();
+        tree.shutdown().await;
+        reply.cost
+    };
+    let in_table = Pricing::Vendor("gemini").price("gemini-2.5-flash").unwrap().input;
+    assert_eq!(cost("gemini-2.5-flash", &[]).await, Some(MicroUsd(in_table)));
+    assert_eq!(cost("gemini-2.5-flash", &["gemini-2.5-flash"]).await, Some(MicroUsd(7)));
+    assert_eq!(cost("gemini-2.5-flash", &["m"]).await, Some(MicroUsd(7)), "the one that was asked for");
+    assert_eq!(cost("gemini-next", &[]).await, None, "unknown is not free");
 }

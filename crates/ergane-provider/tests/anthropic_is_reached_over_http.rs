@@ -70,7 +70,16 @@ async fn an_overloaded_server_says_how_long_to_wait_and_an_echoed_key_is_taken_o
 
 #[tokio::test]
 async fn the_list_of_models_is_read_to_its_last_page_and_a_window_is_found() {
-    let server = TestServer::start(|request| {
+    let not_found = r#"{"type":"error","error":{"type":"not_found_error","message":"model: c"}}"#;
+    let server = TestServer::start(move |request| {
+        match request.path() {
+            "/v1/models/latest" => {
+                return vec![answer("200 OK", &[JSON], r#"{"id":"b","max_input_tokens":200000}"#)];
+            }
+            "/v1/models/c" => return vec![answer("404 Not Found", &[JSON], not_found)],
+            "/v1/models/busy" => return vec![answer("529 Overloaded", &[JSON], "{}")],
+            _ => {}
+        }
         let body = if request.path().contains("after_id=a") {
             r#"{"data":[{"id":"b","max_input_tokens":200000}],"has_more":false,"last_id":"b"}"#
         } else {
@@ -84,6 +93,13 @@ async fn the_list_of_models_is_read_to_its_last_page_and_a_window_is_found() {
         provider.list_models().await.unwrap().iter().map(|model| model.id.to_string()).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(provider.model_info("b".into()).await.unwrap().context_window, Some(200_000));
+    // By an alias, which no list has.
+    let alias = provider.model_info("latest".into()).await.unwrap();
+    assert_eq!((&*alias.id, alias.context_window), ("b", Some(200_000)));
+    let unknown = provider.model_info("c".into()).await.unwrap_err();
+    assert!(unknown.kind == ErrorKind::ModelNotFound && unknown.message.contains("\"c\""), "{unknown}");
+    let busy = provider.model_info("busy".into()).await.unwrap_err();
+    assert_eq!(busy.kind, ErrorKind::Overloaded, "that is not to say that there is no such model");
     let unsupported = provider.embed(ergane_provider::EmbedRequest::new("m", ["x"])).await.unwrap_err();
     assert_eq!(unsupported.kind, ErrorKind::Unsupported);
 }

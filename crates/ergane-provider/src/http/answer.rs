@@ -82,8 +82,7 @@ impl Silence {
 /// is the end.
 pub(super) async fn receive(
     mut body: impl Body,
-    // On the heap: else there is room for it in the future of each call, twice.
-    mut decoder: Box<impl Decoder>,
+    decoder: &mut impl Decoder,
     mut silence: Silence,
     silent: impl Fn(Duration) -> ProviderError,
     show: impl Fn(Delta),

@@ -163,12 +163,13 @@ impl Server {
         if response.status().is_redirection() {
             return Err(redirected(&response, &info));
         }
-        let decoder = Box::new(decoder(info.clone(), head));
+        // On the heap: else there is room for it in the future of each call.
+        let mut decoder = Box::new(decoder(info.clone(), head));
         // A server may send its head at once and only then begin to read the prompt.
         let silence = Silence { first: patience, begun: Some(begun), idle };
-        receive(
+        let outcome = receive(
             Bounded::of(Answer { response, info: &info }, &info),
-            decoder,
+            &mut *decoder,
             silence,
             |for_long| silent(&info, for_long),
             |delta| {
@@ -177,7 +178,11 @@ impl Server {
                 }
             },
         )
-        .await
+        .await;
+        if let Some(model) = decoder.model() {
+            deltas.answered_by(model);
+        }
+        outcome
     }
 
     /// Asks for a JSON document, such as a list of models, within `limit`.

@@ -39,10 +39,10 @@ async fn answer_within(
     pieces: Vec<(u64, &'static str)>,
 ) -> (Result<ModelReply, ProviderError>, Vec<Delta>) {
     let shown = Mutex::new(Vec::new());
-    let decoder = openai::Decoder::new(info(), Head::new(200, "text/event-stream"));
+    let mut decoder = openai::Decoder::new(info(), Head::new(200, "text/event-stream"));
     let result = receive(
         Paced(pieces.into_iter()),
-        Box::new(decoder),
+        &mut decoder,
         silence,
         |for_long| silent(&info(), for_long),
         |delta| {
@@ -102,14 +102,13 @@ async fn the_wait_for_the_first_byte_is_another_than_those_between_bytes() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_does_not_end_is_given_up_and_not_kept_in_memory() {
     let info = info();
-    let decoder = openai::Decoder::new(info.clone(), Head::new(200, "text/event-stream"));
+    let mut decoder = openai::Decoder::new(info.clone(), Head::new(200, "text/event-stream"));
     let endless =
         Bounded { body: Paced(vec![(1, TEXT); 100].into_iter()), left: TEXT.len() * 3, info: &info };
     let shown = Mutex::new(0);
     let count = |_| *shown.lock().unwrap() += 1;
-    let error = receive(endless, Box::new(decoder), silence(IDLE), |long| silent(&info, long), count)
-        .await
-        .unwrap_err();
+    let error =
+        receive(endless, &mut decoder, silence(IDLE), |long| silent(&info, long), count).await.unwrap_err();
     assert_eq!(*shown.lock().unwrap(), 3);
     assert_eq!(error.kind, ErrorKind::Protocol);
     assert!(error.message.contains("does not end"), "{error}");

@@ -213,16 +213,22 @@ impl Lane {
         self.door.tell(AdmissionMsg::ForgetCancelled);
     }
 
-    /// Puts the cost of a call to what came of it, where the server did not tell it and the price is known.
-    pub(super) fn price(&self, result: &mut Result<ModelReply, ProviderError>, asked: &str) {
+    /// Puts the cost of a call to what came of it, where the server did not tell it and the price is known: of the model that
+    /// answered, by the server's word or by the reply's, else of the one that was asked for, which may be an alias.
+    pub(super) fn price(
+        &self,
+        result: &mut Result<ModelReply, ProviderError>,
+        answered: Option<&str>,
+        asked: &str,
+    ) {
         match result {
             Ok(reply) => {
-                let answered = reply.message.origin.as_ref().map(|origin| origin.model.clone());
-                reply.cost = reply.cost.or_else(|| self.cost(reply.usage, answered.as_deref(), asked));
+                let own = reply.message.origin.as_ref().map(|origin| &*origin.model);
+                reply.cost = reply.cost.or_else(|| self.cost(reply.usage, &[answered, own, Some(asked)]));
             }
             Err(error) => {
                 if let Some(spent) = error.spent.as_mut().filter(|spent| !spent.cost.complete)
-                    && let Some(known) = self.cost(spent.usage, None, asked)
+                    && let Some(known) = self.cost(spent.usage, &[answered, Some(asked)])
                 {
                     spent.cost = Cost { known, complete: true };
                 }
@@ -230,18 +236,21 @@ impl Lane {
         }
     }
 
-    fn cost(&self, usage: Option<Usage>, answered: Option<&str>, asked: &str) -> Option<MicroUsd> {
-        let price = answered.and_then(|model| self.price_of(model)).or_else(|| self.price_of(asked));
-        match (price, usage) {
+    fn cost(&self, usage: Option<Usage>, names: &[Option<&str>]) -> Option<MicroUsd> {
+        match (self.price_of(names), usage) {
             (Some(Price::FREE), None) => Some(MicroUsd(0)),
             (Some(price), Some(usage)) => Some(price.cost(&usage)),
             (_, None) | (None, _) => None,
         }
     }
 
-    fn price_of(&self, model: &str) -> Option<Price> {
-        let set = self.prices.iter().find(|(name, _)| is_of(model, name)).map(|(_, price)| *price);
-        set.or_else(|| self.provider.pricing(model).price(model))
+    /// The price of a model of several names, of which the first that has one counts. What somebody has set goes before the table,
+    /// whichever of the names it is for.
+    fn price_of(&self, names: &[Option<&str>]) -> Option<Price> {
+        let set = |model| self.prices.iter().find(|(name, _)| is_of(model, name)).map(|(_, price)| *price);
+        let in_table = |model| self.provider.pricing(model).price(model);
+        let mut names = names.iter().copied().flatten();
+        names.clone().find_map(set).or_else(|| names.find_map(in_table))
     }
 
     fn tell_if_still(&self) {

@@ -102,7 +102,8 @@ impl ProvidersBuilder {
     }
 
     /// What a model costs at the provider of that name, at whatever endpoint: it goes before the table of known prices
-    /// ([`Pricing`](crate::Pricing)). What a server itself says that a call cost goes before both.
+    /// ([`Pricing`](crate::Pricing)). It is looked for by the name that the server gives the model which answered, then by the name
+    /// that was asked for. What a server itself says that a call cost goes before both.
     pub fn price(mut self, provider: impl Into<Text>, model: impl Into<Text>, price: Price) -> Self {
         let key = (provider.into(), model.into());
         self.prices.retain(|(known, _)| *known != key);

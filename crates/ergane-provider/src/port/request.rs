@@ -3,17 +3,17 @@
 //! The call is the actor's work and all that it does. A kill drops it, and with it the call's promise, which tells the
 //! caller.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use ergane_core::ModelReply;
-use ergane_core::ProviderError;
+use ergane_core::{ModelReply, ProviderError, Text};
 use ergane_otp::{Promise, TaskSupervisorRef};
 use ractor::ActorCell;
 
 use super::call::Line;
-use super::lane::{Running, Ticket};
-use crate::provider::{DeltaSink, ProviderCall};
+use super::lane::{Lane, Running, Ticket};
+use crate::provider::{DeltaSink, Listener, ProviderCall};
+use crate::wire::Head;
 
 /// Starts the actor of an admitted call, without waiting.
 pub(super) fn start(requests: &TaskSupervisorRef, ticket: Ticket, running: Running) {
@@ -46,8 +46,8 @@ impl Job {
         let Self { mut call, line, promise, running } = self;
         line.started(me);
         let (deltas, lane) = (line.clone(), running.lane().clone());
-        let (heard, answered) = (lane.clone(), Arc::new(AtomicBool::new(false)));
-        let answers = answered.clone();
+        let said =
+            Arc::new(Said { lane: lane.clone(), answered: AtomicBool::new(false), model: OnceLock::new() });
         let model = call.request.model.clone();
         let (speaking, spoke) = (lane.clone(), AtomicBool::new(false));
         let show = move |delta| {
@@ -56,19 +56,35 @@ impl Job {
             }
             deltas.delta(delta);
         };
-        call.deltas = DeltaSink::new(show).and_hear(move |head| {
-            answers.store(head.status < 500, Ordering::Relaxed);
-            heard.heard(head);
-        });
+        call.deltas = DeltaSink::new(show).and_tell(said.clone());
         tokio::select! {
             biased;
             () = line.hung_up() => {}
             mut result = lane.provider.call(call) => {
-                lane.price(&mut result, &model);
+                lane.price(&mut result, said.model.get().map(|model| &**model), &model);
                 // The place first: a caller that asks again at once finds room.
-                running.finish(&result, answered.load(Ordering::Relaxed));
+                running.finish(&result, said.answered.load(Ordering::Relaxed));
                 promise.keep(result);
             }
         }
+    }
+}
+
+/// What the server said beside its answer.
+struct Said {
+    lane: Arc<Lane>,
+    /// Whether it gave an answer of its own, be it a refusal.
+    answered: AtomicBool,
+    model: OnceLock<Text>,
+}
+
+impl Listener for Said {
+    fn heard(&self, head: &Head) {
+        self.answered.store(head.status < 500, Ordering::Relaxed);
+        self.lane.heard(head);
+    }
+
+    fn answered_by(&self, model: &str) {
+        self.model.get_or_init(|| model.into());
     }
 }

@@ -9,8 +9,12 @@
 //! A server that speaks another's format is not that other: its prices are unknown until somebody tells them by
 //! [`ProvidersBuilder::price`](crate::ProvidersBuilder::price). What a server itself says that a call cost is believed.
 //!
-//! So are the prices of names that their vendor moves from model to model, such as `gemini-flash-latest`: Google tells of each move in
-//! its changelog (on 2026-01-21 it led to `gemini-3-flash-preview`), and what it leads to today no table can know.
+//! # Who answered is paid
+//!
+//! Some names are moved by their vendor from model to model, such as `gemini-flash-latest` (which led to `gemini-3-flash-preview` from
+//! 2026-01-21 on), and routers choose a model themselves. What such a name leads to today no table can know, but the answer says it. So
+//! a call costs what the model costs that the server says has answered, where that has a price, and else what the one costs that was
+//! asked for. A price that somebody has set, for either of the names, goes before the table.
 //!
 //! Prices change. Each one in the table has the month it was true in; who needs it to the cent sets it himself.
 
@@ -302,7 +306,7 @@ mod tests {
         use crate::{Anthropic, Gemini, Provider};
         let anthropic = Anthropic::default().default_model().unwrap();
         assert_eq!(ANTHROPIC.price(&anthropic).map(|price| price.input), Some(3_000_000));
-        // An alias that leads to another model every few months: whose price it has, nobody knows in advance.
+        // An alias that leads to another model every few months: whose price it has, only the answer tells.
         let gemini = Gemini::default().default_model().unwrap();
         assert!(
             gemini.ends_with("-latest") && Pricing::Vendor("gemini").price(&gemini).is_none(),

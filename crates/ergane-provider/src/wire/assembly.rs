@@ -15,6 +15,8 @@ pub(crate) struct Assembly {
     pub(crate) call: CallInfo,
     api: &'static str,
     pub(crate) response_id: Option<String>,
+    /// What the server calls the model.
+    model: Option<String>,
     /// What is whole, in its order. What is still being written comes after it.
     parts: Vec<Part>,
     text: String,
@@ -48,6 +50,7 @@ impl Assembly {
             call,
             api,
             response_id: None,
+            model: None,
             parts: Vec::new(),
             text: String::new(),
             refusal: String::new(),
@@ -66,6 +69,15 @@ impl Assembly {
 
     pub(crate) fn is_over(&self) -> bool {
         self.over
+    }
+
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// The server says which model answers; its first word counts.
+    pub(crate) fn answered_by(&mut self, model: Option<String>) {
+        self.model = self.model.take().or(model.filter(|model| !model.is_empty()));
     }
 
     /// A piece of the reply has begun, which is kept elsewhere until it is whole.

@@ -213,6 +213,11 @@ pub trait Decoder: Send {
     /// The body is over: by its end, or (with an error) because it broke or fell silent. An answer that had proved
     /// complete before is complete all the same.
     fn end(&mut self, broken: Option<ProviderError>, events: &mut Vec<StreamEvent>);
+
+    /// Which model answers, by the server's own word: an alias has led to it. `None` while, or where, it does not say.
+    fn model(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The key under which the prompt's beginning is to be kept.

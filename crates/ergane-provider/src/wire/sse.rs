@@ -18,6 +18,9 @@ pub(crate) trait Format {
     /// The reply that is being put together.
     fn reply(&mut self) -> &mut Assembly;
 
+    /// The same, to look at.
+    fn so_far(&self) -> &Assembly;
+
     /// An event, with its name (empty when it has none). `Err` says what its data is not.
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read;
 
@@ -84,6 +87,10 @@ impl<F: Format> SseReply<F> {
                 self.end_of_stream(broken, events);
             }
         }
+    }
+
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.format.so_far().model()
     }
 
     fn take(&mut self, items: Vec<SseItem>, events: &mut Vec<StreamEvent>) {
@@ -171,6 +178,10 @@ macro_rules! forward_decoder {
                 events: &mut Vec<crate::wire::StreamEvent>,
             ) {
                 self.0.end(broken, events);
+            }
+
+            fn model(&self) -> Option<&str> {
+                self.0.model()
             }
         }
     };

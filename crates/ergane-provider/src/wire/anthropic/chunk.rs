@@ -47,6 +47,8 @@ pub(super) struct WireMessage {
     pub(super) kind: Option<String>,
     #[serde(default, deserialize_with = "loose::text")]
     pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "loose::text")]
+    pub(super) model: Option<String>,
     #[serde(default)]
     pub(super) content: Option<Vec<Box<RawValue>>>,
     #[serde(default, deserialize_with = "loose::text")]

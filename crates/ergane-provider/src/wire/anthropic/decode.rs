@@ -72,6 +72,10 @@ impl Format for State {
         &mut self.reply
     }
 
+    fn so_far(&self) -> &Assembly {
+        &self.reply
+    }
+
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {
         let event = serde_json::from_str::<Event>(data)?;
         // The name of the event says the same as its type; some leave one of them out.
@@ -121,6 +125,7 @@ impl Format for State {
             return Ok(());
         }
         self.reply.response_id = message.id.filter(|id| !id.is_empty());
+        self.reply.answered_by(message.model);
         for (index, block) in (0..).zip(message.content.into_iter().flatten()) {
             self.block_began(Some(index), Some(&block), events);
             self.block_ended(index, true);
@@ -153,6 +158,7 @@ impl State {
         if self.reply.response_id.is_none() {
             self.reply.response_id = message.id.filter(|id| !id.is_empty());
         }
+        self.reply.answered_by(message.model);
         self.counted(message.usage.as_ref());
     }
 

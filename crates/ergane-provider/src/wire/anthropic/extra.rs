@@ -1,4 +1,4 @@
-//! The list of models: `GET /v1/models`, in pages.
+//! The models: `GET /v1/models`, in pages, and `GET /v1/models/{model}`.
 
 use serde_json::Value;
 
@@ -10,6 +10,19 @@ use crate::wire::{HttpRequest, query};
 pub fn models_request(after: Option<&str>) -> HttpRequest {
     let after = after.map(|after| format!("&after_id={}", query(after))).unwrap_or_default();
     HttpRequest::get(format!("/v1/models?limit=1000{after}")).header("anthropic-version", VERSION)
+}
+
+/// Asks for one model, which may be named by an alias.
+pub fn model_info_request(model: &str) -> HttpRequest {
+    HttpRequest::get(format!("/v1/models/{}", query(model))).header("anthropic-version", VERSION)
+}
+
+/// What is known of a model, under its own name.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn model_info(entry: &Value) -> Result<ModelInfo, String> {
+    model(entry).ok_or_else(|| "it says nothing of the model".to_owned())
 }
 
 /// The models of a page, and after which of them the next page begins; `None` at the last one.
@@ -66,5 +79,8 @@ mod tests {
         let last = json!({"data": [], "has_more": false, "last_id": "claude-y"});
         assert_eq!(super::models(&last).unwrap(), (vec![], None));
         assert!(super::models(&json!({})).is_err());
+        assert_eq!(model_info_request("vendor/a b").path, "/v1/models/vendor%2Fa%20b");
+        assert_eq!(model_info(&page["data"][0]).as_ref(), Ok(first));
+        assert!(model_info(&json!({"type": "model"})).is_err());
     }
 }

@@ -8,7 +8,7 @@ mod model;
 mod request;
 
 pub use decode::Decoder;
-pub use extra::{models, models_request};
+pub use extra::{model_info, model_info_request, models, models_request};
 pub use request::request;
 
 /// The name of the format, in [`Origin::api`](ergane_core::Origin).

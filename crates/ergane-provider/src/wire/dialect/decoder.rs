@@ -150,6 +150,10 @@ impl<D: Decoder> Decoder for Dialect<D> {
         self.inner.end(broken, &mut self.inner_events);
         self.pass_on(events);
     }
+
+    fn model(&self) -> Option<&str> {
+        self.inner.model()
+    }
 }
 
 #[cfg(test)]

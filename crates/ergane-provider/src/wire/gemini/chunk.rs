@@ -18,6 +18,8 @@ pub(super) struct Chunk {
     pub(super) usage_metadata: Option<WireUsage>,
     #[serde(default, deserialize_with = "loose::text")]
     pub(super) response_id: Option<String>,
+    #[serde(default, deserialize_with = "loose::text")]
+    pub(super) model_version: Option<String>,
     #[serde(default)]
     pub(super) error: Option<Value>,
 }

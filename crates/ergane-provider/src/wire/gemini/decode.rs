@@ -50,6 +50,10 @@ impl Format for State {
         &mut self.reply
     }
 
+    fn so_far(&self) -> &Assembly {
+        &self.reply
+    }
+
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {
         self.response(data, name == "error", events)
     }
@@ -108,6 +112,7 @@ impl State {
         if self.reply.response_id.is_none() {
             self.reply.response_id = chunk.response_id.filter(|id| !id.is_empty());
         }
+        self.reply.answered_by(chunk.model_version);
         // Cumulative: the last word counts.
         if let Some(usage) = chunk.usage_metadata {
             self.reply.usage = usage.tokens().or(self.reply.usage);

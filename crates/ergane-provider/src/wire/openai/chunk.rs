@@ -13,6 +13,8 @@ pub(super) struct Chunk {
     pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "loose::text")]
     pub(super) object: Option<String>,
+    #[serde(default, deserialize_with = "loose::text")]
+    pub(super) model: Option<String>,
     #[serde(default)]
     pub(super) choices: Option<Vec<Choice>>,
     #[serde(default)]
@@ -24,10 +26,10 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// The text of a chunk that is a piece of text and nothing more, whatever came before it. (Its `id` is that of the chunks
-    /// before it, for of a chunk with another one the bytes differ.)
+    /// The text of a chunk that is a piece of text and nothing more, whatever came before it. (Its `id` and its `model` are those of
+    /// the chunks before it, for of a chunk with others the bytes differ.)
     pub(super) fn only_text(&self) -> Option<&str> {
-        let Self { id: _, object, choices, usage: None, error: None, x_groq: None } = self else {
+        let Self { id: _, object, model: _, choices, usage: None, error: None, x_groq: None } = self else {
             return None;
         };
         let [Choice { index: None | Some(0), delta: Some(delta), message: None, finish_reason: None }] =

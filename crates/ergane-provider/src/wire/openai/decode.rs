@@ -45,6 +45,10 @@ impl Format for State {
         &mut self.reply
     }
 
+    fn so_far(&self) -> &Assembly {
+        &self.reply
+    }
+
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {
         let is_error = name == "error";
         if !is_error && let Some(text) = self.again.text(data) {
@@ -107,6 +111,7 @@ impl State {
         if self.reply.response_id.is_none() {
             self.reply.response_id = chunk.id.filter(|id| !id.is_empty());
         }
+        self.reply.answered_by(chunk.model);
         // Cumulative wherever it comes more than once: the last word counts, nothing is added up.
         if let Some(usage) = chunk.usage.or_else(|| chunk.x_groq.and_then(|groq| groq.usage)) {
             self.reply.usage = usage.tokens().or(self.reply.usage);

@@ -38,6 +38,10 @@ impl Format for State {
         &mut self.reply
     }
 
+    fn so_far(&self) -> &Assembly {
+        &self.reply
+    }
+
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {
         let mut event = serde_json::from_str::<Value>(data)?;
         let kind = event.get("type").and_then(Value::as_str).unwrap_or(name).to_owned();
@@ -77,7 +81,7 @@ impl State {
     fn typed_event(&mut self, kind: &str, event: &mut Value, events: &mut Vec<StreamEvent>) {
         match kind {
             "response.created" | "response.in_progress" | "response.queued" => {
-                self.note_id(event.get("response"));
+                self.note_origin(event.get("response"));
             }
             "response.output_item.added" | "response.output_item.done" => {
                 let item = take_object(event, "item");
@@ -159,11 +163,12 @@ impl State {
         }
     }
 
-    fn note_id(&mut self, response: Option<&Value>) {
+    fn note_origin(&mut self, response: Option<&Value>) {
+        let word = |field: &str| response?.get(field)?.as_str().map(str::to_owned);
         if self.reply.response_id.is_none() {
-            let id = response.and_then(|response| response.get("id")).and_then(Value::as_str);
-            self.reply.response_id = id.filter(|id| !id.is_empty()).map(str::to_owned);
+            self.reply.response_id = word("id").filter(|id| !id.is_empty());
         }
+        self.reply.answered_by(word("model"));
     }
 
     /// Counts an item that has begun.
@@ -198,7 +203,7 @@ impl State {
 
     /// The response is over: well, early, or badly. `kind` is the event that says so, or nothing for a whole answer.
     fn ended(&mut self, kind: &str, response: &mut Value, events: &mut Vec<StreamEvent>) {
-        self.note_id(Some(response));
+        self.note_origin(Some(response));
         self.reply.usage = response.get("usage").and_then(usage).or(self.reply.usage);
         let status = match kind.strip_prefix("response.") {
             Some(word) => word.to_owned(),
