@@ -65,7 +65,7 @@ pub struct OutputSchema {
     /// Whether the provider must hold the model to the schema, where it can. True by default. Strict providers want every
     /// object closed and every property required; adapters add what is missing of that. So a property that may be left out
     /// can come as null, also one that takes no null of its own. A schema that a provider's strict mode does not take (a map
-    /// of any keys, a text of a least length) goes as it is, without the mode; the log tells of it.
+    /// of any keys, a text of a least length) goes as it is, without the mode, or is told to the model in words; the log tells of it.
     pub strict: bool,
 }
 

@@ -79,8 +79,7 @@ impl Anthropic {
 
     /// Offers tools in the strict mode, in which a model cannot write arguments that do not match; not so by default. A tool
     /// whose schema the mode does not take goes without, and so do those that are too many: with 20 tools, 24 arguments in all that
-    /// may be left out, and 16 that may be of several types the mode is full. The structure that an answer is to have counts too; beside one
-    /// that the mode would not take no tool is offered in it.
+    /// may be left out, and 16 that may be of several types the mode is full. The structure that an answer is to have counts too.
     ///
     /// It is for few tools. The server makes one grammar of them all, which takes time at first, and refuses the request when it
     /// finds it too large, by a measure that it does not tell. Models older than Claude Sonnet 4.5 and Opus 4.1 do not know

@@ -19,6 +19,8 @@ pub(crate) enum Aim {
     OpenAi { tuned: bool, output: bool },
     /// The strict mode of Anthropic.
     Anthropic,
+    /// What Anthropic makes of the structure of an answer.
+    AnthropicStructure,
     /// Ollama, which knows a part of JSON Schema.
     Ollama,
     /// Google's elder models, which know a part of OpenAPI.

@@ -1,9 +1,7 @@
-//! JSON Schemas, made fit for providers that hold a model to them.
+//! JSON Schemas, made fit for providers that know a part of the language, or none.
 
+use ergane_core::OutputSchema;
 use serde_json::{Map, Value, json};
-
-/// How deep schemas are changed; what is deeper stays as it is.
-const DEPTH: usize = 64;
 
 /// How deep a schema is resolved, references counted; what is deeper may be anything.
 const RESOLVED_DEPTH: usize = 16;
@@ -11,13 +9,12 @@ const RESOLVED_DEPTH: usize = 16;
 /// How many schemas one schema is resolved to; what is beyond may be anything.
 const RESOLVED_NODES: usize = 10_000;
 
-/// The schema with every object closed: strict providers insist on `additionalProperties: false`.
-pub(crate) fn closed(schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    walk(&mut schema, DEPTH, &|object| {
-        object.insert("additionalProperties".to_owned(), Value::Bool(false));
-    });
-    schema
+/// A structure that nothing holds a model to, for its system prompt.
+pub(crate) fn in_words(output: &OutputSchema) -> String {
+    format!(
+        "Answer with one JSON document and nothing else. It must match this JSON Schema:\n{}",
+        output.schema
+    )
 }
 
 /// The schema with what is referred to in the place of each reference, for servers that follow none. A schema within
@@ -82,34 +79,6 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Calls `change` for every schema of an object in `schema`.
-fn walk(schema: &mut Value, depth: usize, change: &impl Fn(&mut serde_json::Map<String, Value>)) {
-    let (Value::Object(object), Some(depth)) = (schema, depth.checked_sub(1)) else { return };
-    for key in ["properties", "$defs", "definitions"] {
-        if let Some(Value::Object(inner)) = object.get_mut(key) {
-            inner.values_mut().for_each(|inner| walk(inner, depth, change));
-        }
-    }
-    for key in ["items", "not", "additionalItems"] {
-        if let Some(inner) = object.get_mut(key) {
-            walk(inner, depth, change);
-        }
-    }
-    for key in ["anyOf", "oneOf", "allOf", "prefixItems"] {
-        if let Some(Value::Array(inner)) = object.get_mut(key) {
-            inner.iter_mut().for_each(|inner| walk(inner, depth, change));
-        }
-    }
-    let is_object = match object.get("type") {
-        Some(Value::String(kind)) => kind == "object",
-        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
-        _ => object.contains_key("properties"),
-    };
-    if is_object {
-        change(object);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,13 +125,5 @@ mod tests {
             },
         });
         assert_eq!(resolve(&schema), expected);
-    }
-
-    #[test]
-    fn a_closed_schema_keeps_what_is_optional() {
-        let schema = json!({"properties": {"a": {"type": ["object", "null"], "properties": {}}}});
-        let expected = json!({"additionalProperties": false, "properties": {"a": {
-            "type": ["object", "null"], "properties": {}, "additionalProperties": false}}});
-        assert_eq!(closed(&schema), expected);
     }
 }

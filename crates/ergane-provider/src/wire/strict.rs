@@ -92,10 +92,14 @@ impl Room {
     pub(crate) const ALL: Self = Self { tools: 20, optional: 24, unions: 16 };
     pub(crate) const NONE: Self = Self { tools: 0, optional: 0, unions: 0 };
 
-    /// What is left beside the structure of the answer, which is in the same grammar. Where it is not known what that one takes,
-    /// nothing is.
-    pub(crate) fn beside(self, structure: &Arc<Value>) -> Self {
-        self.less(&anthropic(structure)).unwrap_or(Self::NONE)
+    /// What is left beside the structure of the answer, which is in the same grammar.
+    pub(crate) fn beside(self, structure: &Recast) -> Self {
+        self.less(structure).unwrap_or(Self::NONE)
+    }
+
+    /// Whether so many properties may be left out, and be of more than one type.
+    pub(crate) fn has_room_for(self, optional: usize, unions: usize) -> bool {
+        optional <= self.optional && unions <= self.unions
     }
 
     /// As [`parameters`], for Anthropic, where there is room for the tool too.

@@ -6,6 +6,7 @@ mod extra;
 mod messages;
 mod model;
 mod request;
+mod structure;
 
 pub use decode::Decoder;
 pub use extra::{model_info, model_info_request, models, models_request};

@@ -19,6 +19,8 @@ pub(super) struct Abilities {
     pub(super) sampling: bool,
     /// Whether it knows the efforts `xhigh` and `max`.
     pub(super) high_efforts: bool,
+    /// Whether it is held to the structure of an answer.
+    pub(super) structures: bool,
     /// The limit of an answer when nobody names one: the API insists on one.
     pub(super) max_tokens: u32,
 }
@@ -31,6 +33,7 @@ pub(super) fn abilities(name: &str) -> Abilities {
             thinking: Thinking::Budget,
             sampling: true,
             high_efforts: false,
+            structures: true,
             max_tokens: 8192,
         };
     };
@@ -47,7 +50,13 @@ pub(super) fn abilities(name: &str) -> Abilities {
         Some((4, 6)) => (Thinking::Adaptive, true, 32_000),
         _ => (Thinking::Adaptive, false, 32_000),
     };
-    Abilities { thinking, sampling, high_efforts: version.is_none_or(|version| version > (4, 6)), max_tokens }
+    Abilities {
+        thinking,
+        sampling,
+        high_efforts: version.is_none_or(|version| version > (4, 6)),
+        structures: version.is_none_or(|version| version >= (4, 5)),
+        max_tokens,
+    }
 }
 
 #[cfg(test)]
@@ -74,5 +83,13 @@ mod tests {
             assert_eq!((abilities.thinking, abilities.sampling), (thinking, sampling), "{name}");
         }
         assert_eq!(abilities("claude-3-opus-20240229").max_tokens, 4096);
+        let known = [
+            "claude-3-7-sonnet-20250219",
+            "claude-opus-4-1",
+            "claude-haiku-4-5",
+            "claude-opus-5",
+            "qwen3:8b",
+        ];
+        assert_eq!(known.map(|name| abilities(name).structures), [false, false, true, true, true]);
     }
 }

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use ergane_core::{
-    ModelRequest, OutputSchema, PromptCache, ProviderError, ReasoningEffort, ToolChoice, ToolSpec,
-};
+use ergane_core::{ModelRequest, PromptCache, ProviderError, ReasoningEffort, ToolChoice, ToolSpec};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::messages::{Block, may_begin_to_think, messages, text};
 use super::model::{Abilities, Thinking, abilities};
+use super::structure::grammar;
 use super::{API, VERSION};
 use crate::wire::effort::level;
 use crate::wire::frozen::{self, Format, Later};
 use crate::wire::history::{IdRule, Reader};
+use crate::wire::recast::Recast;
 use crate::wire::strict::Room;
 use crate::wire::{HttpRequest, Payload, schema};
 
@@ -48,12 +48,16 @@ pub fn request(
         Ok::<(), ProviderError>(())
     })?;
     let limits = thinking(request, &abilities, may_think);
-    let output = OutputConfig { format: request.output.as_ref().map(format), effort: limits.effort };
+    let held_to = request.output.as_ref().filter(|_| abilities.structures);
+    let structure = held_to.map(|output| grammar(&output.schema)).filter(|structure| structure.fits);
+    let format = structure.as_ref().map(|structure| OutputFormat::of(&structure.schema));
+    let output = OutputConfig { format, effort: limits.effort };
+    let in_words = request.output.as_ref().filter(|_| structure.is_none()).map(schema::in_words);
     let fields = Fields {
         model: &request.model,
         max_tokens: limits.max_tokens,
-        system: system(request, mark.as_ref()),
-        tools: tools(request, strict_tools, mark.as_ref()),
+        system: system(request, in_words, mark.as_ref()),
+        tools: tools(request, strict_tools, structure.as_ref(), mark.as_ref()),
         tool_choice: tool_choice(request),
         thinking: limits.thinking.clone(),
         output_config: (output.format.is_some() || output.effort.is_some()).then_some(output),
@@ -97,9 +101,21 @@ struct Fields<'a> {
 #[derive(Serialize)]
 struct OutputConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<Value>,
+    format: Option<OutputFormat>,
     #[serde(skip_serializing_if = "Option::is_none")]
     effort: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct OutputFormat {
+    r#type: &'static str,
+    schema: Arc<Value>,
+}
+
+impl OutputFormat {
+    fn of(schema: &Arc<Value>) -> Self {
+        Self { r#type: "json_schema", schema: schema.clone() }
+    }
 }
 
 fn cache_mark(cache: PromptCache) -> Option<Value> {
@@ -110,10 +126,14 @@ fn cache_mark(cache: PromptCache) -> Option<Value> {
     }
 }
 
-fn system<'a>(request: &'a ModelRequest, mark: Option<&Value>) -> Vec<Block<'a>> {
+/// The prompt, and the structure of the answer where it must be told `in_words`.
+fn system<'a>(request: &'a ModelRequest, in_words: Option<String>, mark: Option<&Value>) -> Vec<Block<'a>> {
     let prompt = request.system.as_deref().filter(|system| !system.trim().is_empty());
-    let block = prompt.map(|prompt| Block { cache_control: mark.cloned(), ..text(prompt) });
-    block.into_iter().collect()
+    let mut blocks: Vec<Block> = prompt.into_iter().map(text).chain(in_words.map(text)).collect();
+    if let Some(last) = blocks.last_mut() {
+        last.cache_control = mark.cloned();
+    }
+    blocks
 }
 
 #[derive(Serialize)]
@@ -127,10 +147,15 @@ struct Tool<'a> {
     cache_control: Option<&'a Value>,
 }
 
-fn tools<'a>(request: &'a ModelRequest, strict: bool, mark: Option<&'a Value>) -> Vec<Tool<'a>> {
-    let mut room = match &request.output {
+fn tools<'a>(
+    request: &'a ModelRequest,
+    strict: bool,
+    structure: Option<&Recast>,
+    mark: Option<&'a Value>,
+) -> Vec<Tool<'a>> {
+    let mut room = match structure {
         _ if !strict => Room::NONE,
-        Some(output) => Room::ALL.beside(&output.schema),
+        Some(structure) => Room::ALL.beside(structure),
         None => Room::ALL,
     };
     let tool = |tool: &'a ToolSpec| {
@@ -161,10 +186,6 @@ fn tool_choice(request: &ModelRequest) -> Option<Value> {
         choice.insert("disable_parallel_tool_use".to_owned(), true.into());
     }
     Some(choice)
-}
-
-fn format(output: &OutputSchema) -> Value {
-    json!({"type": "json_schema", "schema": schema::closed(&output.schema)})
 }
 
 /// What thinking makes of a request: it takes part of the answer's tokens, and is not to be had with everything else.

@@ -13,8 +13,8 @@ use crate::wire::effort::word;
 use crate::wire::frozen::{self, Format, Later};
 use crate::wire::history::{IdRule, Reader};
 use crate::wire::offered::FunctionTool;
-use crate::wire::strict;
 use crate::wire::{HttpRequest, Payload, cache_key};
+use crate::wire::{schema, strict};
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own; `flags`
 /// say what the server takes.
@@ -212,10 +212,7 @@ fn system_text<'a>(request: &'a ModelRequest, flags: &Compat) -> Option<Cow<'a, 
     let Some(output) = request.output.as_ref().filter(|_| flags.structure != Structure::JsonSchema) else {
         return prompt;
     };
-    let told = format!(
-        "Answer with one JSON document and nothing else. It must match this JSON Schema:\n{}",
-        output.schema
-    );
+    let told = schema::in_words(output);
     Some(prompt.map_or_else(|| told.clone(), |prompt| format!("{prompt}\n\n{told}")).into())
 }
 

@@ -1,6 +1,6 @@
 use ergane_core::{
-    CallId, ErrorKind, ImageSource, Message, Opaque, Origin, Part, Reasoning, Role, Sampling, StopReason,
-    ToolCall, ToolResult, TurnId,
+    CallId, ErrorKind, ImageSource, Message, Opaque, Origin, OutputSchema, Part, Reasoning, Role, Sampling,
+    StopReason, ToolCall, ToolResult, TurnId,
 };
 use serde_json::Map;
 
@@ -249,6 +249,35 @@ fn tool_choice_structure_sampling_and_stops_have_their_places() {
 }
 
 #[test]
+fn a_structure_is_held_to_where_the_model_and_its_schema_allow_it_and_else_told_in_words() {
+    let asked = |model: &str, schema: Value| {
+        let mut request = model_request(vec![Message::user_text("hi")]);
+        request.model = model.into();
+        request.system = Some("be brief".into());
+        request.output = Some(OutputSchema::new("out", schema));
+        body(&request)
+    };
+    let bounded = json!({"type": "object", "properties": {"n": {"type": "integer", "format": "uint32", "minimum": 0}}, "required": ["n"]});
+    let told = json!({"type": "object", "properties": {"n": {"type": "integer", "description": "minimum: 0"}}, "required": ["n"],
+        "additionalProperties": false});
+    let sent = asked("claude-sonnet-4-6", bounded.clone());
+    assert_eq!(sent["output_config"], json!({"format": {"type": "json_schema", "schema": told}}));
+    assert_eq!(sent["system"].as_array().unwrap().len(), 1);
+    let map = json!({"type": "object", "additionalProperties": {"type": "integer"}});
+    for (model, schema) in [("claude-sonnet-4-6", map), ("claude-3-5-haiku-latest", bounded)] {
+        let sent = asked(model, schema.clone());
+        assert_eq!(sent.get("output_config"), None, "{model}");
+        assert_eq!(
+            (&sent["system"][0]["text"], sent["system"][0].get("cache_control")),
+            (&json!("be brief"), None)
+        );
+        let words = &sent["system"][1];
+        assert!(words["text"].as_str().unwrap().ends_with(&schema.to_string()), "{words}");
+        assert_eq!(words["cache_control"], json!({"type": "ephemeral"}), "all of it is kept");
+    }
+}
+
+#[test]
 fn each_generation_is_asked_to_think_in_its_own_words() {
     let ask = |model: &str, effort, max_tokens| {
         let mut request = model_request(vec![Message::user_text("hi")]);
@@ -349,8 +378,10 @@ fn tools_are_strict_where_it_is_asked_for_and_their_schemas_and_the_mode_have_ro
     };
     assert_eq!(beside(optional(20), sized(&[5, 4, 1])), [false, true, false]);
     assert_eq!(beside(unions(15), vec![tool("t", unions(2)), tool("t", unions(1))]), [false, true]);
-    assert_eq!(beside(optional(25), sized(&[1])), [false]);
-    assert_eq!(beside(json!({"type": "object", "additionalProperties": true}), sized(&[1])), [false]);
+    assert_eq!(beside(number.clone(), sized(&[1])), [true], "bounds of a structure are told in words");
+    // One that is told in words itself takes nothing.
+    assert_eq!(beside(optional(25), sized(&[20, 4])), [true, true]);
+    assert_eq!(beside(json!({"type": "object", "additionalProperties": true}), sized(&[24])), [true]);
     assert_eq!(beside(optional(0), sized(&[0; 21])), [[true; 20].as_slice(), &[false]].concat());
     for not_taken in [
         json!({"type": "object", "properties": {"next": {"$ref": "#"}}}),
