@@ -66,9 +66,8 @@ pub(super) fn unfenced(text: &str) -> &str {
 /// One object or several, or a list of them.
 fn objects(text: &str) -> Option<Vec<Found>> {
     read_objects(text).or_else(|| {
-        let repaired = repair(text)?;
-        let calls = read_objects(&repaired)?;
-        tracing::info!("the JSON of a call written as text was repaired");
+        let calls = read_objects(&repair(text)?)?;
+        was_repaired();
         Some(calls)
     })
 }
@@ -118,6 +117,10 @@ pub(super) fn bare(text: &str, tools: &[ToolSpec]) -> Option<Vec<Found>> {
     (has_arguments && !calls.is_empty() && calls.iter().all(offered)).then_some(calls)
 }
 
+fn was_repaired() {
+    tracing::info!("the JSON of a call written as text was repaired");
+}
+
 /// Mends what models get wrong most: a comma before a closing bracket, and line ends within strings.
 fn repair(text: &str) -> Option<String> {
     let mut mended = String::with_capacity(text.len());
@@ -154,7 +157,15 @@ fn with_arguments(name: String, arguments: &str) -> Found {
     let arguments = match serde_json::from_str::<&RawValue>(arguments) {
         _ if arguments.is_empty() => "{}".to_owned(),
         Ok(raw) => raw.get().to_owned(),
-        Err(_) => repair(arguments).unwrap_or_else(|| arguments.to_owned()),
+        Err(_) => {
+            match repair(arguments).filter(|mended| serde_json::from_str::<&RawValue>(mended).is_ok()) {
+                Some(mended) => {
+                    was_repaired();
+                    mended
+                }
+                None => arguments.to_owned(),
+            }
+        }
     };
     Found { name, arguments, complete: true }
 }

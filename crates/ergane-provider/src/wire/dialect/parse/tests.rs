@@ -23,6 +23,8 @@ fn what_nobody_can_read_is_no_json_so_that_the_model_gets_an_error() {
 #[test]
 fn names_of_calls_in_sections_and_behind_marks_are_trimmed() {
     assert_eq!(named(" get [CALL_ID]x[ARGS] {\"a\":1} ").unwrap()[0].name, "get");
+    assert_eq!(named("get[ARGS]{\"a\": 1,}").unwrap()[0].arguments, "{\"a\": 1}");
+    assert_eq!(named("get[ARGS]{\"a\": 1,,}").unwrap()[0].arguments, "{\"a\": 1,,}", "as it was written");
     let section = "<｜tool▁call▁begin｜>get<｜tool▁sep｜>";
     assert_eq!(sections(section).unwrap()[0].arguments, "{}");
     assert!(sections("<｜tool▁call▁begin｜>get").is_none());
