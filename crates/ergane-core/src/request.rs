@@ -142,13 +142,13 @@ pub struct Sampling {
     /// Only the likeliest tokens that have this much probability together, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
-    /// Only so many of the likeliest tokens.
+    /// Only so many of the likeliest tokens. Left out where a format has no word for it, as is the seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
     /// Makes the same request give the same answer, where that is possible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Texts that end the answer.
+    /// Texts that end the answer. A format that has no word for them refuses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<Text>,
 }

@@ -76,7 +76,7 @@ impl OpenAiResponses {
             call.request.model = self.server.usual_model().await?;
         }
         let (site, flags) = (&self.server.site, self.flags());
-        let request = |call: &ProviderCall| Ok(request(&call.request, &call.provider, &flags));
+        let request = |call: &ProviderCall| request(&call.request, &call.provider, &flags);
         site.call(call, request, Decoder::new).await
     }
 }

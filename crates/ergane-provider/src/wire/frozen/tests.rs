@@ -175,9 +175,7 @@ const FORMATS: [(&str, Writer); 11] = [
     ("anthropic, adaptive", |messages| anthropic::request(&asked("claude-opus-4-7", messages), "p", false)),
     ("gemini", |messages| Ok(gemini::request(&asked("gemini-3-pro", messages), "p"))),
     ("an older gemini", |messages| Ok(gemini::request(&asked("gemini-2.5-pro", messages), "p"))),
-    ("responses", |messages| {
-        Ok(responses::request(&asked("gpt-5", messages), "p", &openai::Compat::default()))
-    }),
+    ("responses", |messages| responses::request(&asked("gpt-5", messages), "p", &openai::Compat::default())),
 ];
 
 fn asked(model: &str, messages: &History) -> ModelRequest {

@@ -104,7 +104,7 @@ fn bodies() -> [(&'static str, Value); 6] {
         ("openai", body(openai::request(&request, "openai", &openai::Compat::default()))),
         ("mistral", body(openai::request(&request, "mistral", &mistral))),
         ("ollama", body(ollama::request(&request, "ollama", 4096))),
-        ("responses", body(Ok(responses::request(&request, "openai", &openai::Compat::default())))),
+        ("responses", body(responses::request(&request, "openai", &openai::Compat::default()))),
         ("gemini", body(Ok(gemini::request(&request, "gemini")))),
         ("anthropic", body(anthropic::request(&request, "anthropic", false))),
     ]

@@ -3,7 +3,10 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use ergane_core::{ImageSource, ModelRequest, OutputSchema, Part, ReasoningEffort, ToolChoice, ToolSpec};
+use ergane_core::{
+    ErrorKind, ImageSource, ModelRequest, OutputSchema, Part, ProviderError, ReasoningEffort, ToolChoice,
+    ToolSpec,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -17,7 +20,13 @@ use crate::wire::{HttpRequest, Payload, cache_key};
 
 /// The request of one call. `provider` is the registered name: it tells which parts of the history are its own; of `flags`
 /// those are looked at that are about this format too: `strict_tools` and `cache_key`.
-pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> HttpRequest {
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported) for texts that are to end the answer: this format has no word for them.
+pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> Result<HttpRequest, ProviderError> {
+    if !request.sampling.stop.is_empty() {
+        return Err(no_stop());
+    }
     let format = Format {
         reader: Reader { provider, api: API, model: &request.model, ids: IdRule::Printable },
         flags: None,
@@ -51,7 +60,14 @@ pub fn request(request: &ModelRequest, provider: &str, flags: &Compat) -> HttpRe
     };
     // The history comes last, because it grows.
     let body = Payload::around(&fields, "input", None::<&Value>, input, &json!({}));
-    HttpRequest::post_payload("/responses", body).accept_events(request.stream)
+    Ok(HttpRequest::post_payload("/responses", body).accept_events(request.stream))
+}
+
+/// An answer that goes on behind them would not be the one that was asked for.
+fn no_stop() -> ProviderError {
+    let message = "the Responses API knows no texts at which an answer ends; leave `stop` out, or ask by Chat Completions \
+                   (provider `openai`)";
+    ProviderError::new(ErrorKind::Unsupported, message)
 }
 
 fn items(tail: &Tail<'_, '_>, out: &mut Out) {

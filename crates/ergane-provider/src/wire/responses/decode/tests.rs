@@ -230,7 +230,7 @@ fn items_go_back_as_they_came_and_in_their_order_30() {
     // Through the journal and back.
     let back: Message = serde_json::from_str(&serde_json::to_string(&back).unwrap()).unwrap();
     let asked = model_request(vec![Message::user_text("go"), back]);
-    let request = super::super::request(&asked, "p", &crate::wire::openai::Compat::default());
+    let request = super::super::request(&asked, "p", &crate::wire::openai::Compat::default()).unwrap();
     let body: Value = serde_json::from_slice(&request.body.bytes()).unwrap();
     let sent: Vec<Value> = body["input"].as_array().unwrap()[1..].to_vec();
     let expected: Vec<Value> = items

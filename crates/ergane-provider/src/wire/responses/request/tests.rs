@@ -60,7 +60,7 @@ fn body(request: &ModelRequest) -> Value {
 }
 
 fn body_for(request: &ModelRequest, flags: &Compat) -> Value {
-    serde_json::from_slice(&super::request(request, "p", flags).body.bytes()).unwrap()
+    serde_json::from_slice(&super::request(request, "p", flags).unwrap().body.bytes()).unwrap()
 }
 
 fn input(history: Vec<Message>) -> Value {
@@ -74,7 +74,7 @@ fn said(text: &str) -> Value {
 #[test]
 fn a_request_says_what_it_has_to_and_nothing_else() {
     let mut request = model_request(vec![Message::user_text("hi")]);
-    assert_eq!(super::request(&request, "p", &Compat::default()).path, "/responses");
+    assert_eq!(super::request(&request, "p", &Compat::default()).unwrap().path, "/responses");
     let hi = json!([{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}]);
     let least = json!({"model": "m", "stream": true, "store": false, "include": ["reasoning.encrypted_content"], "input": hi});
     assert_eq!(body(&request), least);
@@ -101,6 +101,15 @@ fn a_request_says_what_it_has_to_and_nothing_else() {
         "tool_choice": {"type": "function", "name": "get"}, "parallel_tool_calls": false, "prompt_cache_key": "key", "input": hi,
     });
     assert_eq!(body(&request), expected);
+}
+
+#[test]
+fn texts_that_end_an_answer_are_refused_where_there_is_no_word_for_them() {
+    let mut request = model_request(vec![Message::user_text("hi")]);
+    request.sampling.stop = vec!["END".into()];
+    let error = super::request(&request, "p", &Compat::default()).unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ergane_core::ErrorKind::Unsupported, false));
+    assert!(error.message.contains("`stop`") && error.message.contains("`openai`"), "{error}");
 }
 
 #[test]
@@ -257,7 +266,7 @@ fn a_longer_history_begins_with_the_bytes_of_the_shorter() {
         ]
     };
     let bytes = |history: Vec<Message>| {
-        super::request(&model_request(history), "p", &Compat::default()).body.bytes().into_owned()
+        super::request(&model_request(history), "p", &Compat::default()).unwrap().body.bytes().into_owned()
     };
     let shorter = bytes(turn(1));
     let longer = bytes([turn(1), turn(2)].concat());
