@@ -129,7 +129,7 @@ impl OpenAi {
         }
         let flags = self.flags.clone();
         let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, &flags);
-        self.site.call(call, request, Decoder::new).await
+        self.site.call(call, request, |info, head| Decoder::of(info, head, &flags)).await
     }
 
     /// The model to use when a request names none.

@@ -33,6 +33,11 @@ pub(crate) trait Format {
     /// The stream is over, and no event has ended the reply: finishes it if it is proved complete.
     fn end_of_stream(&mut self, events: &mut Vec<StreamEvent>);
 
+    /// What it means that nothing came at all: no event, or no body with this status. `None` where that is no more than it looks like.
+    fn nothing(&self, _: Option<u16>) -> Option<ProviderError> {
+        None
+    }
+
     /// The reply is about to fail: what has come of it and is kept elsewhere is put into it.
     fn before_failure(&mut self) {}
 }
@@ -41,6 +46,8 @@ pub(crate) trait Format {
 #[derive(Debug)]
 pub(crate) struct SseReply<F> {
     body: Body<SseDecoder>,
+    /// Whether any byte has come.
+    begun: bool,
     format: F,
 }
 
@@ -50,7 +57,7 @@ impl<F: Format> SseReply<F> {
             "text/event-stream" => Plan::Events,
             _ => Plan::Sniff,
         };
-        Self { body: Body::new(call, head, plan, SseDecoder::new), format }
+        Self { body: Body::new(call, head, plan, SseDecoder::new), begun: false, format }
     }
 
     fn fail(&mut self, error: ProviderError, events: &mut Vec<StreamEvent>) {
@@ -62,6 +69,7 @@ impl<F: Format> SseReply<F> {
         if self.format.reply().is_over() {
             return;
         }
+        self.begun |= !bytes.is_empty();
         let mut items = Vec::new();
         let fed = self.body.feed(bytes, |decoder, bytes| decoder.feed(bytes, &mut items));
         self.take(items, events);
@@ -80,7 +88,11 @@ impl<F: Format> SseReply<F> {
             Ok(())
         });
         match ended {
-            Err(error) => self.fail(error, events),
+            Err(error) => {
+                let nothing = error.status.filter(|_| !self.begun && broken.is_none());
+                let means = nothing.and_then(|status| self.format.nothing(Some(status)));
+                self.fail(means.unwrap_or(error), events);
+            }
             Ok(Some(whole)) => self.whole(&whole, broken, events),
             Ok(None) => {
                 self.take(items, events);
@@ -150,10 +162,15 @@ impl<F: Format> SseReply<F> {
             return;
         }
         self.format.end_of_stream(events);
-        let reply = self.format.reply();
+        let reply = self.format.so_far();
         if reply.is_over() {
             return;
         }
+        let nothing = reply.is_empty() && broken.is_none();
+        if let Some(error) = nothing.then(|| self.format.nothing(None)).flatten() {
+            return self.fail(error, events);
+        }
+        let reply = self.format.reply();
         let how = if reply.is_empty() {
             "it ended without any output (some servers do so when the prompt exceeds the context window)"
         } else {

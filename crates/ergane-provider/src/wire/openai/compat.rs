@@ -71,6 +71,9 @@ pub struct Compat {
     pub seed_field: Text,
     /// Whether it knows `prompt_cache_key`.
     pub cache_key: bool,
+    /// Whether nothing at all in the place of an answer means that the prompt did not fit: a stream that ends without an event (LM
+    /// Studio), or a 400 or 413 without a body (Cerebras).
+    pub nothing_is_overflow: bool,
 }
 
 /// The name of the limit of an answer.
@@ -183,6 +186,7 @@ impl Default for Compat {
             top_k: true,
             seed_field: "seed".into(),
             cache_key: false,
+            nothing_is_overflow: false,
         }
     }
 }
@@ -252,6 +256,7 @@ plain! {
     top_k: bool,
     seed_field: Text,
     cache_key: bool,
+    nothing_is_overflow: bool,
 }
 
 #[cfg(test)]

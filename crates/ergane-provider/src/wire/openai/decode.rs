@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::API;
 use super::chunk::{Chunk, Delta};
+use super::compat::Compat;
 use super::places::Places;
 use crate::wire::again::Again;
 use crate::wire::assembly::Assembly;
@@ -23,16 +24,24 @@ struct State {
     /// What the last event looked like that was nothing but a piece of text.
     again: Again,
     finish: Option<String>,
+    /// [`Compat::nothing_is_overflow`].
+    nothing_is_overflow: bool,
 }
 
 impl Decoder {
     /// A decoder for the answer that begins with `head`.
     pub fn new(call: CallInfo, head: Head) -> Self {
+        Self::of(call, head, &Compat::default())
+    }
+
+    /// The same for the answer of a server with these flags.
+    pub fn of(call: CallInfo, head: Head, flags: &Compat) -> Self {
         let state = State {
             reply: Assembly::new(call.clone(), API),
             places: Places::default(),
             again: Again::default(),
             finish: None,
+            nothing_is_overflow: flags.nothing_is_overflow,
         };
         Self(SseReply::new(&call, head, state))
     }
@@ -47,6 +56,16 @@ impl Format for State {
 
     fn so_far(&self) -> &Assembly {
         &self.reply
+    }
+
+    fn nothing(&self, status: Option<u16>) -> Option<ProviderError> {
+        let may_be = self.nothing_is_overflow && matches!(status, None | Some(400 | 413));
+        may_be.then(|| {
+            let CallInfo { provider, endpoint, model, .. } = &self.reply.call;
+            let message =
+                format!("{provider} at {endpoint} answered nothing at all, which it does when the prompt does not fit {model}");
+            ProviderError { status, ..ProviderError::new(ErrorKind::ContextOverflow, message) }
+        })
     }
 
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) -> Read {

@@ -126,7 +126,7 @@ fn vllm() -> Compat {
 }
 
 fn lmstudio() -> Compat {
-    Compat { images: ImageStyle::Bytes, parallel_flag: false, ..Compat::default() }
+    Compat { images: ImageStyle::Bytes, parallel_flag: false, nothing_is_overflow: true, ..Compat::default() }
 }
 
 fn groq() -> Compat {

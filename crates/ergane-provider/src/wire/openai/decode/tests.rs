@@ -4,6 +4,7 @@ use ergane_core::{
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::CompatServer;
 use super::*;
 use crate::wire::testing::{info, run, run_every_way};
 use crate::wire::{Decoder as _, MAX_ERROR_BODY, StreamEvent};
@@ -557,6 +558,34 @@ fn edge_26_an_empty_stream_is_an_error_that_says_what_it_may_mean() {
     let (error, _) = failure(&events);
     assert_eq!(error.kind, ErrorKind::StreamCut);
     assert!(error.message.contains("context window"), "{error}");
+}
+
+#[test]
+fn edge_26_nothing_at_all_is_a_prompt_that_did_not_fit_where_the_server_says_so_in_this_way() {
+    let flags = |name: &str| (CompatServer::named(name).unwrap().flags)();
+    let decode = |server: &str, head: &Head, body: &str| {
+        let new = |call, head| Decoder::of(call, head, &flags(server));
+        let events = run_every_way(new, head, body.as_bytes());
+        let (error, _) = failure(&events);
+        (error.kind, error.retryable)
+    };
+    let refused = |status| Head::new(status, "application/json");
+    let overflow = (ErrorKind::ContextOverflow, false);
+    for body in ["", ": ping\n\n"] {
+        assert_eq!(decode("lmstudio", &sse(), body), overflow, "{body:?}");
+        assert_eq!(decode("vllm", &sse(), body), (ErrorKind::StreamCut, true), "{body:?}");
+    }
+    for status in [400, 413] {
+        assert_eq!(decode("lmstudio", &refused(status), ""), overflow, "{status}");
+    }
+    assert_eq!(decode("vllm", &refused(413), "").0, ErrorKind::TooLarge);
+    assert_eq!(decode("lmstudio", &refused(400), "{}").0, ErrorKind::InvalidRequest, "something was said");
+    assert_eq!(decode("lmstudio", &refused(500), "").0, ErrorKind::Server);
+    // A connection that broke says nothing of the prompt.
+    let mut decoder = Decoder::of(info(), sse(), &flags("lmstudio"));
+    let mut events = Vec::new();
+    decoder.end(Some(ProviderError::new(ErrorKind::Timeout, "silent")), &mut events);
+    assert_eq!(failure(&events).0.kind, ErrorKind::Timeout);
 }
 
 #[test]
