@@ -151,7 +151,7 @@ impl Assembly {
     }
 
     /// Whether a call says of itself that it was cut short.
-    pub(crate) fn has_cut_call(&self) -> bool {
+    fn has_cut_call(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::ToolCall(call) if !call.complete))
     }
 
@@ -219,12 +219,15 @@ impl Assembly {
         }
         self.seal();
         let refused = self.parts.iter().any(|part| matches!(part, Part::Refusal { .. }));
-        let calls_complete = calls_complete && !refused;
+        // One of its calls says of itself that it was cut short, whatever is said of the whole: then no other counts either.
+        let cut = self.has_cut_call();
+        let calls_complete = calls_complete && !refused && !cut;
         let is_call = |part: &Part| matches!(part, Part::ToolCall(call) if call.complete);
         let has_calls = !self.slots.is_empty() || self.parts.iter().any(is_call);
         let stop = match stop {
             _ if refused => StopReason::Refusal,
             _ if calls_complete && has_calls => StopReason::ToolCalls,
+            StopReason::Stop | StopReason::StopSequence | StopReason::ToolCalls if cut => StopReason::Length,
             StopReason::ToolCalls => {
                 tracing::warn!(provider = %self.call.provider, "the model stopped for tool calls but made none");
                 StopReason::Stop

@@ -17,7 +17,7 @@ const GROWTH: usize = 8;
 
 /// Decodes `input`, which is taken apart into the head of an answer, the sizes of its pieces, and its body; and checks
 /// what must hold: it yields exactly one terminal event, the last; in whatever pieces the body comes, the events are the
-/// same; and what it yields is in proportion to what it was fed. That it does not panic is the caller's to see.
+/// same; the calls of an answer are all whole when it stopped for them, and else none is; and what it yields is in proportion to what it was fed. That it does not panic is the caller's to see.
 ///
 /// # Errors
 /// What did not hold.
@@ -38,11 +38,26 @@ pub fn decoder<D: Decoder>(new: impl Fn(CallInfo, Head) -> D, input: &[u8]) -> R
     if run(&new, kind, body.chunks(1))? != whole {
         return Err("byte by byte the events are others".to_owned());
     }
+    if let Some(StreamEvent::Finish(reply)) = whole.last() {
+        calls_are_whole(&reply.message)?;
+    }
     let yielded: usize = whole.iter().map(size).sum();
     if yielded > ROOM + GROWTH * body.len() {
         return Err(format!("{} bytes became {yielded}", body.len()));
     }
     Ok(())
+}
+
+/// An answer that stopped for its calls has some, and all of them may be carried out; of any other none may.
+fn calls_are_whole(message: &Message) -> Result<(), String> {
+    let for_calls = message.origin.as_ref().is_some_and(|origin| origin.stop == StopReason::ToolCalls);
+    let (all, whole) = (message.calls().count(), message.calls().filter(|call| call.complete).count());
+    match for_calls {
+        true if all == 0 => Err("it stopped for calls, of which there are none".to_owned()),
+        true if whole < all => Err(format!("it stopped for {all} calls, of which {whole} are whole")),
+        false if whole > 0 => Err(format!("{whole} calls are whole of an answer that did not stop for them")),
+        _ => Ok(()),
+    }
 }
 
 fn run<'a, D: Decoder>(

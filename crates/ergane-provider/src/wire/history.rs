@@ -252,7 +252,7 @@ fn wire_id(call: &ToolCall, own: bool, ids: IdRule, mut take: impl FnMut(&str) -
     made.find(|id| take(id)).unwrap_or_else(|| ids.make(call.id, 1))
 }
 
-/// A tool's name as every format allows it. Only a name that a model made up ever changes.
+/// The name of a tool or of a structure as every format allows it. Of a tool only a name that a model made up ever changes.
 pub(crate) fn legal_name(name: &str) -> Cow<'_, str> {
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if name.is_empty() {

@@ -11,7 +11,7 @@ use super::compat::{Compat, EffortStyle, ForcedTools, MaxTokensField, ReasoningR
 use super::messages::{Content, WireMessage, messages};
 use crate::wire::effort::word;
 use crate::wire::frozen::{self, Format, Later};
-use crate::wire::history::{IdRule, Reader};
+use crate::wire::history::{IdRule, Reader, legal_name};
 use crate::wire::offered::FunctionTool;
 use crate::wire::{HttpRequest, Payload, cache_key};
 use crate::wire::{schema, strict};
@@ -154,7 +154,7 @@ fn response_format(request: &ModelRequest, flags: &Compat) -> Option<Value> {
                 true => strict::structure(output, &request.model),
                 false => (output.schema.clone(), output.strict),
             };
-            let described = json!({"name": &*output.name, "strict": strict, "schema": schema});
+            let described = json!({"name": legal_name(&output.name), "strict": strict, "schema": schema});
             Some(json!({"type": "json_schema", "json_schema": described}))
         }
     }

@@ -218,8 +218,6 @@ impl State {
         self.before_failure();
         let reason = response.pointer("/incomplete_details/reason").and_then(Value::as_str);
         let (stop, calls_complete) = match (status.as_str(), reason) {
-            // One of its calls says of itself that it was cut short.
-            ("completed", _) if self.reply.has_cut_call() => (StopReason::Length, false),
             ("completed", _) => (StopReason::Stop, true),
             ("incomplete", Some("max_output_tokens") | None) => (StopReason::Length, false),
             ("incomplete", Some("content_filter")) => (StopReason::ContentFilter, false),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{API, items};
 use crate::wire::effort::word;
 use crate::wire::frozen::{self, Format, Later, Out, Tail};
-use crate::wire::history::{IdRule, Reader, Turn, WireResult};
+use crate::wire::history::{IdRule, Reader, Turn, WireResult, legal_name};
 use crate::wire::openai::Compat;
 use crate::wire::strict;
 use crate::wire::{HttpRequest, Payload, cache_key};
@@ -89,7 +89,8 @@ fn items(tail: &Tail<'_, '_>, out: &mut Out) {
 
 fn structure(output: &OutputSchema, model: &str) -> Value {
     let (schema, strict) = strict::structure(output, model);
-    let format = json!({"type": "json_schema", "name": &*output.name, "strict": strict, "schema": schema});
+    let format =
+        json!({"type": "json_schema", "name": legal_name(&output.name), "strict": strict, "schema": schema});
     json!({"format": format})
 }
 

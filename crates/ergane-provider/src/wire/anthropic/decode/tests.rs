@@ -409,6 +409,10 @@ fn blocks_that_are_written_side_by_side_are_kept_apart() {
 fn a_block_that_no_stop_has_closed_makes_no_call_that_runs() {
     let reply = answered(vec![tool(0, "toolu_1", "get"), json_delta(0, "{\"x\":1}")], "tool_use");
     assert!(!calls(&reply)[0].complete);
-    assert_eq!(stop_of(&reply), &StopReason::Stop);
+    assert_eq!(stop_of(&reply), &StopReason::Length, "it was cut, whatever the server says");
+    let whole = [tool(0, "toolu_1", "get"), stop(0), tool(1, "toolu_2", "get")];
+    let beside = answered(whole.to_vec(), "tool_use");
+    assert!(calls(&beside).iter().all(|call| !call.complete), "nor a whole one beside it");
+    assert_eq!(stop_of(&beside), &StopReason::Length);
     assert_eq!(info().provider, reply.message.origin.as_ref().unwrap().provider);
 }

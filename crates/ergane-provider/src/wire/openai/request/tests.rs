@@ -373,6 +373,11 @@ fn structure_is_strict_where_it_can_be_and_told_in_words_where_it_cannot() {
         (&json!("out"), &json!(true))
     );
     assert_eq!(strict["json_schema"]["schema"]["required"], json!(["n"]));
+    let named = asked("openai", |request| {
+        request.output = Some(OutputSchema::new(format!("Ada's verdict {}", "x".repeat(64)), schema.clone()));
+    });
+    let name = named["response_format"]["json_schema"]["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("Ada_s_verdict_x") && name.len() == 64, "{name}");
     assert_eq!(asked("vllm", output)["response_format"]["json_schema"]["schema"], schema);
     let deepseek = asked("deepseek", output);
     assert_eq!(deepseek["response_format"], json!({"type": "json_object"}));

@@ -300,4 +300,6 @@ fn a_tool_is_strict_where_its_schema_and_the_server_allow_it_and_it_is_always_sa
     request.output = Some(OutputSchema::new("out", map.clone()));
     let format = body(&request)["text"]["format"].clone();
     assert_eq!((&format["strict"], &format["schema"]), (&json!(false), &map));
+    request.output = Some(OutputSchema::new("no name", map.clone()));
+    assert_eq!(body(&request)["text"]["format"]["name"], "no_name");
 }
