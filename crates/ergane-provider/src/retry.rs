@@ -23,10 +23,11 @@ pub struct RetryPolicy {
     pub cap: Duration,
     /// The longest hint of a server that is obeyed, 60 s. A longer one ends the attempts: nobody waits blindly.
     pub max_hint: Duration,
-    /// How long after the first attempt another one may still begin, 10 min. An answer that is coming in is never cut off
-    /// by it.
+    /// How long after the first attempt a provider may still be asked again, 10 min. An answer that is coming in is never
+    /// cut off by it, and of a chain each provider is asked once, whatever those before it took.
     pub max_time: Duration,
-    /// The longest wait for a provider while there is another one to be asked instead, 5 s.
+    /// The longest wait for a provider while there is another one to be asked instead, 5 s. Where time is over, a provider
+    /// that is asked for the first time may be waited for as long.
     pub fallback_after: Duration,
 }
 
@@ -77,6 +78,10 @@ pub struct Failed<'a> {
 /// What follows a failed attempt: the same provider again while that may help ([`delay`]), there is time, and the wait is
 /// worth it; else the next provider, unless no other could do better; else nothing. `random` is as for [`delay`].
 ///
+/// A provider that said nothing for as long as it may was waited for already: where there is another, that one is asked, and
+/// not the same silence once more. Time that is over ends the attempts at this provider, and not the chain: what a slow one
+/// took is no reason against the next.
+///
 /// A tool call that cannot be read is the model's bad luck: it is asked for another once. What fails twice so is no luck.
 ///
 /// A history that a provider refuses to read is repaired once: what models keep in it for themselves may be out of date, as
@@ -89,10 +94,12 @@ pub fn after(failed: Failed<'_>, random: f64, policy: &RetryPolicy) -> Decision 
         return Decision::Repaired;
     }
     let is_no_luck = resampled && error.kind == ErrorKind::ToolFormat;
-    let is_worth_it = |wait: Duration| !is_no_luck && (!has_next || wait <= policy.fallback_after);
+    let was_waited_for = error.kind == ErrorKind::Timeout;
+    let is_worth_it =
+        |wait: Duration| !is_no_luck && (!has_next || (!was_waited_for && wait <= policy.fallback_after));
     match delay(attempt, error, random, policy) {
         Some(wait) if in_time(wait) && is_worth_it(wait) => Decision::Again(wait),
-        _ if has_next && in_time(Duration::ZERO) && another_may_do_better(error.kind) => Decision::Fallback,
+        _ if has_next && another_may_do_better(error.kind) => Decision::Fallback,
         _ => Decision::GiveUp,
     }
 }
@@ -100,7 +107,7 @@ pub fn after(failed: Failed<'_>, random: f64, policy: &RetryPolicy) -> Decision 
 /// How long an attempt may wait to be let in by its provider.
 pub fn max_wait(elapsed: Duration, has_next: bool, policy: &RetryPolicy) -> Duration {
     let left = policy.max_time.saturating_sub(elapsed);
-    if has_next { left.min(policy.fallback_after) } else { left }
+    if has_next { policy.fallback_after } else { left.max(policy.fallback_after) }
 }
 
 /// What is wrong with the prompt is wrong everywhere: too long a one is made shorter, and what a filter blocks is not
@@ -113,7 +120,8 @@ fn another_may_do_better(kind: ErrorKind) -> bool {
 ///
 /// `attempt` is the number of the attempt that failed, from 1. `random` is a number in `0.0..1.0`. Without a hint the
 /// wait is drawn from all of `0..=base·2^(attempt-1)` (full jitter), so that many callers that failed together do not
-/// come back together. A server's hint is obeyed to the letter, and nothing is taken off it.
+/// come back together. A server's hint comes before that: nothing is taken off it, and the same is drawn on top, for all who
+/// were told the same moment would come back in it, and one that is told "now" again and again would be a storm.
 ///
 /// ```
 /// use std::time::Duration;
@@ -124,18 +132,19 @@ fn another_may_do_better(kind: ErrorKind) -> bool {
 /// let mut error = ProviderError::new(ErrorKind::RateLimited, "slow down");
 /// assert_eq!(delay(1, &error, 0.5, &policy), Some(Duration::from_millis(250)));
 /// error.retry_after = Some(Duration::from_secs(3));
-/// assert_eq!(delay(1, &error, 0.5, &policy), Some(Duration::from_secs(3)));
+/// assert_eq!(delay(1, &error, 0.5, &policy), Some(Duration::from_millis(3250)));
 /// ```
 pub fn delay(attempt: u32, error: &ProviderError, random: f64, policy: &RetryPolicy) -> Option<Duration> {
     if !error.retryable || attempt.max(1) > policy.max_retries {
         return None;
     }
-    if let Some(hint) = error.retry_after {
-        return (hint <= policy.max_hint).then_some(hint);
+    let hint = error.retry_after.unwrap_or_default();
+    if hint > policy.max_hint {
+        return None;
     }
     let bound = Backoff { base: policy.base, max: policy.cap }.after(attempt.max(1));
     let random = if random.is_finite() { random.clamp(0.0, 1.0) } else { 0.0 };
-    Some(bound.mul_f64(random))
+    Some(hint.saturating_add(bound.mul_f64(random)))
 }
 
 #[cfg(test)]
@@ -165,9 +174,12 @@ mod tests {
             (1, Auth, None, 1.0, None),
             (1, ContextOverflow, None, 1.0, None),
             (1, Auth, Some(ms(5)), 1.0, None),
-            (1, RateLimited, Some(ms(250)), 0.1, Some(ms(250))),
-            (1, RateLimited, Some(ms(0)), 1.0, Some(ms(0))),
-            (1, RateLimited, Some(ms(60_000)), 1.0, Some(ms(60_000))),
+            (1, RateLimited, Some(ms(250)), 0.0, Some(ms(250))),
+            (1, RateLimited, Some(ms(250)), 0.5, Some(ms(500))),
+            // "Now" is no leave for a storm.
+            (1, RateLimited, Some(ms(0)), 1.0, Some(ms(500))),
+            (4, RateLimited, Some(ms(0)), 1.0, Some(ms(4000))),
+            (1, RateLimited, Some(ms(60_000)), 1.0, Some(ms(60_500))),
             (1, RateLimited, Some(ms(60_001)), 1.0, None),
             (5, RateLimited, Some(ms(1)), 1.0, None),
         ];
@@ -195,13 +207,19 @@ mod tests {
             (ContextOverflow, None, 1, ms(0), true, GiveUp),
             (ContentBlocked, None, 1, ms(0), true, GiveUp),
             // A wait of more than five seconds is not worth it where there is another.
-            (RateLimited, Some(ms(5000)), 1, ms(0), true, Again(ms(5000))),
-            (RateLimited, Some(ms(5001)), 1, ms(0), true, Fallback),
-            (RateLimited, Some(ms(5001)), 1, ms(0), false, Again(ms(5001))),
-            // Nothing begins when the time is over.
+            (RateLimited, Some(ms(4500)), 1, ms(0), true, Again(ms(5000))),
+            (RateLimited, Some(ms(4501)), 1, ms(0), true, Fallback),
+            (RateLimited, Some(ms(4501)), 1, ms(0), false, Again(ms(5001))),
+            // Silence was such a wait.
+            (Timeout, None, 1, ms(0), true, Fallback),
+            (Timeout, None, 1, ms(0), false, Again(ms(500))),
+            // Nothing begins again when the time is over, and one that was not asked yet is asked.
             (Server, None, 1, late, false, GiveUp),
             (Server, None, 1, late, true, Fallback),
-            (Server, None, 1, over, true, GiveUp),
+            (Server, None, 1, over, false, GiveUp),
+            (Server, None, 1, over, true, Fallback),
+            (Timeout, None, 5, over, true, Fallback),
+            (ContextOverflow, None, 1, over, true, GiveUp),
         ];
         for (kind, hint, attempt, elapsed, has_next, expected) in table {
             let error = failed(kind, hint);
@@ -266,8 +284,10 @@ mod tests {
         let policy = RetryPolicy::default();
         assert_eq!(max_wait(ms(0), false, &policy), policy.max_time);
         assert_eq!(max_wait(ms(0), true, &policy), policy.fallback_after);
-        assert_eq!(max_wait(policy.max_time - ms(7), true, &policy), ms(7));
-        assert_eq!(max_wait(policy.max_time * 2, false, &policy), ms(0));
+        assert_eq!(max_wait(policy.max_time - ms(60_000), false, &policy), ms(60_000));
+        // The first attempt at the next of a chain is made, whatever those before it took.
+        assert_eq!(max_wait(policy.max_time * 2, false, &policy), policy.fallback_after);
+        assert_eq!(max_wait(policy.max_time * 2, true, &policy), policy.fallback_after);
     }
 
     #[test]

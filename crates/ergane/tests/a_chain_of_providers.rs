@@ -6,6 +6,7 @@ mod common;
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use common::{LONG, model, raw_actor, result, sending, soon};
 use ergane::core::{ErrorKind, MicroUsd, SettingsPatch, StopReason, Usage};
@@ -56,6 +57,39 @@ async fn the_next_provider_answers_when_the_first_fails_for_good_and_everybody_i
         _ => None,
     });
     assert_eq!(answered, Some((Some("b".into()), Some("scripted".into()))));
+    system.shutdown(LONG).await.unwrap();
+}
+
+/// Of a hundred and twenty seconds, which is what a server may say nothing: once, and not until the time for the turn is
+/// over.
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_hangs_is_waited_for_once_and_then_the_next_one_answers() {
+    let hangs = Scripted::from_fn(|_, _| ScriptedReply { hang: true, ..ScriptedReply::text("Let me") });
+    let system =
+        System::builder().provider("a", hangs).provider("b", answers("from b")).start().await.unwrap();
+    let alice = system.session("alice").provider("a").or("b").start().await.unwrap();
+    let begin = tokio::time::Instant::now();
+    // The clock goes on by itself, and the deadlines of the other tests are shorter than what is waited for here.
+    let result = alice.send_message("hello").await.unwrap();
+    assert_eq!((&*result.text, &*result.provider), ("from b", "b"));
+    let waited = begin.elapsed();
+    assert!(waited >= Duration::from_secs(120) && waited < Duration::from_secs(130), "{waited:?}");
+    system.shutdown(LONG).await.unwrap();
+}
+
+/// Every provider of the chain is asked, also when one takes all the time there is for attempts and then fails.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_all_the_time_and_breaks_off_does_not_end_the_chain() {
+    let (model, mut questions) = model();
+    let b = answers("from b");
+    let system = System::builder().provider("a", model).provider("b", b).start().await.unwrap();
+    let alice = system.session("alice").provider("a").or("b").start().await.unwrap();
+    let turn = tokio::spawn(alice.send_message("hello").into_future());
+    let asked = questions.next().await;
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    asked.fail(ErrorKind::StreamCut);
+    let result = turn.await.unwrap().unwrap();
+    assert_eq!((&*result.text, &*result.provider), ("from b", "b"));
     system.shutdown(LONG).await.unwrap();
 }
 
