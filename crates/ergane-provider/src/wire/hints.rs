@@ -23,7 +23,7 @@ pub fn retry_hint(head: &Head, told: Option<Duration>) -> Option<Duration> {
             return Some(wait);
         }
         if let Ok(date) = httpdate::parse_http_date(text.trim()) {
-            return Some(wait_until(date, head.at));
+            return Some(wait_until(date, head.clock()));
         }
     }
     told.or_else(|| ["requests", "tokens"].into_iter().filter_map(|what| reset(head, what)).max())
@@ -88,6 +88,18 @@ mod tests {
         for garbage in ["soon", "", "NaN", "inf", "1e300"] {
             assert_eq!(hint("retry-after", garbage), None, "{garbage:?}");
         }
+    }
+
+    /// A clock that is a minute behind, or ahead, of the server's.
+    #[test]
+    fn a_date_is_one_of_the_servers_own_clock() {
+        for date in ["Wed, 21 Oct 2026 07:28:30 GMT", "Wed, 21 Oct 2026 07:26:30 GMT"] {
+            let in_ten_seconds = date.replace(":30 GMT", ":40 GMT");
+            let said = head(&[("date", date), ("retry-after", &in_ten_seconds)]);
+            assert_eq!(retry_hint(&said, None), Some(Duration::from_secs(10)), "{date}");
+        }
+        let unreadable = head(&[("date", "today"), ("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")]);
+        assert_eq!(retry_hint(&unreadable, None), Some(Duration::from_secs(30)));
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub struct Head {
     pub status: u16,
     /// Headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// When it came, to make a delay of a date.
+    /// When it came, by this machine's clock: to make a delay of a date, where the server does not say what time it has.
     pub at: SystemTime,
 }
 
@@ -146,6 +146,12 @@ impl Head {
     /// The first header of that (lower case) name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What time it was where it comes from: a moment that a server names is one of its own clock, and this machine's may be
+    /// behind or ahead of that.
+    pub(crate) fn clock(&self) -> SystemTime {
+        self.header("date").and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(self.at)
     }
 
     /// The media type, without its parameters, in lower case.

@@ -73,7 +73,10 @@ fn allowance(head: &Head, (pattern, order): (&str, Order)) -> Option<Allowance> 
         })
     };
     let remaining = field("remaining")?.parse().ok()?;
-    let reset = until(field("reset")?, head.at)?;
+    let reset = until(field("reset")?, head.clock())?;
+    if remaining == 0 && reset.is_zero() {
+        return None; // nothing is left, and all of it is there again: so some say that the limit is none
+    }
     Some(Allowance { limit: field("limit").and_then(|limit| limit.parse().ok()), remaining, reset })
 }
 
@@ -122,7 +125,11 @@ fn rfc3339(text: &str) -> Option<Duration> {
         "Z" | "z" => 0,
         _ => {
             let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            let part = |text: &str, below: i64| {
+                let is_number = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+                text.parse::<i64>().ok().filter(|number| is_number && *number < below)
+            };
+            let minutes = part(hours, 24)? * 60 + part(minutes, 60)?;
             if zone.starts_with('-') { -minutes } else { minutes }
         }
     };
@@ -135,6 +142,8 @@ fn rfc3339(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn quota(headers: &[(&str, &str)]) -> Quota {
@@ -177,6 +186,21 @@ mod tests {
         assert_eq!(said.tokens, left(Some(1000), 0, 500));
     }
 
+    /// One that was asleep, and is a minute behind.
+    #[test]
+    fn a_moment_is_one_of_the_servers_own_clock() {
+        let said = quota(&[
+            ("date", "Wed, 21 Oct 2026 07:28:30 GMT"),
+            ("anthropic-ratelimit-requests-limit", "50"),
+            ("anthropic-ratelimit-requests-remaining", "49"),
+            ("anthropic-ratelimit-requests-reset", "2026-10-21T07:28:31.5Z"),
+            ("x-ratelimit-remaining-tokens", "7"),
+            ("x-ratelimit-reset-tokens", "1792567711"),
+        ]);
+        assert_eq!(said.requests, left(Some(50), 49, 1500));
+        assert_eq!(said.tokens, left(None, 7, 1000));
+    }
+
     #[test]
     fn a_gateways_plain_headers_are_of_requests_and_any_way_to_write_a_moment_is_read() {
         for (reset, expected) in [
@@ -206,6 +230,12 @@ mod tests {
             ("1", "2026-10-21T07:27:30"),
             ("1", "2026-10-21T07:27:3é"),
             ("1", "1e300"),
+            ("1", "2026-10-21T07:27:30+9223372036854775807:00"),
+            ("1", "2026-10-21T07:27:30-9223372036854775808:00"),
+            ("1", "2026-10-21T07:27:30+24:00"),
+            ("1", "2026-10-21T07:27:30+00:60"),
+            ("1", "2026-10-21T07:27:30++1:00"),
+            ("0", "0"),
         ] {
             let said =
                 quota(&[("x-ratelimit-remaining-tokens", remaining), ("x-ratelimit-reset-tokens", reset)]);
@@ -213,5 +243,33 @@ mod tests {
         }
         let no_reset = quota(&[("x-ratelimit-remaining-requests", "1")]);
         assert_eq!(no_reset, Quota::default(), "without a reset it says nothing");
+    }
+
+    /// What a header may hold: what is almost a number, a duration or a date, and what is nothing of the kind.
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<u64>().prop_map(|n| n.to_string()),
+            any::<f64>().prop_map(|n| n.to_string()),
+            "[0-9]{1,20}(ms|s|m|h|d)?[0-9a-zµ.]{0,8}",
+            "(19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,30})?[Zz+-]?[0-9]{0,25}:?[0-9]{0,25}",
+            "\\PC{0,40}",
+        ]
+    }
+
+    proptest! {
+        /// Whatever the headers of an answer are: no panic.
+        #[test]
+        fn any_headers_are_read_without_a_panic(
+            remaining in value(), reset in value(), limit in value(), date in value(),
+        ) {
+            let families = [
+                ["x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-ratelimit-limit-requests"],
+                ["anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset", "anthropic-ratelimit-tokens-limit"],
+                ["ratelimit-remaining", "ratelimit-reset", "ratelimit-limit"],
+            ];
+            for [left, again, of] in families {
+                quota(&[(left, &remaining), (again, &reset), (of, &limit), ("date", &date), ("retry-after", &reset)]);
+            }
+        }
     }
 }
