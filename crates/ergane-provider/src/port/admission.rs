@@ -23,6 +23,9 @@ use super::wait::Block;
 /// So many calls of one session wait at one provider.
 const OF_ONE: usize = 1024;
 
+/// Where a model's own limit holds up the first of the queue, so many others are asked whether they wait for that too.
+const LOOK_AHEAD: usize = 64;
+
 pub(super) struct Admission;
 
 pub(super) enum AdmissionMsg {
@@ -107,10 +110,12 @@ impl State {
         if self.queue.of(&ticket.asker) >= OF_ONE {
             return ticket.promise.keep(Err(self.lane.full(OF_ONE)));
         }
-        if let Some(block) = &self.blocked {
+        // What holds up another model may be nothing to this one.
+        let own = self.blocked.as_ref().filter(|block| block.of_model).map(|_| self.lane.block(&ticket));
+        if let Some(block) = own.unwrap_or_else(|| self.blocked.clone()) {
             let now = Instant::now();
-            if ticket.is_hopeless(block, now) {
-                return ticket.refuse(block, now);
+            if ticket.is_hopeless(&block, now) {
+                return ticket.refuse(&block, now);
             }
             ticket.line.waiting(&block.reason);
         }
@@ -119,21 +124,32 @@ impl State {
     }
 
     fn admit(&mut self) {
-        while let Some(ticket) = self.queue.first() {
+        let (mut passed, mut held) = (0, None::<Block>);
+        while let Some(ticket) = self.queue.first(passed) {
             if !ticket.line.is_open() {
-                drop(self.queue.pop());
+                drop(self.queue.pop(passed));
                 continue;
             }
             match self.lane.admit(ticket) {
                 Ok(running) => {
-                    if let Some(ticket) = self.queue.pop() {
+                    if let Some(ticket) = self.queue.pop(passed) {
                         request::start(&self.requests, *ticket, running);
                     }
                 }
-                Err(block) => return self.hold(block),
+                Err(block) if block.of_model && passed < LOOK_AHEAD => {
+                    passed += 1;
+                    let is_sooner = |held: &Block| block.until < held.until;
+                    if held.as_ref().is_none_or(is_sooner) {
+                        held = Some(block);
+                    }
+                }
+                Err(block) => return self.hold(held.unwrap_or(block)),
             }
         }
-        (self.blocked, self.earliest, self.alarm) = (None, None, None);
+        match held {
+            Some(block) => self.hold(block),
+            None => (self.blocked, self.earliest, self.alarm) = (None, None, None),
+        }
     }
 
     /// All that are left wait. Looking at each of them is for when there is something new to tell, or one gives up.

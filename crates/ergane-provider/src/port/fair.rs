@@ -31,14 +31,14 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         self.len += 1;
     }
 
-    /// What is next.
-    pub(super) fn first(&self) -> Option<&T> {
-        self.items.get(self.turns.front()?)?.front()
+    /// What is next of whose turn comes after `before` others.
+    pub(super) fn first(&self, before: usize) -> Option<&T> {
+        self.items.get(self.turns.get(before)?)?.front()
     }
 
-    /// Takes what is next; the asker's turn comes again after all others.
-    pub(super) fn pop(&mut self) -> Option<T> {
-        let asker = self.turns.pop_front()?;
+    /// Takes what is next of whose turn comes after `before` others; the asker's turn comes again after all.
+    pub(super) fn pop(&mut self, before: usize) -> Option<T> {
+        let asker = self.turns.remove(before)?;
         let queue = self.items.get_mut(&asker)?;
         let item = queue.pop_front()?;
         self.len -= 1;
@@ -84,7 +84,7 @@ mod tests {
         let mut queue = FairQueue::new();
         (0..1000).for_each(|n| queue.push("many", n));
         queue.push("one", 5000);
-        assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some(0), Some(5000), Some(1)]);
+        assert_eq!([queue.pop(0), queue.pop(0), queue.pop(0)], [Some(0), Some(5000), Some(1)]);
     }
 
     proptest! {
@@ -105,7 +105,7 @@ mod tests {
             prop_assert_eq!(queue.iter().count() + taken.len(), pushes.len());
             let mut last: Vec<Option<usize>> = vec![None; 5];
             let mut since: Vec<usize> = vec![0; 5];
-            while let Some((asker, n)) = queue.pop() {
+            while let Some((asker, n)) = queue.pop(0) {
                 let asker = usize::from(asker);
                 prop_assert!(last[asker].is_none_or(|before| before < n));
                 (0..5).filter(|other| *other != asker && left[*other] > 0).for_each(|other| since[other] += 1);
@@ -113,7 +113,7 @@ mod tests {
                 (since[asker], last[asker]) = (0, Some(n));
                 left[asker] -= 1;
             }
-            prop_assert!(queue.len == 0 && queue.first().is_none() && left.iter().all(|count| *count == 0));
+            prop_assert!(queue.len == 0 && queue.first(0).is_none() && left.iter().all(|count| *count == 0));
         }
     }
 }

@@ -3,57 +3,94 @@
 //! Pure: time comes in, decisions come out. It is kept beside the provider's actor and not in it, so an actor that was
 //! killed finds the counts, the buckets and the circuit as they are, and the calls that run go on reporting to them.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, ModelReply, ProviderError, Text, Usage};
+use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Circuit, Outcome, outcome_of};
+use super::bucket::Bucket;
 use super::limits::Limits;
-use super::meter::Meter;
+use super::told::{Said, Told};
 use super::wait::{Block, WaitReason};
+use super::weight::Weight;
 use crate::wire::Quota;
 
 /// The longest that one answer of a server can shut its gate. Whoever is told to wait longer learns it by his error.
 const LONGEST_HINT: Duration = Duration::from_secs(60);
 
-/// What an admitted call was let through with, to be given back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Permit {
-    /// What its tokens were thought to be, when they are counted.
-    tokens: u64,
+/// Silence that says of a server that it does not work, whoever waited. Of a shorter one somebody may have set less time than the
+/// server needs.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The number of a call that was let through: later ones have larger ones.
+pub(super) type Permit = u64;
+
+/// A call that wants in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) model: &'a Text,
+    pub(super) asker: &'a Text,
+    /// How long the server may be silent, by the word of who asks.
+    pub(super) patience: Duration,
+    pub(super) weight: Weight,
+}
+
+/// A call that was let through and is not over.
+#[derive(Debug)]
+struct Open {
+    model: Text,
+    asker: Text,
+    patience: Duration,
+    weight: Weight,
+    since: Instant,
+    /// Whether anything was heard of its server.
+    heard: bool,
 }
 
 /// Everything that bounds one provider.
 #[derive(Debug)]
 pub(super) struct Gate {
     limits: Limits,
-    running: usize,
-    requests: Meter,
-    tokens: Meter,
+    /// By number.
+    open: BTreeMap<Permit, Open>,
+    last: Permit,
+    /// The bounds that were set.
+    requests: Option<Bucket>,
+    tokens: Option<Bucket>,
+    /// Those that the server tells of.
+    told: Told,
     /// Until then the server does not want to be asked.
     asked: Option<Instant>,
     breaker: Breaker,
+    /// Who found the server silent, since it answered, by a patience of his own.
+    impatient: Option<Text>,
     last_failure: Text,
     draining: bool,
 }
 
 impl Gate {
     pub(super) fn new(limits: Limits, now: Instant) -> Self {
+        let bucket = |limit: Option<u64>| limit.map(|limit| Bucket::per_minute(limit, now));
         Self {
-            requests: Meter::new(limits.requests_per_minute, now),
-            tokens: Meter::new(limits.tokens_per_minute, now),
+            requests: bucket(limits.requests_per_minute),
+            tokens: bucket(limits.tokens_per_minute),
             limits,
-            running: 0,
+            open: BTreeMap::new(),
+            last: 0,
+            told: Told::default(),
             asked: None,
             breaker: Breaker::NEW,
+            impatient: None,
             last_failure: "".into(),
             draining: false,
         }
     }
 
     pub(super) fn running(&self) -> usize {
-        self.running
+        self.open.len()
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -84,7 +121,7 @@ impl Gate {
 
     /// What the server told of its limits, reckoned to this moment.
     pub(super) fn told(&self, now: Instant) -> Quota {
-        Quota { requests: self.requests.left(now), tokens: self.tokens.left(now) }
+        self.told.left(now)
     }
 
     pub(super) fn max_waiting(&self) -> usize {
@@ -93,12 +130,12 @@ impl Gate {
 
     /// Calls that may run beside those that do.
     pub(super) fn room(&self) -> usize {
-        self.limits.max_in_flight.max(1).saturating_sub(self.running)
+        self.limits.max_in_flight.max(1).saturating_sub(self.running())
     }
 
     /// Whether it matters how many tokens a call will take.
     pub(super) fn counts_tokens(&self) -> bool {
-        self.tokens.is_on()
+        self.tokens.is_some() || self.told.counts_tokens()
     }
 
     /// From now on no call is let through.
@@ -108,7 +145,7 @@ impl Gate {
 
     /// Why the server may not be asked anything now; `None` when it may.
     pub(super) fn shut(&self, now: Instant) -> Option<Block> {
-        let block = |reason, until| Some(Block { reason, until });
+        let block = |reason, until| Some(Block { reason, until, of_model: false });
         if self.draining {
             return block(WaitReason::Draining, None);
         }
@@ -118,49 +155,86 @@ impl Gate {
         self.asked_until(now).and_then(|until| block(WaitReason::Asked, Some(until)))
     }
 
-    /// Why a call of so many tokens may not be made now; `None` when it may.
-    pub(super) fn block(&self, tokens: u64, now: Instant) -> Option<Block> {
+    /// Why a call may not be made now; `None` when it may.
+    pub(super) fn block(&self, model: &str, weight: Weight, now: Instant) -> Option<Block> {
+        self.block_by(self.told.wait(model, weight, now), weight, now)
+    }
+
+    /// Why a small call would have to wait, of the model that lets none through for longest.
+    pub(super) fn longest_block(&self, now: Instant) -> Option<Block> {
+        self.block_by(self.told.longest(now), Weight { all: 1, fresh: 1 }, now)
+    }
+
+    fn block_by(&self, told: (Duration, Duration), weight: Weight, now: Instant) -> Option<Block> {
         if let Some(block) = self.shut(now) {
             return Some(block);
         }
-        let block = |reason, until| Some(Block { reason, until });
         if self.room() == 0 {
-            return block(WaitReason::Busy { running: self.running }, None);
+            return Some(Block {
+                reason: WaitReason::Busy { running: self.running() },
+                until: None,
+                of_model: false,
+            });
         }
+        let set = |bucket: Option<Bucket>, amount| {
+            bucket.map(|bucket| bucket.wait(amount, now)).unwrap_or_default()
+        };
         let waits = [
-            (WaitReason::Requests, self.requests.wait(1, now)),
-            (WaitReason::Tokens, self.tokens.wait(tokens, now)),
+            (WaitReason::Requests, set(self.requests, 1), false),
+            (WaitReason::Requests, told.0, true),
+            (WaitReason::Tokens, set(self.tokens, weight.all), false),
+            (WaitReason::Tokens, told.1, true),
         ];
-        let (reason, wait) = waits.into_iter().max_by_key(|(_, wait)| *wait)?;
-        if wait.is_zero() { None } else { block(reason, Some(now + wait)) }
+        let (reason, wait, of_model) = waits.into_iter().max_by_key(|(_, wait, _)| *wait)?;
+        (!wait.is_zero()).then(|| Block { reason, until: Some(now + wait), of_model })
     }
 
-    /// Lets a call of so many tokens through.
-    pub(super) fn admit(&mut self, tokens: u64, now: Instant) -> Result<Permit, Block> {
-        if let Some(block) = self.block(tokens, now) {
+    /// Lets a call through.
+    pub(super) fn admit(&mut self, asking: Asking<'_>, now: Instant) -> Result<Permit, Block> {
+        let Asking { model, asker, patience, weight } = asking;
+        if let Some(block) = self.block(model, weight, now) {
             return Err(block);
         }
-        self.running = self.running.saturating_add(1);
-        self.requests.spend(1.0, now);
-        let tokens = if self.counts_tokens() { tokens } else { 0 };
-        self.tokens.spend(tokens as f64, now);
+        if let Some(bucket) = &mut self.requests {
+            bucket.spend(1.0, now);
+        }
+        if let Some(bucket) = &mut self.tokens {
+            bucket.spend(weight.all as f64, now);
+        }
+        self.told.spend(model, weight, now);
         self.happened(Outcome::Admitted, now);
-        Ok(Permit { tokens })
+        self.last = self.last.saturating_add(1);
+        let (model, asker) = (model.clone(), asker.clone());
+        self.open.insert(self.last, Open { model, asker, patience, weight, since: now, heard: false });
+        Ok(self.last)
     }
 
     /// What a server that has begun to answer says of its limits. Whether it works shows at the end of its answer only: one
     /// that begins well and is cut off each time does not.
-    pub(super) fn heard(&mut self, quota: Quota, now: Instant) {
-        if let Some(said) = quota.requests {
-            self.requests.heard(said, now);
+    pub(super) fn heard(&mut self, permit: Permit, quota: Quota, counts_cached: bool, now: Instant) {
+        let Some(open) = self.open.get_mut(&permit) else { return };
+        open.heard = true;
+        if quota == Quota::default() {
+            return;
         }
-        if let Some(said) = quota.tokens {
-            self.tokens.heard(said, now);
-        }
+        let model = open.model.clone();
+        let later = self.open.range((Bound::Excluded(permit), Bound::Unbounded));
+        let unseen = later.filter(|(_, open)| !open.heard && open.model == model).fold(
+            (0u64, Weight::default()),
+            |(calls, sum), (_, open)| {
+                let Weight { all, fresh } = open.weight;
+                let sum = Weight { all: sum.all.saturating_add(all), fresh: sum.fresh.saturating_add(fresh) };
+                (calls.saturating_add(1), sum)
+            },
+        );
+        self.told.heard(&model, Said { quota, counts_cached, by: permit }, unseen, now);
     }
 
     /// A piece of an answer came: a probe that got so far lets the others pass, however long its answer is.
-    pub(super) fn speaks(&mut self, now: Instant) {
+    pub(super) fn speaks(&mut self, permit: Permit, now: Instant) {
+        if let Some(open) = self.open.get_mut(&permit) {
+            open.heard = true;
+        }
         self.happened(Outcome::Speaks, now);
     }
 
@@ -172,38 +246,61 @@ impl Gate {
         answered: bool,
         now: Instant,
     ) {
-        self.running = self.running.saturating_sub(1);
-        match result {
-            None => self.happened(Outcome::Abandoned, now),
-            Some(Ok(reply)) => {
-                self.happened(Outcome::Answered, now);
-                self.taken(reply.usage, permit, now);
-            }
+        let Some(open) = self.open.remove(&permit) else { return };
+        let (outcome, usage, is_refused) = match result {
+            None => (Outcome::Abandoned, None, false),
+            Some(Ok(reply)) => (Outcome::Answered, reply.usage, false),
             Some(Err(error)) => {
-                self.taken(error.spent.as_ref().and_then(|spent| spent.usage), permit, now);
-                let outcome = outcome_of(error, answered);
-                if outcome == Outcome::Failed {
-                    self.last_failure = error.message.clone();
-                }
-                self.happened(outcome, now);
-                let is_hint = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
-                if let Some(hint) = error.retry_after.filter(|_| is_hint) {
-                    let until = now + hint.min(LONGEST_HINT);
-                    self.asked = Some(self.asked.map_or(until, |asked| asked.max(until)));
-                }
+                let usage = error.spent.as_ref().and_then(|spent| spent.usage);
+                (
+                    self.outcome(error, &open, answered, now),
+                    usage,
+                    error.status.is_some_and(|status| status >= 400),
+                )
+            }
+        };
+        let was_answered = matches!(result, Some(Ok(_)));
+        if !open.heard && !was_answered {
+            self.told.give_back(&open.model, permit, open.weight, now);
+        }
+        let took = match usage {
+            Some(usage) => Some(usage.input_tokens.saturating_add(usage.output_tokens)),
+            // Nothing was sent, or nothing was made of it.
+            None if !was_answered && (!open.heard || is_refused) => Some(0),
+            None => None,
+        };
+        if let (Some(bucket), Some(took)) = (&mut self.tokens, took) {
+            bucket.spend(took as f64 - open.weight.all as f64, now);
+        }
+        if let Some(Err(error)) = result {
+            if outcome == Outcome::Failed {
+                self.last_failure = error.message.clone();
+            }
+            let is_hint = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
+            if let Some(hint) = error.retry_after.filter(|_| is_hint) {
+                let until = now + hint.min(LONGEST_HINT);
+                self.asked = Some(self.asked.map_or(until, |asked| asked.max(until)));
             }
         }
+        self.happened(outcome, now);
     }
 
-    /// What a call took takes the place of what it was thought to take.
-    fn taken(&mut self, usage: Option<Usage>, permit: Permit, now: Instant) {
-        if let Some(usage) = usage.filter(|_| self.counts_tokens()) {
-            let taken = usage.input_tokens.saturating_add(usage.output_tokens);
-            self.tokens.spend(taken as f64 - permit.tokens as f64, now);
+    /// What an error says of its server. Where somebody's own patience made the error, it takes another one to find the same.
+    fn outcome(&mut self, error: &ProviderError, open: &Open, answered: bool, now: Instant) -> Outcome {
+        let is_impatience = error.kind == ErrorKind::Timeout
+            && open.patience < SILENCE
+            && now.saturating_duration_since(open.since) >= open.patience;
+        if is_impatience && self.impatient.as_ref().is_none_or(|asker| *asker == open.asker) {
+            self.impatient = Some(open.asker.clone());
+            return Outcome::Abandoned;
         }
+        outcome_of(error, answered)
     }
 
     fn happened(&mut self, outcome: Outcome, now: Instant) {
+        if outcome == Outcome::Answered {
+            self.impatient = None;
+        }
         if let Some(policy) = &self.limits.breaker {
             self.breaker = self.breaker.after(outcome, now, policy);
         }
@@ -211,125 +308,4 @@ impl Gate {
 }
 
 #[cfg(test)]
-mod tests {
-    use ergane_core::{Message, Role, Usage};
-
-    use super::*;
-    use crate::wire::Allowance;
-
-    fn secs(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn failed(kind: ErrorKind, hint: Option<u64>) -> Result<ModelReply, ProviderError> {
-        Err(ProviderError { retry_after: hint.map(secs), ..ProviderError::new(kind, "it is broken") })
-    }
-
-    fn answered(tokens: u64) -> Result<ModelReply, ProviderError> {
-        let message = Message { role: Role::Assistant, parts: vec![], origin: None };
-        let usage = Some(Usage { input_tokens: tokens, ..Usage::default() });
-        Ok(ModelReply { message, usage, cost: None })
-    }
-
-    fn reason(gate: &Gate, now: Instant) -> Option<WaitReason> {
-        gate.block(1, now).map(|block| block.reason)
-    }
-
-    #[test]
-    fn no_more_run_than_may_and_an_end_makes_room() {
-        let now = Instant::now();
-        let mut gate = Gate::new(Limits { max_in_flight: 1, ..Limits::default() }, now);
-        let permit = gate.admit(1, now).unwrap();
-        assert_eq!(gate.admit(1, now), Err(Block { reason: WaitReason::Busy { running: 1 }, until: None }));
-        gate.ended(permit, None, false, now);
-        assert!(gate.admit(1, now).is_ok());
-    }
-
-    #[test]
-    fn requests_and_tokens_a_minute_are_kept() {
-        let now = Instant::now();
-        let limits =
-            Limits { requests_per_minute: Some(2), tokens_per_minute: Some(600), ..Limits::default() };
-        let mut gate = Gate::new(limits, now);
-        let first = gate.admit(300, now).unwrap();
-        gate.admit(300, now).unwrap();
-        assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
-        // It took more than was thought: the tokens are what is waited for now.
-        gate.ended(first, Some(&answered(900)), true, now);
-        let block = gate.block(1, now).unwrap();
-        assert_eq!(block.reason, WaitReason::Tokens);
-        assert!(block.until.unwrap() > now + secs(59), "{block:?}");
-        assert_eq!(gate.block(1, now + secs(61)), None);
-    }
-
-    #[test]
-    fn what_a_server_says_of_its_limits_is_kept_to() {
-        let now = Instant::now();
-        let mut gate = Gate::new(Limits::default(), now);
-        let said = |remaining| Quota {
-            requests: Some(Allowance { limit: Some(10), remaining, reset: secs(10) }),
-            tokens: None,
-        };
-        assert_eq!(gate.told(now), Quota::default(), "it has told nothing yet");
-        gate.heard(said(1), now);
-        assert_eq!(gate.told(now), said(1));
-        gate.admit(1, now).unwrap();
-        assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
-        let told = |gate: &Gate, now| gate.told(now).requests.unwrap();
-        assert_eq!((told(&gate, now).remaining, told(&gate, now).limit), (0, Some(10)), "reckoned on");
-        // An answer that was on its way tells of a time before that call.
-        gate.heard(said(1), now);
-        assert_eq!(reason(&gate, now), Some(WaitReason::Requests));
-        assert_eq!(reason(&gate, now + secs(10)), None);
-        let full = Allowance { limit: Some(10), remaining: 10, reset: Duration::ZERO };
-        assert_eq!(told(&gate, now + secs(3600)), full);
-    }
-
-    #[test]
-    fn a_server_that_asks_for_a_wait_is_left_alone_for_that_long_and_not_for_a_day() {
-        let now = Instant::now();
-        let mut gate = Gate::new(Limits::default(), now);
-        let permit = gate.admit(1, now).unwrap();
-        gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(3))), true, now);
-        assert_eq!(gate.block(1, now), Some(Block { reason: WaitReason::Asked, until: Some(now + secs(3)) }));
-        assert_eq!(gate.block(1, now + secs(3)), None);
-        let permit = gate.admit(1, now + secs(3)).unwrap();
-        gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(86_400))), true, now + secs(3));
-        assert_eq!(gate.block(1, now + secs(3)).unwrap().until, Some(now + secs(63)));
-    }
-
-    #[test]
-    fn a_circuit_that_is_open_names_the_failure_and_closes_with_the_end_of_a_good_answer() {
-        let now = Instant::now();
-        let mut gate = Gate::new(Limits::default(), now);
-        for _ in 0..5 {
-            let permit = gate.admit(1, now).unwrap();
-            gate.ended(permit, Some(&failed(ErrorKind::Server, None)), true, now);
-        }
-        let open = WaitReason::CircuitOpen { last: "it is broken".into() };
-        assert_eq!(reason(&gate, now), Some(open.clone()));
-        let later = now + secs(1);
-        let probe = gate.admit(1, later).unwrap();
-        assert_eq!(reason(&gate, later), Some(open.clone()), "one probe at a time");
-        gate.heard(Quota::default(), later);
-        assert_eq!(reason(&gate, later), Some(open.clone()), "a head is no answer");
-        gate.speaks(later);
-        assert_eq!(reason(&gate, later), None, "an answer may take minutes");
-        let cut = gate.admit(1, later).unwrap();
-        gate.ended(cut, Some(&failed(ErrorKind::StreamCut, None)), true, later);
-        assert_eq!(reason(&gate, later), Some(open), "what begins well may end badly");
-        gate.ended(probe, Some(&answered(1)), true, later);
-        assert_eq!((reason(&gate, later), gate.running()), (None, 0));
-    }
-
-    #[test]
-    fn a_gate_that_drains_lets_nothing_through() {
-        let now = Instant::now();
-        let mut gate = Gate::new(Limits::NONE, now);
-        let running = gate.admit(1, now).unwrap();
-        gate.drain();
-        assert_eq!(reason(&gate, now), Some(WaitReason::Draining));
-        gate.ended(running, None, false, now);
-        assert_eq!((reason(&gate, now), gate.running()), (Some(WaitReason::Draining), 0));
-    }
-}
+mod tests;

@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ergane_core::{
-    Cost, ErrorKind, MicroUsd, ModelReply, ModelRequest, Part, ProviderError, Text, ToolSpec, Usage,
-};
+use ergane_core::{Cost, ErrorKind, MicroUsd, ModelReply, ProviderError, Text, Usage};
 use ergane_otp::Promise;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -20,12 +18,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::admission::AdmissionMsg;
 use super::call::Line;
 use super::door::Door;
-use super::gate::{Gate, Permit};
+use super::gate::{Asking, Gate, Permit};
 use super::providers::ProviderStatus;
 use super::wait::Block;
+use super::weight::{Weight, estimate};
 use crate::price::{Price, is_of};
 use crate::provider::{BoxFuture, Provider, ProviderCall};
-use crate::wire::{Head, Quota};
+use crate::wire::{Head, Quota, counts_cached};
 
 /// How many questions that are no calls (lists of models, vectors of texts) may be open at one provider.
 const ERRANDS: usize = 8;
@@ -138,20 +137,32 @@ impl Lane {
     /// Lets a call run, or says why not.
     pub(super) fn admit(self: &Arc<Self>, ticket: &Ticket) -> Result<Running, Block> {
         // Outside of the gate's lock: it may have to be found out.
-        let tokens = if self.counts_tokens() { ticket.tokens() } else { 0 };
-        let permit = self.gate().admit(tokens, Instant::now())?;
+        let weight = self.weight(ticket);
+        let ProviderCall { request, idle_timeout: patience, .. } = &ticket.call;
+        let asking = Asking { model: &request.model, asker: &ticket.asker, patience: *patience, weight };
+        let permit = self.gate().admit(asking, Instant::now())?;
         Ok(Running { lane: self.clone(), permit: Some(permit) })
     }
 
+    /// Why a call may not run now; `None` when it may.
+    pub(super) fn block(&self, ticket: &Ticket) -> Option<Block> {
+        let weight = self.weight(ticket);
+        self.gate().block(&ticket.call.request.model, weight, Instant::now())
+    }
+
+    fn weight(&self, ticket: &Ticket) -> Weight {
+        if self.counts_tokens() { ticket.weight() } else { Weight::default() }
+    }
+
     /// A server has begun to answer a call.
-    pub(super) fn heard(&self, head: &Head) {
-        self.gate().heard(Quota::of(head), Instant::now());
+    pub(super) fn heard(&self, permit: Permit, head: &Head) {
+        self.gate().heard(permit, Quota::of(head), counts_cached(head), Instant::now());
         self.tell_of_room();
     }
 
     /// A call's answer has begun to come.
-    pub(super) fn speaks(&self) {
-        self.gate().speaks(Instant::now());
+    pub(super) fn speaks(&self, permit: Permit) {
+        self.gate().speaks(permit, Instant::now());
         self.tell_of_room();
     }
 
@@ -191,8 +202,7 @@ impl Lane {
     /// How it stands, in one moment.
     pub(super) fn status(&self) -> ProviderStatus {
         let (gate, now) = (self.gate(), Instant::now());
-        // Of a small call.
-        let block = gate.block(1, now);
+        let block = gate.longest_block(now);
         ProviderStatus {
             actor: self.actor.clone(),
             provider: self.provider_name.clone(),
@@ -267,25 +277,6 @@ impl Lane {
     }
 }
 
-/// What a call will take, in tokens: a quarter of its bytes, and what it may answer. Only used where a limit of tokens is
-/// known, and put right when the call is over. Of a history it walks what is new.
-fn estimate(request: &ModelRequest) -> u64 {
-    const BYTES_PER_TOKEN: usize = 4;
-    let size = |part: &Part| match part {
-        Part::Text { text } | Part::Refusal { text } => text.len(),
-        Part::Reasoning(reasoning) => reasoning.text.len(),
-        Part::ToolCall(call) => call.name.len() + call.arguments.len(),
-        Part::ToolResult(result) => result.text().len(),
-        _ => 0,
-    };
-    let said = request.messages.tally("bytes", |message| message.parts.iter().map(size).sum());
-    let system = request.system.as_ref().map_or(0, |system| system.len());
-    let tool = |tool: &ToolSpec| tool.name.len() + tool.description.len() + tool.parameters.to_string().len();
-    let tools: usize = request.tools.iter().map(tool).sum();
-    let answer = u64::from(request.max_tokens.unwrap_or_default());
-    ((said + system + tools) / BYTES_PER_TOKEN) as u64 + answer + 1
-}
-
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane")
@@ -300,7 +291,7 @@ impl fmt::Debug for Lane {
 pub(super) struct Ticket {
     pub(super) call: ProviderCall,
     /// What it will take, as far as can be told, once somebody wanted to know.
-    pub(super) tokens: OnceCell<u64>,
+    pub(super) weight: OnceCell<Weight>,
     /// Who asks: whoever waits takes turns with the others.
     pub(super) asker: Text,
     /// When it waits no longer.
@@ -312,8 +303,8 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// What it will take in tokens. Found out once, and only where tokens are counted.
-    pub(super) fn tokens(&self) -> u64 {
-        *self.tokens.get_or_init(|| estimate(&self.call.request))
+    pub(super) fn weight(&self) -> Weight {
+        *self.weight.get_or_init(|| estimate(&self.call.request))
     }
 
     /// Whether it cannot wait as long as `block` says, or has waited for as long as it may.
@@ -361,6 +352,11 @@ impl Running {
         &self.lane
     }
 
+    /// What it was let through with.
+    pub(super) fn permit(&self) -> Permit {
+        self.permit.unwrap_or_default()
+    }
+
     /// The call is over, with this result. `answered` says whether the server was heard, and does not say of itself that
     /// it fails.
     pub(super) fn finish(mut self, result: &Result<ModelReply, ProviderError>, answered: bool) {
@@ -383,21 +379,11 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
+    use ergane_core::ModelRequest;
+
     use super::*;
     use crate::OpenAi;
     use crate::provider::DeltaSink;
-
-    #[test]
-    fn tools_are_part_of_what_a_call_will_take() {
-        let mut request = ModelRequest::new("m", [].into_iter().collect());
-        let bare = estimate(&request);
-        let parameters = serde_json::json!({"type": "object"});
-        let length = "get".len() + "Gets it.".len() + parameters.to_string().len();
-        let tool =
-            ToolSpec { name: "get".into(), description: "Gets it.".into(), parameters: parameters.into() };
-        request.tools = vec![tool; 4].into();
-        assert_eq!(estimate(&request), bare + length as u64);
-    }
 
     #[test]
     fn a_history_is_not_gone_through_where_nobody_counts_tokens() {
@@ -413,10 +399,10 @@ mod tests {
                 deltas: DeltaSink::none(),
             };
             let line = Line::new(|_| {});
-            let (tokens, promise, waiting) = (OnceCell::new(), line.promise(), lane.wait().unwrap());
-            let ticket = Ticket { call, tokens, asker: "a".into(), until: None, line, promise, waiting };
+            let (weight, promise, waiting) = (OnceCell::new(), line.promise(), lane.wait().unwrap());
+            let ticket = Ticket { call, weight, asker: "a".into(), until: None, line, promise, waiting };
             assert!(lane.admit(&ticket).is_ok());
-            assert_eq!(ticket.tokens.get().is_some(), counts);
+            assert_eq!(ticket.weight.get().is_some(), counts);
         }
     }
 }

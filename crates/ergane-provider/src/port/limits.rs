@@ -12,8 +12,9 @@ pub struct Limits {
     /// So many calls are made in a minute; `None`, the default, is as many as the server bears: what it says of its
     /// limits in its answers is kept to anyway.
     pub requests_per_minute: Option<u64>,
-    /// So many tokens go in and out in a minute. What a call will take is estimated before it is made, and put right
-    /// when it is over. `None` by default.
+    /// So many tokens go in and out in a minute, those that are read from a cache too. What a call will take is estimated
+    /// before it is made, and put right when it is over: one that fails before anything is made of it took none. `None` by
+    /// default.
     pub tokens_per_minute: Option<u64>,
     /// When calls are held back because the server does not work; `None` is never.
     pub breaker: Option<BreakerPolicy>,

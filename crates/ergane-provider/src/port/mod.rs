@@ -10,10 +10,11 @@ mod fair;
 mod gate;
 mod lane;
 mod limits;
-mod meter;
 mod providers;
 mod request;
+mod told;
 mod wait;
+mod weight;
 
 pub use breaker::{BreakerPolicy, Circuit};
 pub use call::{Call, CallEvent, CallHandle};

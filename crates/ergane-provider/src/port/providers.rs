@@ -75,9 +75,9 @@ pub struct ProviderStatus {
     /// How much longer the server asked to be left alone, by a `Retry-After` and the like; `None` when it did not.
     pub asked_for: Option<Duration>,
     /// What the server's headers told of its own limits, reckoned to this moment: less what was asked since, and more what
-    /// has flowed in. What it does not tell is `None`.
+    /// has flowed in. Limits are told for each model: these are of the one that has least left. What is not told is `None`.
     pub told: Quota,
-    /// Why a call would have to wait now; `None` when it would not.
+    /// Why a call would have to wait now, of the model that must wait for longest; `None` when none must.
     pub reason: Option<WaitReason>,
     /// How long it would have to wait at least; `None` when nobody knows, as when it waits for another to end.
     pub wait: Option<Duration>,
@@ -193,11 +193,11 @@ impl Providers {
         // One that is beyond the clock's end is none.
         let until = max_wait.and_then(|wait| Instant::now().checked_add(wait));
         let promise = line.promise();
-        let tokens = OnceCell::new();
-        let ticket = Box::new(Ticket { call, tokens, asker, until, line: line.clone(), promise, waiting });
+        let weight = OnceCell::new();
+        let ticket = Box::new(Ticket { call, weight, asker, until, line: line.clone(), promise, waiting });
         if lane.counts_tokens() {
             // In the caller's time, and under no lock.
-            ticket.tokens();
+            ticket.weight();
         }
         Door::enter(&lane, &self.0.supervisors, ticket);
         CallHandle { line, lane: Some(lane) }

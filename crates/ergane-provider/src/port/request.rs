@@ -11,13 +11,14 @@ use ergane_otp::{Promise, TaskSupervisorRef};
 use ractor::ActorCell;
 
 use super::call::Line;
+use super::gate::Permit;
 use super::lane::{Lane, Running, Ticket};
 use crate::provider::{DeltaSink, Listener, ProviderCall};
 use crate::wire::Head;
 
 /// Starts the actor of an admitted call, without waiting.
 pub(super) fn start(requests: &TaskSupervisorRef, ticket: Ticket, running: Running) {
-    let Ticket { call, line, promise, waiting, tokens: _, asker: _, until: _ } = ticket;
+    let Ticket { call, line, promise, waiting, weight: _, asker: _, until: _ } = ticket;
     line.admit();
     drop(waiting);
     let job = Job { call, line, promise, running };
@@ -45,14 +46,14 @@ impl Job {
     async fn run(self, me: ActorCell) {
         let Self { mut call, line, promise, running } = self;
         line.started(me);
-        let (deltas, lane) = (line.clone(), running.lane().clone());
-        let said =
-            Arc::new(Said { lane: lane.clone(), answered: AtomicBool::new(false), model: OnceLock::new() });
+        let (deltas, lane, permit) = (line.clone(), running.lane().clone(), running.permit());
+        let (answered, model) = (AtomicBool::new(false), OnceLock::new());
+        let said = Arc::new(Said { lane: lane.clone(), permit, answered, model });
         let model = call.request.model.clone();
         let (speaking, spoke) = (lane.clone(), AtomicBool::new(false));
         let show = move |delta| {
             if !spoke.swap(true, Ordering::Relaxed) {
-                speaking.speaks();
+                speaking.speaks(permit);
             }
             deltas.delta(delta);
         };
@@ -73,6 +74,7 @@ impl Job {
 /// What the server said beside its answer.
 struct Said {
     lane: Arc<Lane>,
+    permit: Permit,
     /// Whether it gave an answer of its own, be it a refusal.
     answered: AtomicBool,
     model: OnceLock<Text>,
@@ -81,7 +83,7 @@ struct Said {
 impl Listener for Said {
     fn heard(&self, head: &Head) {
         self.answered.store(head.status < 500, Ordering::Relaxed);
-        self.lane.heard(head);
+        self.lane.heard(self.permit, head);
     }
 
     fn answered_by(&self, model: &str) {

@@ -67,6 +67,8 @@ pub(super) struct Block {
     pub(super) reason: WaitReason,
     /// When it is worth trying again, if that is known; else when a call ends.
     pub(super) until: Option<Instant>,
+    /// Whether it is of one model: calls to others may be made.
+    pub(super) of_model: bool,
 }
 
 impl Block {

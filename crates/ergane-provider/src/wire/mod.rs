@@ -46,6 +46,7 @@ use serde_json::Value;
 pub use classify::{WireError, classify};
 pub use hints::retry_hint;
 pub use payload::Payload;
+pub(crate) use quota::counts_cached;
 pub use quota::{Allowance, Quota};
 pub use redact::Redactor;
 

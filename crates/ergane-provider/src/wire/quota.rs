@@ -60,6 +60,12 @@ impl Quota {
     }
 }
 
+/// Whether what was read from the provider's cache counts by the limits that this head tells of. At Anthropic's newer models it does
+/// not; all others count all that goes in.
+pub(crate) fn counts_cached(head: &Head) -> bool {
+    !head.headers.iter().any(|(name, _)| name.starts_with("anthropic-ratelimit-"))
+}
+
 fn allowance(head: &Head, (pattern, order): (&str, Order)) -> Option<Allowance> {
     let (before, after) = pattern.split_once('*')?;
     let field = |word: &str| {
