@@ -21,7 +21,7 @@ use crate::screen::{Notes, Stdout};
 use crate::signals::Signals;
 
 /// How long a server may take to list its models.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a command that prints one thing.
 pub(super) async fn print(

@@ -161,6 +161,34 @@ fn doctor_says_of_a_provider_only_what_was_asked_and_answered() {
 }
 
 #[test]
+fn doctor_finds_the_model_that_an_alias_leads_to_which_is_in_no_list() {
+    let server = Server::start(|asked| match asked.path.split('?').next().unwrap() {
+        "/v1/models" => Answer::json(200, &json!({"data": [{"id": "claude-x-4"}, {"id": "claude-y-4"}]})),
+        "/v1/models/claude-x-latest" => Answer::json(200, &json!({"id": "claude-x-4"})),
+        _ => Answer::json(
+            404,
+            &json!({"type": "error", "error": {"type": "not_found_error", "message": "model: z"}}),
+        ),
+    });
+    let home = Home::new();
+    let configured = |model: &str| {
+        let mine = format!(
+            "[providers.mine]\nkind = 'anthropic'\nbase_url = '{}'\nmodel = '{model}'\n",
+            server.url("")
+        );
+        home.write(FILE, format!("provider = 'mine'\n{mine}"));
+    };
+    configured("claude-x-latest");
+    let object = home.run(&["doctor", "--json"]).expect(0).json();
+    let message =
+        "reachable, 2 models, claude-x-4 among them, which is what claude-x-latest means, the default";
+    assert_eq!(finding(&object, "provider mine")["message"], message);
+    configured("claude-z-latest");
+    let object = home.run(&["doctor", "--json"]).expect(3).json();
+    assert_eq!(finding(&object, "provider mine")["status"], "problem");
+}
+
+#[test]
 fn doctor_says_what_is_wrong_and_what_mends_it() {
     let server = openai();
     // No key, a wrong model, nobody there, a broken configuration, a journal that is none.

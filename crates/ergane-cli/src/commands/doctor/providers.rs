@@ -1,10 +1,12 @@
 //! What `doctor` finds of the providers. It tells what it has asked, and what follows from the answer, and no more.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use ergane::provider::ModelInfo;
+use ergane::provider::{ModelInfo, Provider};
+use tokio::time::timeout;
 
-use super::super::inventory::{ask_all, key_of};
+use super::super::inventory::{PATIENCE, ask_all, key_of};
 use super::Finding;
 use crate::config::Config;
 use crate::outcome::Failure;
@@ -83,6 +85,8 @@ struct Asked<'a> {
     name: &'a str,
     endpoint: &'a str,
     wanted: Option<Wanted>,
+    /// The model of the list that the wanted one is another name of.
+    leads_to: Option<String>,
     is_default: bool,
     /// What to do when it has no model.
     get_one: &'a str,
@@ -102,15 +106,10 @@ pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
         .into_iter()
         .filter(|(name, _)| name != SCRIPTED)
         .partition(|(name, _)| is_meant(name) || name == OLLAMA);
-    let mut known: HashMap<String, (String, Option<Wanted>)> = asked
-        .iter()
-        .map(|(name, provider)| {
-            let wanted = wanted(name, config, provider.default_model().as_deref());
-            (name.clone(), (provider.endpoint(), wanted))
-        })
-        .collect();
+    let known: HashMap<String, Arc<dyn Provider>> = asked.iter().cloned().collect();
     for (name, answer) in ask_all(asked).await {
-        let (endpoint, wanted) = known.remove(&name).unwrap_or_default();
+        let Some(provider) = known.get(&name) else { continue };
+        let endpoint = provider.endpoint();
         let check = format!("provider {name}");
         findings.push(match answer {
             Ok(models) => {
@@ -119,7 +118,10 @@ pub(super) async fn providers(config: &Config, default: &str) -> Vec<Finding> {
                     _ => "load a model into that server",
                 };
                 let is_default = name == default;
-                answered(&Asked { name: &name, endpoint: &endpoint, wanted, is_default, get_one }, &models)
+                let wanted = wanted(&name, config, provider.default_model().as_deref());
+                let leads_to = leads_to(&**provider, wanted.as_ref(), &models).await;
+                let asked = Asked { name: &name, endpoint: &endpoint, wanted, leads_to, is_default, get_one };
+                answered(&asked, &models)
             }
             Err(failure) if !is_meant(&name) => {
                 let why = match failure.kind {
@@ -157,6 +159,16 @@ fn wanted(name: &str, config: &Config, usual: Option<&str>) -> Option<Wanted> {
         .or_else(|| usual.map(|model| Wanted::Usual(model.to_owned())))
 }
 
+/// The model of the list that the wanted one is another name of: an alias is in no list, but its server may know it.
+async fn leads_to(provider: &dyn Provider, wanted: Option<&Wanted>, models: &[ModelInfo]) -> Option<String> {
+    let (Wanted::Configured(model) | Wanted::Usual(model)) = wanted?;
+    if models.is_empty() || has(models, model) {
+        return None;
+    }
+    let info = timeout(PATIENCE, provider.model_info(model.as_str().into())).await.ok()?.ok()?;
+    has(models, &info.id).then(|| info.id.to_string())
+}
+
 /// What follows from a list of models.
 fn answered(asked: &Asked<'_>, models: &[ModelInfo]) -> Finding {
     let check = format!("provider {}", asked.name);
@@ -165,12 +177,15 @@ fn answered(asked: &Asked<'_>, models: &[ModelInfo]) -> Finding {
         return Finding::warning(check, format!("it answers and has no model{chosen}"), asked.get_one);
     }
     let lists = format!("`ergane models --provider {}` lists what it has", asked.name);
-    let among = match &asked.wanted {
-        Some(Wanted::Configured(model)) if !has(models, model) => {
+    let among = match (&asked.wanted, &asked.leads_to) {
+        (Some(Wanted::Configured(model) | Wanted::Usual(model)), Some(listed)) => {
+            format!(", {listed} among them, which is what {model} means")
+        }
+        (Some(Wanted::Configured(model)), None) if !has(models, model) => {
             let why = format!("it answers and does not list the configured model {model}");
             return Finding::problem(check, &Failure::model_missing(why), lists);
         }
-        Some(Wanted::Usual(model)) if !has(models, model) => {
+        (Some(Wanted::Usual(model)), None) if !has(models, model) => {
             let why =
                 format!("it answers and does not list {model}, which it is asked for when no model is named");
             return Finding::warning(
@@ -179,8 +194,8 @@ fn answered(asked: &Asked<'_>, models: &[ModelInfo]) -> Finding {
                 format!("{lists}; name one by --model, or in the configuration"),
             );
         }
-        Some(Wanted::Configured(model) | Wanted::Usual(model)) => format!(", {model} among them"),
-        None => String::new(),
+        (Some(Wanted::Configured(model) | Wanted::Usual(model)), None) => format!(", {model} among them"),
+        (None, _) => String::new(),
     };
     let authorised = if lists_to_owners_only(asked.endpoint) { " and authorised" } else { "" };
     Finding::ok(check, format!("reachable{authorised}, {} models{among}{chosen}", models.len()))
@@ -222,7 +237,8 @@ mod tests {
 
     fn finding(endpoint: &str, wanted: Option<Wanted>, models: &[&str]) -> (Status, String) {
         let models: Vec<ModelInfo> = models.iter().map(|name| ModelInfo::new(*name)).collect();
-        let asked = Asked { name: "p", endpoint, wanted, is_default: false, get_one: "get one" };
+        let asked =
+            Asked { name: "p", endpoint, wanted, leads_to: None, is_default: false, get_one: "get one" };
         let found = answered(&asked, &models);
         assert_eq!(found.fix.is_none(), found.status == Status::Ok, "{found:?}");
         (found.status, found.message)
