@@ -134,7 +134,9 @@ pub(crate) fn why(reason: FinishReason) -> &'static str {
         FinishReason::MaxTurns => {
             "the limit of tool rounds was met (max_turns); raise it with --max-iterations"
         }
-        FinishReason::MaxBudgetUsd => "the budget is spent (max_budget_usd); raise it with --max-budget-usd",
+        FinishReason::MaxBudgetUsd => {
+            "the budget of the turn or of the session is spent (max_budget_usd); a turn's is raised with --max-budget-usd"
+        }
         FinishReason::ConsecutiveMistakes => {
             "too many rounds in which every tool call failed (consecutive_mistakes)"
         }

@@ -19,10 +19,12 @@ use serde::{Deserialize, Serialize};
 pub enum Effect {
     /// It only looks. Runs in parallel, is free in permission mode `default`, runs again after a crash.
     Read,
-    /// It changes something, but doing it twice with the same key is doing it once. Runs in parallel, needs
-    /// permission, runs again after a crash with the same idempotency key.
+    /// It changes something, but doing it twice with the same key is doing it once. Runs in parallel, is
+    /// asked about where the session asks ([`Ungranted`](crate::Ungranted)), runs again after a crash with the same
+    /// idempotency key.
     Idempotent,
-    /// It changes the world. Runs alone and in call order, needs permission, never runs again after a crash.
+    /// It changes the world. Runs alone and in call order, is asked about where the session asks
+    /// ([`Ungranted`](crate::Ungranted)), never runs again after a crash.
     Write,
 }
 

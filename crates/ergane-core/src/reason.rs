@@ -54,7 +54,7 @@ pub enum StopReason {
 pub enum FinishReason {
     /// The model answered.
     Stop,
-    /// A tool ended the turn with its deliverable.
+    /// A tool ended the turn with its deliverable. Reserved: no turn ends so yet.
     Submitted,
     /// The answer was cut at the model's token limit.
     Length,
@@ -66,21 +66,21 @@ pub enum FinishReason {
     MaxBudgetUsd,
     /// Too many iterations in a row in which every call failed.
     ConsecutiveMistakes,
-    /// The same calls with the same results and no new text, three times.
+    /// The same calls with the same results and no new text, as often as `max_stalled` says (3 by default).
     NoProgress,
     /// The prompt does not fit the model's context window.
     PromptTooLong,
     /// The provider failed, or the turn could not be carried on.
     DuringExecution,
-    /// A hook ended the turn.
+    /// A hook ended the turn. Reserved: no turn ends so yet.
     Halted,
     /// Somebody interrupted the turn.
     Interrupted,
-    /// The history could not be made to fit.
+    /// The history could not be made to fit. Reserved: no turn ends so yet, nothing is made to fit.
     CompactionFailed,
-    /// The model did not produce the structure asked for.
+    /// The model did not produce the structure asked for. Reserved: no turn ends so yet, the text is not checked.
     StructuredOutputRetries,
-    /// The provider's answer did not have the shape asked for.
+    /// The provider's answer did not have the shape asked for. Reserved: no turn ends so yet, the text is not checked.
     SchemaValidation,
     /// The provider did not accept the key.
     ProviderAuth,

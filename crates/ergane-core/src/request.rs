@@ -118,13 +118,13 @@ pub enum ReasoningEffort {
 /// How the next token is chosen, and what ends the answer. What is unset is left to the provider. Several reasoning
 /// models refuse any of it.
 ///
-/// What a format has no word for is left out in silence:
+/// It is a wish, and what a format has no word for is left out in silence (but for `stop`, which is refused):
 ///
 /// | format | leaves out |
 /// |---|---|
 /// | Ollama, Gemini | nothing |
 /// | OpenAI Chat Completions | `top_k`, where the server is known to refuse it |
-/// | OpenAI Responses | `top_k`, `seed`, `stop` |
+/// | OpenAI Responses | `top_k`, `seed` |
 /// | Anthropic | `seed`; and `temperature`, `top_p`, `top_k` while the model thinks, and for models that refuse them |
 ///
 /// ```

@@ -202,6 +202,8 @@ impl SessionBuilder {
     /// # }
     /// ```
     ///
+    /// A quarantine is not lifted by it, but by [`Session::start`]: a program that only opens its sessions undoes none.
+    ///
     /// # Errors
     /// [`SessionError`]: a bad name, no provider registered, owned by another process, quarantined, or a journal that
     /// cannot be used.

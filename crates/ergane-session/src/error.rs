@@ -81,9 +81,12 @@ pub enum SessionError {
     /// The key was used before with another input.
     #[error("the key {0} was used before with another input: use a new key for a new input")]
     KeyReused(SendId),
-    /// The deadline passed. The turn goes on; `turn(id)` picks it up again.
+    /// The deadline passed. A send that was accepted goes on: the same send with the same [`key`](crate::SendMessage::key) has
+    /// its result, so whoever sets a deadline should set a key. It may also be that nothing was taken yet. Of anything but a
+    /// send it says that no answer came within 30 s.
     #[error(
-        "the deadline passed before the turn ended; the turn goes on and its result can be asked for again"
+        "the deadline passed before there was an answer; a send that was accepted goes on, and the same send with the same key \
+         has its result"
     )]
     Deadline,
     /// The session runs with another durability than was asked for.
@@ -109,9 +112,11 @@ pub enum SessionError {
         /// What is missing.
         missing: Vec<String>,
     },
-    /// The session failed too often, or its log is damaged.
+    /// The session failed too often, or its log is damaged. [`Session::start`](crate::Session::start) lifts it;
+    /// [`SessionBuilder::start`](crate::SessionBuilder::start) does not, so that a program which only opens its sessions undoes no
+    /// quarantine.
     #[error(
-        "session {session} is quarantined: {reason}; `start()` lifts the quarantine once the cause is gone"
+        "session {session} is quarantined: {reason}; `Session::start` (not the builder's) lifts the quarantine once the cause is gone"
     )]
     Quarantined {
         /// Which session.

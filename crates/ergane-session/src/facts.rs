@@ -55,7 +55,7 @@ impl View {
             messages: conversation.messages(),
             turn: conversation.turn().map(|turn| turn.id),
             approvals: conversation.turn().map(OpenTurn::approvals).unwrap_or_default(),
-            turns: conversation.turns().len(),
+            turns: conversation.turns().len() + usize::from(conversation.turn().is_some()),
             usage: conversation.usage(),
             cost: conversation.cost(),
         }

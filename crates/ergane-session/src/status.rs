@@ -107,7 +107,7 @@ pub struct Status {
     pub turn: Option<TurnId>,
     /// How many sends wait for their turn; 0 of a session that is only stored, whose sends are counted when it is brought up.
     pub queued: usize,
-    /// How many turns have ended.
+    /// How many turns have begun.
     pub turns: usize,
     /// The position up to which facts are durable.
     pub durable: Seq,

@@ -89,9 +89,7 @@ pub fn decide(permissions: &Permissions, subject: Subject<'_>, consults: bool) -
     if let Some(allow) = &permissions.allow {
         if !on(allow) {
             let allowed = if allow.is_empty() { "empty".to_owned() } else { allow.join(", ") };
-            return deny(format!(
-                "`{tool}` is not on the session's allow list ({allowed}); add it with --allow"
-            ));
+            return deny(format!("`{tool}` is not on the session's allow list ({allowed})"));
         }
         granted = true;
     }
@@ -137,7 +135,7 @@ fn what_it_does(subject: Subject<'_>) -> &'static str {
 fn deny_ungranted(subject: Subject<'_>) -> Verdict {
     let tool = subject.tool;
     deny(format!(
-        "`{tool}` {} and nobody granted it; the user can allow it with --allow {tool} or --permissions bypass",
+        "`{tool}` {} and nobody granted it; the user can put it on the allow list, or choose another permission mode",
         what_it_does(subject)
     ))
 }

@@ -53,7 +53,7 @@ pub struct SystemBuilder {
     tools: Vec<Arc<dyn Tool>>,
     journal: Option<Arc<dyn Journal>>,
     recovery: Recovery,
-    session_budget: RestartBudget,
+    restart_budget: RestartBudget,
     options: SessionOptions,
     drain: Duration,
     socket: bool,
@@ -67,7 +67,7 @@ impl SystemBuilder {
             tools: Vec::new(),
             journal: None,
             recovery: Recovery::default(),
-            session_budget: RestartBudget {
+            restart_budget: RestartBudget {
                 max_restarts: 5,
                 within: Duration::from_secs(60),
                 backoff: Backoff { base: Duration::from_millis(100), max: Duration::from_secs(5) },
@@ -245,7 +245,7 @@ impl SystemBuilder {
     ///
     /// let system = System::builder()
     ///     .provider("scripted", Scripted::builtin())
-    ///     .session_budget(0, Duration::from_secs(60)) // the first crash is one too many
+    ///     .restart_budget(0, Duration::from_secs(60)) // the first crash is one too many
     ///     .start()
     ///     .await?;
     /// let alice = system.session("alice").start().await?;
@@ -256,9 +256,9 @@ impl SystemBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn session_budget(mut self, max_restarts: u32, within: Duration) -> Self {
-        self.session_budget.max_restarts = max_restarts;
-        self.session_budget.within = within;
+    pub fn restart_budget(mut self, max_restarts: u32, within: Duration) -> Self {
+        self.restart_budget.max_restarts = max_restarts;
+        self.restart_budget.within = within;
         self
     }
 
@@ -354,7 +354,7 @@ impl SystemBuilder {
         volatile.id = "journal/volatile".to_owned();
         let mut children = vec![journal.child_spec(), volatile];
         children.extend(providers.child_specs());
-        let sessions = DynamicOptions::new().budget(self.session_budget);
+        let sessions = DynamicOptions::new().budget(self.restart_budget);
         children.push(DynamicSupervisor::child_spec("sessions", sessions));
         children.push(recovery::child_spec(context.clone(), self.recovery));
         // Last: nobody is let in before all else is there.

@@ -21,7 +21,9 @@ pub use ergane_provider as provider;
 pub use ergane_session as session;
 #[cfg(unix)]
 pub use ergane_socket as socket;
-#[doc(hidden)]
+/// What tools are made of beside the prelude: [`ToolFuture`](tool_support::ToolFuture) for an `impl Tool`,
+/// [`Json`](tool_support::Json) for a result, [`AtWork`](tool_support::AtWork), the policy that decides about a call.
+#[doc(inline)]
 pub use ergane_tool as tool_support;
 pub use ergane_tool::tool;
 pub use ergane_tools as tools;
@@ -38,9 +40,9 @@ pub use tree::Node;
 /// Everything that most programs need.
 pub mod prelude {
     pub use ergane_core::{
-        CallId, Decision, Durability, Effect, FinishReason, Message, ModelRequest, OnUnknown, OutputSchema,
-        Part, PendingApproval, PermissionMode, PromptCache, ReasoningEffort, Role, Sampling, SessionName,
-        ToolChoice, TurnId, Ungranted,
+        CallId, Decision, Durability, Effect, ErrorKind, FinishReason, Message, MicroUsd, ModelRequest,
+        OnUnknown, OutputSchema, Part, PendingApproval, PermissionMode, Point, PromptCache, ReasoningEffort,
+        Role, Sampling, Seq, SessionName, SettingsPatch, ToolChoice, TurnId, Ungranted,
     };
     pub use ergane_journal::{Memory, Sqlite};
     pub use ergane_otp::{Down, ExitReason, Incarnation};
@@ -50,8 +52,8 @@ pub mod prelude {
         TurnResult, WhenBusy,
     };
     pub use ergane_tool::{
-        Extension, Extensions, Permission, PermissionRequest, Reach, Tool, ToolContext, ToolError,
-        ToolOutput, tool,
+        Extension, Extensions, Json, Permission, PermissionRequest, Reach, Tool, ToolContext, ToolError,
+        ToolFuture, ToolOutput, tool,
     };
     pub use ergane_tools::Tools;
     pub use serde_json::json;
@@ -72,4 +74,8 @@ mod pages {
     struct Tools;
     #[doc = include_str!("../../../docs/permissions.md")]
     struct Permissions;
+    #[doc = include_str!("../../../docs/server.md")]
+    struct Server;
+    #[doc = include_str!("../../../docs/testing.md")]
+    struct Testing;
 }

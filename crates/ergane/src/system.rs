@@ -188,7 +188,8 @@ impl System {
         Embed::new(self.0.context.providers().clone(), EmbedRequest::new(model, texts))
     }
 
-    /// The session of that name, if there is one: live, or stored and brought back by the first thing asked of it.
+    /// The session of that name, if there is one: live, or stored and brought back by the first thing asked of it. Quarantined,
+    /// too. Where the journal cannot be read that is not known, and it is `None` with a warning in the log.
     ///
     /// ```
     /// # use ergane::prelude::*;

@@ -175,7 +175,7 @@ async fn with_a_busy_healer(
         let mut held = held;
         held.given_up().await;
     });
-    let system = builder(path, model).session_budget(0, Duration::from_secs(3600)).start().await.unwrap();
+    let system = builder(path, model).restart_budget(0, Duration::from_secs(3600)).start().await.unwrap();
     let mut tries = system.context().namespace().watch("session/alice");
     next_up(&mut tries).await;
     (other, system, tries)

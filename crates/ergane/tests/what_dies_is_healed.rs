@@ -193,7 +193,7 @@ async fn a_session_over_its_budget_is_quarantined_the_others_do_not_notice_and_s
     let (model, mut questions) = model();
     let system = System::builder()
         .provider("test", model)
-        .session_budget(1, Duration::from_secs(3600))
+        .restart_budget(1, Duration::from_secs(3600))
         .start()
         .await
         .unwrap();
@@ -361,7 +361,7 @@ async fn an_anchor_ends_with_its_session_and_its_end_ends_the_session() {
     soon("it is gone", anchor.wait(None)).await.unwrap();
 
     let budget =
-        System::builder().provider("test", model_of_nobody()).session_budget(0, LONG).start().await.unwrap();
+        System::builder().provider("test", model_of_nobody()).restart_budget(0, LONG).start().await.unwrap();
     let (carol, anchor) = budget.session("carol").start_link(&yours.get_cell()).await.unwrap();
     carol.actor_ref().unwrap().kill();
     let told = soon("the anchor ends", hears.recv()).await.unwrap();

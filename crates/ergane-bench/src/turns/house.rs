@@ -87,7 +87,7 @@ fn builder(name: &'static str, provider: impl Provider) -> SystemBuilder {
         .provider(name, provider)
         .tool(model::add)
         // No two kills meet in so short a window: what is measured is restarts, and not back-offs.
-        .session_budget(u32::MAX, Duration::from_nanos(1))
+        .restart_budget(u32::MAX, Duration::from_nanos(1))
 }
 
 /// A folder of its own, removed when dropped.
