@@ -169,7 +169,6 @@ impl LoopState {
             ..Call::new(provider, request)
         };
         let (reporter, shown) = (self.args.reporter.clone(), flight.shown.clone());
-        let waited = AtomicBool::new(false);
         flight.call = Some(self.args.providers.call(call, move |event| {
             // From point to point: there is nothing to decide about a piece here. It comes before whatever this loop says of the
             // call's end, but it may come before what the loop still has to say of its wait.
@@ -182,13 +181,10 @@ impl LoopState {
                 CallEvent::Delta(Delta::Reasoning(text)) => return show(Shown::Thinking(text)),
                 // A tool call is shown when it is a fact.
                 CallEvent::Delta(_) => return,
-                CallEvent::Waiting { reason } => {
-                    waited.store(true, Ordering::Relaxed);
-                    CallProgress::Waiting(reason)
-                }
-                // Who carries it out is of no interest, only that somebody does, of a call that had to wait.
-                CallEvent::Started { .. } if waited.swap(false, Ordering::Relaxed) => CallProgress::Admitted,
-                CallEvent::Started { .. } => return,
+                CallEvent::Waiting { reason } => CallProgress::Waiting(reason),
+                // Who carries it out is of no interest, only that somebody does. It is known before anything comes of it, so
+                // nobody takes a call that is being paid for for one that waits.
+                CallEvent::Started { .. } => return (reporter.show)(id, Shown::Asked),
                 CallEvent::Done(result) => CallProgress::Done(result),
             };
             // A loop that is gone has no use for it: its session starts the step anew.
@@ -200,7 +196,6 @@ impl LoopState {
         let Some(flight) = &self.flight else { return };
         match progress {
             CallProgress::Waiting(reason) => self.report(flight.id, Report::Waiting { reason }),
-            CallProgress::Admitted => self.report(flight.id, Report::Admitted),
             CallProgress::Done(Ok(reply)) => match unreadable(&reply) {
                 Some(error) => self.on_failure(myself, error, Some(reply)),
                 None => self.replied(reply),

@@ -67,8 +67,6 @@ pub enum Report {
         /// Why.
         reason: WaitReason,
     },
-    /// A call that waited is made.
-    Admitted,
     /// The attempt failed; another follows after `delay`. What it took, its error says.
     Retrying {
         /// The number of the attempt that failed, from 1.
@@ -109,7 +107,7 @@ impl Report {
             Self::Retrying { error, .. } | Self::FellBack { error, .. } | Self::Failed { error } => {
                 Some(error)
             }
-            Self::Waiting { .. } | Self::Admitted | Self::Replied { .. } => None,
+            Self::Waiting { .. } | Self::Replied { .. } => None,
         }
     }
 
@@ -118,15 +116,17 @@ impl Report {
         match self {
             Self::Replied { reply, .. } => reply.message.calls().next().is_none(),
             Self::Failed { .. } => true,
-            Self::Waiting { .. } | Self::Admitted | Self::Retrying { .. } | Self::FellBack { .. } => false,
+            Self::Waiting { .. } | Self::Retrying { .. } | Self::FellBack { .. } => false,
         }
     }
 }
 
-/// What can be seen of an answer that is under way. There is nothing to decide about it, so it goes straight to whoever
-/// shows it, from the task that reads the answer.
+/// What can be seen of a call that is made. There is nothing to decide about it, so it goes straight to whoever shows it, from
+/// the task that carries the call out.
 #[derive(Debug)]
 pub enum Shown {
+    /// The provider is asked now: whatever the call waited for is over.
+    Asked,
     /// A piece of the answer, not yet a fact.
     Content(Text),
     /// A piece of the model's reasoning, not yet a fact.
@@ -176,8 +176,6 @@ pub enum LoopMsg {
 pub enum CallProgress {
     /// It is not made yet.
     Waiting(WaitReason),
-    /// It had to wait, and is made.
-    Admitted,
     /// It is over.
     Done(Result<ModelReply, ProviderError>),
 }

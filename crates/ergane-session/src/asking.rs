@@ -115,7 +115,12 @@ impl State {
         let (stage, me) = (self.subscribers.stage(), self.me.clone());
         let show = {
             let stage = stage.clone();
-            move |step, shown| stage.tell(step, &shown_live(shown))
+            move |step, shown| match shown {
+                Shown::Asked => stage.asked(step),
+                Shown::Content(text) => stage.tell(step, &Live::Content(text)),
+                Shown::Thinking(text) => stage.tell(step, &Live::Thinking(text)),
+                Shown::Reset => stage.tell(step, &Live::StreamReset),
+            }
         };
         Reporter::new(show, move |report: LoopReport| {
             if let Some(live) = report_live(&report.report) {
@@ -153,7 +158,6 @@ impl State {
             Report::Waiting { reason } => {
                 self.drive.delayed = Some(Activity::Waiting { reason: reason.to_string() });
             }
-            Report::Admitted => self.drive.delayed = None,
             Report::FellBack { from, to, error } => {
                 let reason = format!("{from} failed, {to} is asked: {error}");
                 self.drive.delayed = Some(Activity::Retrying { reason });
@@ -228,15 +232,6 @@ impl State {
     }
 }
 
-/// What subscribers see of an answer.
-fn shown_live(shown: Shown) -> Live {
-    match shown {
-        Shown::Content(text) => Live::Content(text),
-        Shown::Thinking(text) => Live::Thinking(text),
-        Shown::Reset => Live::StreamReset,
-    }
-}
-
 /// What subscribers see of a report; an answer is a fact before they see it.
 fn report_live(report: &Report) -> Option<Live> {
     match report {
@@ -248,6 +243,6 @@ fn report_live(report: &Report) -> Option<Live> {
         Report::FellBack { from, to, error } => {
             Some(Live::Fallback { from: from.clone(), to: to.clone(), reason: error.message.clone() })
         }
-        Report::Admitted | Report::Replied { .. } | Report::Failed { .. } => None,
+        Report::Replied { .. } | Report::Failed { .. } => None,
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Drive {
     pub(crate) deaths: u32,
     /// How many loop actors the turn has had: each has a name of its own.
     pub(crate) launches: u32,
-    /// Why the model call under way is not made yet, or once more. Of no interest once it answers.
+    /// Why the model call under way is not made yet, or once more. Of no interest once it is made.
     pub(crate) delayed: Option<Activity>,
     /// Nothing is done before the fact there is durable.
     pub(crate) barrier: Seq,
@@ -103,9 +103,9 @@ impl Drive {
         self.pausing = true;
     }
 
-    /// What it is doing; `shown` is whether the model answers already.
-    pub(crate) fn activity(&self, turn: &OpenTurn, shown: bool) -> Activity {
-        if let Some(delayed) = self.delayed.as_ref().filter(|_| !shown) {
+    /// What it is doing; `asked` is whether the model is being asked.
+    pub(crate) fn activity(&self, turn: &OpenTurn, asked: bool) -> Activity {
+        if let Some(delayed) = self.delayed.as_ref().filter(|_| !asked) {
             return delayed.clone();
         }
         let approvals = turn.approvals();

@@ -433,7 +433,7 @@ impl State {
         if self.facts.durable().0 < turn.id.0 {
             return Activity::Committing;
         }
-        self.drive.activity(turn, self.subscribers.is_shown())
+        self.drive.activity(turn, self.subscribers.is_asked())
     }
 }
 

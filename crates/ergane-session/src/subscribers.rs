@@ -31,8 +31,10 @@ pub(crate) struct Stage(Weak<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     room: Mutex<Room>,
-    /// Whether pieces of the answer under way were shown, reasoning too. To be asked without a wait.
+    /// Whether pieces of the answer under way were shown, reasoning too. To be asked without a wait, as the next.
     shown: AtomicBool,
+    /// Whether the model is being asked now, and the call does not wait to be made, or made once more.
+    asked: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -147,9 +149,17 @@ impl Subscribers {
             Live::StreamReset => self.forget(&mut room, Some(step)),
             // Pieces of the answer come by a shorter way than what is said of the wait before them.
             Live::Waiting { .. } if self.is_shown() => return,
+            // That call is over.
+            Live::Retrying { .. } | Live::Fallback { .. } => self.0.asked.store(false, Ordering::Relaxed),
             _ => {}
         }
         room.live(step.turn, live);
+    }
+
+    /// Whether the model is being asked, as far as is known to the task that asks it. Other than what comes by the mailbox, it is
+    /// known before anything comes of the call.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.asked.load(Ordering::Relaxed)
     }
 
     /// Whether pieces of the answer under way were shown, reasoning too.
@@ -165,6 +175,7 @@ impl Subscribers {
     /// Begins anew, with the lock held.
     fn forget(&self, room: &mut Room, step: Option<StepId>) {
         self.0.shown.store(false, Ordering::Relaxed);
+        self.0.asked.store(false, Ordering::Relaxed);
         room.step = step;
         room.partial.clear();
     }
@@ -175,6 +186,17 @@ impl Stage {
     pub(crate) fn tell(&self, step: StepId, live: &Live) {
         if let Some(shared) = self.0.upgrade() {
             Subscribers(shared).of_step(step, live);
+        }
+    }
+
+    /// The model is asked in a step, if it is the one under way.
+    pub(crate) fn asked(&self, step: StepId) {
+        if let Some(shared) = self.0.upgrade() {
+            let subscribers = Subscribers(shared);
+            let room = subscribers.room();
+            if room.step == Some(step) {
+                subscribers.0.asked.store(true, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -18,12 +18,12 @@ const LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) async fn drain(context: &SessionContext, patience: Duration) {
     let until = Instant::now() + patience;
-    let had_some = context.providers().status().iter().any(|provider| provider.running > 0);
     let left = context.providers().drain(patience).await;
     if left > 0 {
         tracing::info!(left, "model calls are cut off by the end of the system");
     }
-    while had_some && Instant::now() < until && !are_settled(context, until).await {
+    // Also where none was under way: one may have ended a moment ago, and its answer be in a mailbox.
+    while Instant::now() < until && !are_settled(context, until).await {
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -36,7 +36,8 @@ async fn are_settled(context: &SessionContext, until: Instant) -> bool {
     beside::each(cells, |cell| is_settled(cell, until)).await.into_iter().all(|settled| settled)
 }
 
-/// One that is gone has nothing to take.
+/// One that is gone has nothing to take. One that waits to ask, or to ask once more, is not asking: that it asks is known before
+/// anything comes of it.
 async fn is_settled(cell: ActorCell, until: Instant) -> bool {
     status_of(cell, until).await.is_none_or(|status| match status.activity {
         Activity::CallingModel => false,

@@ -184,3 +184,62 @@ async fn a_call_that_is_made_again_and_answers_is_no_pause_any_more_also_when_it
     assert_eq!(thinks, Activity::CallingModel);
     asked.answer("hi");
 }
+
+/// What is shown of an answer is not needed for it: this one shows nothing before it is there.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_made_again_or_of_another_provider_is_told_as_one_that_is_made() {
+    let (model, mut questions) = model();
+    let system = System::builder().provider("a", model.clone()).provider("b", model).start().await.unwrap();
+    let alice = system.session("alice").provider("a").or("b").start().await.unwrap();
+    let turn = tokio::spawn(alice.send_message("hello").into_future());
+    let asks = async |what: &str| {
+        until(what, || async { alice.status().await.unwrap().activity == Activity::CallingModel }).await;
+        let tree = system.tree().await.unwrap();
+        let session = tree.find("session/alice").and_then(|node| node.session.clone()).unwrap();
+        assert_eq!(session.activity, Activity::CallingModel, "{what}");
+    };
+    questions.next().await.fail(ErrorKind::Overloaded);
+    until("the pause", || async {
+        matches!(alice.status().await.unwrap().activity, Activity::Retrying { .. })
+    })
+    .await;
+    let asked = questions.next().await;
+    asks("it is asked again").await;
+    asked.fail(ErrorKind::Auth);
+    let asked = questions.next().await;
+    asks("the next one is asked").await;
+    asked.answer("from b");
+    assert_eq!(&*soon("the turn", turn).await.unwrap().unwrap().provider, "b");
+    system.shutdown(LONG).await.unwrap();
+}
+
+/// Many times, for the answer and the end to meet in every way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_answer_to_a_call_that_was_made_again_is_kept_by_a_shutdown_too() {
+    for round in 0..60 {
+        let (model, mut questions) = model();
+        let store: Arc<dyn ergane::journal::Journal> = Arc::new(Memory::new());
+        let start = async || {
+            let builder = System::builder().drain(LONG).shared_journal(store.clone());
+            builder.provider("a", model.clone()).provider("b", model.clone()).start().await.unwrap()
+        };
+        let system = start().await;
+        let alice = system.session("alice").provider("a").or("b").start().await.unwrap();
+        let turn = alice.send_message("hello").accepted().await.unwrap();
+        questions.next().await.fail(ErrorKind::Auth);
+        let asked = questions.next().await;
+        let answer = tokio::spawn(async move { asked.answer("from b") });
+        system.shutdown(LONG).await.unwrap();
+        answer.await.unwrap();
+        drop((alice, system));
+
+        let system = start().await;
+        let alice = system.whereis("alice").await.unwrap();
+        let kept = tokio::select! {
+            result = alice.turn(turn).into_future() => result.unwrap(),
+            asked = questions.next() => panic!("in round {round} it is asked again: {:?}", asked.texts()),
+        };
+        assert_eq!((&*kept.text, &*kept.provider), ("from b", "b"));
+        system.shutdown(LONG).await.unwrap();
+    }
+}
