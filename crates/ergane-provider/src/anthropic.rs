@@ -98,8 +98,8 @@ impl Anthropic {
 
     async fn run(self, mut call: Box<ProviderCall>) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
-            call.request.model =
-                self.site.usual_model(|| async { only_model(&self.list().await?, &self.endpoint()) }).await?;
+            let ask = || async { only_model(&self.list().await?, &self.endpoint()) };
+            call.request.model = self.site.usual_model(call.idle_timeout, ask).await?;
         }
         let strict = self.strict_tools;
         let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, strict);

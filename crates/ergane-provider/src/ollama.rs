@@ -106,7 +106,7 @@ impl Ollama {
 
     async fn run(self, mut call: Box<ProviderCall>) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
-            call.request.model = self.site.usual_model(|| self.ask_for_a_model()).await?;
+            call.request.model = self.site.usual_model(call.idle_timeout, || self.ask_for_a_model()).await?;
         }
         if !call.request.tools.is_empty()
             && self.site.native.known(self.site.tool_calls, &call.request.model).is_none()

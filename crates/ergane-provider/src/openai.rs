@@ -1,6 +1,7 @@
 //! OpenAI and all who speak Chat Completions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 
@@ -125,7 +126,7 @@ impl OpenAi {
 
     async fn run(self, mut call: Box<ProviderCall>) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
-            call.request.model = self.usual_model().await?;
+            call.request.model = self.usual_model(call.idle_timeout).await?;
         }
         let flags = self.flags.clone();
         let request = |call: &ProviderCall| wire::request(&call.request, &call.provider, &flags);
@@ -133,8 +134,8 @@ impl OpenAi {
     }
 
     /// The model to use when a request names none.
-    pub(crate) async fn usual_model(&self) -> Result<Text, ProviderError> {
-        self.site.usual_model(|| async { only_model(&self.list().await?, &self.endpoint()) }).await
+    pub(crate) async fn usual_model(&self, patience: Duration) -> Result<Text, ProviderError> {
+        self.site.usual_model(patience, || async { only_model(&self.list().await?, &self.endpoint()) }).await
     }
 
     /// This server, or the one at `endpoint`.

@@ -73,7 +73,7 @@ impl OpenAiResponses {
 
     async fn run(self, mut call: Box<ProviderCall>) -> Result<ModelReply, ProviderError> {
         if call.request.model.is_empty() {
-            call.request.model = self.server.usual_model().await?;
+            call.request.model = self.server.usual_model(call.idle_timeout).await?;
         }
         let (site, flags) = (&self.server.site, self.flags());
         let request = |call: &ProviderCall| request(&call.request, &call.provider, &flags);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::http::{Exchange, KeySource, Server};
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
@@ -40,8 +41,8 @@ pub(crate) struct Site {
     pub(crate) native: NativeCalls,
     /// The context windows that are known.
     pub(crate) windows: Windows,
-    /// What the server was asked for when nobody named a model.
-    found_model: Arc<OnceCell<Text>>,
+    /// What the server was asked for when nobody named a model: held while it is asked, so that it is asked once.
+    found_model: Arc<Mutex<Option<Text>>>,
 }
 
 impl Site {
@@ -94,7 +95,8 @@ impl Site {
         drop(request);
         let info = self.info(provider.clone(), model.clone(), redactor);
         let exchange = Exchange { info, idle, stream, deltas };
-        let reply = self.server.exchange(bytes, key, exchange, decoder).await?;
+        let answer = self.server.exchange(bytes, key, exchange, decoder).await;
+        let reply = answer.map_err(|error| self.forget_model(&model, error))?;
         match self.windows.of(&model) {
             Some(window) => window.judge(reply, (&provider, &self.server.shown(), &model)),
             None => Ok(reply),
@@ -163,16 +165,47 @@ impl Site {
         Ok(models)
     }
 
-    /// The model to use when a request names none: the one that was set, else the one that `ask` finds, once.
-    pub(crate) async fn usual_model<F>(&self, ask: impl FnOnce() -> F) -> Result<Text, ProviderError>
+    /// The model to use when a request names none: the one that was set, else the one that `ask` finds, once. It is part of the
+    /// wait for an answer to begin, so it takes no longer than that may (`patience`, where the provider has no other), also for
+    /// those who wait for what another has asked.
+    pub(crate) async fn usual_model<F>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Text, ProviderError>
     where
         F: Future<Output = Result<Text, ProviderError>>,
     {
         if !self.model.is_empty() {
             return Ok(self.model.clone());
         }
+        let patience = self.server.patience.first_byte.unwrap_or(patience).min(LISTING);
         // On the heap: it is asked once, and every call would have room for the question.
-        Box::pin(self.found_model.get_or_try_init(ask)).await.cloned()
+        let found = Box::pin(async {
+            let mut found = self.found_model.lock().await;
+            match &*found {
+                Some(model) => Ok(model.clone()),
+                None => Ok(found.insert(ask().await?).clone()),
+            }
+        });
+        timeout(patience, found).await.unwrap_or_else(|_| {
+            let (api, at) = (self.api, self.server.shown());
+            let message = format!(
+                "no model was named, and {api} at {at} did not say within {patience:?} which it has; name one"
+            );
+            Err(ProviderError::new(ErrorKind::Timeout, message))
+        })
+    }
+
+    /// A model that was found there and is not there any more is looked for again by the next attempt.
+    fn forget_model(&self, model: &Text, mut error: ProviderError) -> ProviderError {
+        if error.kind == ErrorKind::ModelNotFound
+            && let Ok(mut found) = self.found_model.try_lock()
+            && found.take_if(|found| found == model).is_some()
+        {
+            error.retryable = true;
+        }
+        error
     }
 
     /// This site at `endpoint`, by `at` when that is another URL. A key and a model that were named for this server are

@@ -158,3 +158,52 @@ async fn an_answer_of_nothing_to_a_prompt_that_filled_the_window_is_no_answer_cu
     assert_eq!(error.kind, ErrorKind::ContextOverflow, "{error}");
     ask(&Ollama::new(&server.url).num_ctx(1024), request("hi")).await.unwrap();
 }
+
+fn unnamed() -> ModelRequest {
+    ModelRequest { model: "".into(), ..request("hi") }
+}
+
+/// Each for as long as its server may be silent, and not one after the other.
+#[tokio::test]
+async fn who_names_no_model_waits_no_longer_than_he_may_for_the_list_of_models() {
+    let server = TestServer::always(vec![Act::Stall]).await;
+    let provider = OpenAi::new(&server.url);
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let provider = provider.clone();
+        calls.spawn(async move { ask_patiently(&provider, unnamed(), Duration::from_millis(200)).await });
+    }
+    for result in within("all of them", calls.join_all()).await {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Timeout);
+        assert!(error.message.contains("no model was named"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_was_found_and_is_gone_is_looked_for_again_by_the_next_attempt() {
+    let old = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_old = old.clone();
+    let server = TestServer::start(move |request| {
+        let there = if is_old.load(std::sync::atomic::Ordering::SeqCst) { "old" } else { "new" };
+        if request.path() == "/v1/models" {
+            return vec![answer("200 OK", &[JSON], json!({"data": [{"id": there}]}).to_string())];
+        }
+        let wanted = request.json()["model"].as_str().unwrap().to_owned();
+        if wanted == there {
+            return vec![answer("200 OK", &[SSE], text_event(&wanted) + STOP_EVENTS)];
+        }
+        let error = json!({"error": {"message": "no such model", "code": "model_not_found"}});
+        vec![answer("404 Not Found", &[JSON], error.to_string())]
+    })
+    .await;
+    let provider = OpenAi::new(&server.url);
+    assert_eq!(ask(&provider, unnamed()).await.unwrap().message.text(), "old");
+    old.store(false, std::sync::atomic::Ordering::SeqCst);
+    let error = ask(&provider, unnamed()).await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::ModelNotFound, true), "{error}");
+    assert_eq!(ask(&provider, unnamed()).await.unwrap().message.text(), "new");
+    // One that somebody named is not there, and that is that.
+    let error = ask(&provider, ModelRequest { model: "old".into(), ..request("hi") }).await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::ModelNotFound, false), "{error}");
+}

@@ -1,5 +1,8 @@
 //! `providers`, `models`, `tools`: what there is. Nothing is kept, and no session is touched.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,12 +124,19 @@ pub(super) fn key_of(name: &str, config: &Config) -> Option<KeyPlace> {
     };
     match config.of(name).and_then(|said| said.key.clone()) {
         Some(Key::Env(name)) => Some(variable(&name)),
-        Some(Key::File(path)) => Some(KeyPlace {
-            place: path.display().to_string(),
-            set: std::fs::read_to_string(&path).is_ok_and(|key| !key.trim().is_empty()),
-        }),
+        Some(Key::File(path)) => {
+            Some(KeyPlace { place: path.display().to_string(), set: holds_something(&path) })
+        }
         None => config.kind(name).usual_key().map(variable),
     }
+}
+
+/// Whether a file can be a key's: a regular one, as whoever reads the key wants it, with something in it.
+fn holds_something(path: &Path) -> bool {
+    let mut text = String::new();
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_file())
+        && File::open(path).and_then(|file| file.take(64 * 1024).read_to_string(&mut text)).is_ok()
+        && !text.trim().is_empty()
 }
 
 /// The provider that answers when nobody is named.
