@@ -289,6 +289,8 @@ mod tests {
         assert_eq!(input(OPENAI, "gpt-5"), Some(1_250_000));
         assert_eq!(input(OPENAI, "gpt-5-2025-08-07"), Some(1_250_000));
         assert_eq!(input(OPENAI, "gpt-5-mini"), Some(250_000));
+        assert_eq!(input(OPENAI, "gpt-4o-2024-08-06"), Some(2_500_000));
+        assert_eq!(input(OPENAI, "gpt-4o-2024-05-13"), Some(5_000_000), "a date with a price of its own");
         assert_eq!(input(ANTHROPIC, "claude-sonnet-4-5-20250929"), Some(3_000_000));
         assert_eq!(input(ANTHROPIC, "claude-3-5-haiku-latest"), Some(800_000));
         assert_eq!(input(Pricing::Vendor("gemini"), "models/gemini-2.5-pro"), Some(1_250_000));
