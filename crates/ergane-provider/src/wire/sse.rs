@@ -2,6 +2,7 @@
 //! cut into events; after the terminal event nothing more is taken.
 
 use ergane_core::ProviderError;
+use serde_json::Value;
 
 use super::assembly::Assembly;
 use super::body::{Body, Plan};
@@ -130,6 +131,10 @@ impl<F: Format> SseReply<F> {
 
     fn event(&mut self, name: &str, data: &str, events: &mut Vec<StreamEvent>) {
         looked_at(data.len());
+        if let Some(error) = listed(data) {
+            let error = stream_error(&self.format.reply().call, &error);
+            return self.fail(error, events);
+        }
         let Err(error) = self.format.event(name, data, events) else {
             let reply = self.format.reply();
             if let Some(error) = reply.excess() {
@@ -179,6 +184,12 @@ impl<F: Format> SseReply<F> {
         let error = broken.unwrap_or_else(|| stream_cut(&reply.call, how));
         self.fail(error, events);
     }
+}
+
+/// The error that a list holds: no event of any format is a list, but Google wraps errors so.
+fn listed(data: &str) -> Option<WireError> {
+    let list = data.starts_with('[').then(|| serde_json::from_str::<Value>(data).ok())??;
+    WireError::in_json(&list)
 }
 
 /// Makes a decoder of the [`SseReply`] that it holds and hides.

@@ -493,6 +493,11 @@ fn edge_22_only_a_real_error_at_the_top_level_is_one() {
     assert_eq!(kind(json!({"choices": [], "error": {"message": "m", "code": 503}})), ErrorKind::Overloaded);
     assert_eq!(kind(json!({"x_groq": {"error": "m"}, "choices": []})), ErrorKind::Server);
     assert_eq!(kind(json!({"object": "error", "message": "m", "code": 400})), ErrorKind::InvalidRequest);
+    assert_eq!(
+        kind(json!([{"error": {"message": "m", "code": 503}}])),
+        ErrorKind::Overloaded,
+        "as Google wraps it"
+    );
     for harmless in [
         json!({"error": null, "choices": [{"delta": {"content": "x"}}]}),
         json!({"error": "", "choices": [{"delta": {"content": "x"}}]}),
