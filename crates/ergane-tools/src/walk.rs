@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ergane_tool::ToolError;
 use globset::{GlobBuilder, GlobMatcher};
+use ignore::gitignore::Gitignore;
 use ignore::{DirEntry, WalkBuilder};
 use rustix::fs::Stat;
 
@@ -78,13 +79,20 @@ impl Pattern {
         let mut builder = WalkBuilder::new(&self.base);
         // A folder may have a .gitignore without being a repository, as a copy of one does. What the user ignores
         // everywhere is left out of account: the same folder must look the same on every machine.
-        builder.hidden(!self.hidden).require_git(false).git_global(false).follow_links(false);
+        let is_in_repository = self.base.ancestors().any(|folder| folder.join(".git").exists());
+        builder.hidden(!self.hidden).git_global(false).follow_links(false);
+        builder.require_git(is_in_repository).parents(is_in_repository);
+        let around = if is_in_repository { Vec::new() } else { ignored_around(roots, &self.base) };
         if sorted {
             builder.sort_by_file_path(Path::cmp);
         }
         let git = self.git;
-        builder
-            .filter_entry(move |entry| git || entry.file_name() != OsStr::new(".git") || entry.depth() == 0);
+        builder.filter_entry(move |entry| {
+            let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+            let mut said = around.iter().map(|ignored| ignored.matched(entry.path(), is_folder));
+            let is_ignored = said.find(|said| !said.is_none()).is_some_and(|said| said.is_ignore());
+            entry.depth() == 0 || (!is_ignored && (git || entry.file_name() != OsStr::new(".git")))
+        });
         let mut reach = Reach::default();
         for entry in builder.build() {
             stop.check()?;
@@ -109,6 +117,15 @@ impl Pattern {
             (Some(_), Err(_)) => false,
         }
     }
+}
+
+/// What is ignored by the folders around `base`, the nearest first: those of the session, and no others. (Of a repository all is
+/// known up to its top, wherever that is.) Somebody's own file further up must not blind a session.
+fn ignored_around(roots: &Roots, base: &Path) -> Vec<Gitignore> {
+    let around = base.ancestors().skip(1).take_while(|folder| roots.contain(folder));
+    let files = around.flat_map(|folder| [".ignore", ".gitignore"].map(|name| folder.join(name)));
+    // What cannot be read of one ignores nothing, as in the folders that are walked.
+    files.filter(|file| file.is_file()).map(|file| Gitignore::new(file).0).collect()
 }
 
 /// The leading folders without wildcards, and the rest, which keeps at least the last part.

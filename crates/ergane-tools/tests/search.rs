@@ -225,3 +225,40 @@ async fn no_tool_opens_the_files_of_the_journal() {
     }
     assert_eq!(std::fs::read_to_string(folder.path.join("j.db")).unwrap(), "a word\n");
 }
+
+#[tokio::test]
+async fn what_is_ignored_by_a_folder_outside_of_the_session_is_seen_unless_both_are_of_one_repository() {
+    let folder = Folder::with(&[
+        (".gitignore", "*\n"),
+        ("work/.gitignore", "*.log\n"),
+        ("work/src/main.rs", "fn main() {}\n"),
+        ("work/src/noise.log", "fn main() {}\n"),
+    ]);
+    let work = folder.path.join("work");
+    let seen = |ctx: ToolContext, pattern: &'static str| async move {
+        let arguments = json!({ "pattern": pattern }).as_object().unwrap().clone();
+        common::text(&glob.call(ctx, arguments).await.unwrap())
+    };
+    let inside = || ToolContext::for_test(&work);
+    assert_eq!(seen(inside(), "**/*").await, "src/main.rs");
+    assert_eq!(
+        seen(inside(), "src/*").await,
+        "src/main.rs",
+        "what the session's own folder ignores holds below it"
+    );
+
+    std::fs::create_dir(work.join(".git")).unwrap();
+    assert_eq!(seen(inside(), "src/*").await, "src/main.rs");
+    let deeper = || ToolContext::for_test(work.join("src"));
+    assert_eq!(seen(deeper(), "*").await, "main.rs", "of a repository all is known up to its top");
+}
+
+#[tokio::test]
+async fn a_file_that_is_taken_back_is_not_counted() {
+    let long = format!("needle\n{}\n", "x".repeat(17 * 1024 * 1024));
+    let folder = Folder::with(&[("a.txt", "needle\n"), ("b.txt", &long), ("c.txt", "needle\n")]);
+    let found = folder.text(&grep, json!({ "pattern": "needle", "max_results": 3 })).await;
+    assert_eq!(found, "a.txt:1:needle\nc.txt:1:needle\n[files that could not be read: 1]");
+    let alone = folder.text(&grep, json!({ "pattern": "needle", "path_glob": "b.txt" })).await;
+    assert_eq!(alone, "(no matches)\n[files that could not be read: 1]");
+}

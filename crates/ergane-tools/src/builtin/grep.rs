@@ -79,6 +79,27 @@ struct Found {
     unread: usize,
 }
 
+/// How much was found before a file.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    bytes: usize,
+    matches: usize,
+    full: bool,
+    lossy: bool,
+}
+
+impl Found {
+    fn mark(&self) -> Mark {
+        Mark { bytes: self.out.len(), matches: self.matches, full: self.full, lossy: self.lossy }
+    }
+
+    /// Forgets what was found since.
+    fn go_back(&mut self, Mark { bytes, matches, full, lossy }: Mark) {
+        self.out.truncate(bytes);
+        (self.matches, self.full, self.lossy) = (matches, full, lossy);
+    }
+}
+
 impl<'a> Search<'a> {
     fn new(roots: &'a Roots, matcher: &'a RegexMatcher, max: usize, around: usize, stop: &'a Stop) -> Self {
         let searcher = SearcherBuilder::new()
@@ -119,13 +140,13 @@ impl<'a> Search<'a> {
             self.found.unread += 1;
             return Ok(());
         };
-        let before = self.found.out.len();
+        let found_before = self.found.mark();
         let reader = Stoppable { file, stop: self.stop };
         let sink = FileSink { name: self.roots.show(found.path), found: &mut self.found };
         if self.searcher.search_reader(self.matcher, reader, sink).is_err() {
             self.stop.check()?;
             // Half of a file that cannot be read to its end is no result.
-            self.found.out.truncate(before);
+            self.found.go_back(found_before);
             self.found.unread += 1;
         }
         Ok(())
