@@ -109,7 +109,7 @@ pub use port::{
     WaitReason,
 };
 pub use price::{LongPrice, Price, Pricing};
-pub use provider::{BoxFuture, Delta, DeltaSink, Endpoint, Provider, ProviderCall};
+pub use provider::{BoxFuture, Delta, DeltaSink, Endpoint, Place, Provider, ProviderCall};
 pub use scripted::{Scripted, ScriptedCall, ScriptedError, ScriptedReply, ScriptedUsage};
 pub use tool_calls::ToolCalls;
 pub use wire::openai::Compat;

@@ -40,6 +40,12 @@ pub trait Provider: Send + Sync + Debug + 'static {
     /// [`ErrorKind::InvalidRequest`] when `endpoint` is no URL, or this provider has no endpoint that could differ.
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError>;
 
+    /// What tells the place that it is from others; `None`, by default, where nobody knows. Endpoints of one place are one: their calls
+    /// share limits, circuit and actor. Without it, each endpoint that is named is a place of its own, however it is shown.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+
     /// The environment variable that its key is read from; `None`, by default, when there is none. Tools do not get to
     /// see it.
     fn key_env(&self) -> Option<Text> {
@@ -98,6 +104,32 @@ fn unsupported(message: String) -> ProviderError {
 
 fn ready<T: Send + 'static>(error: ProviderError) -> BoxFuture<'static, Result<T, ProviderError>> {
     Box::pin(std::future::ready(Err(error)))
+}
+
+/// A place where a provider is reached, to be compared: the server, and whose account there. Nobody gets to see it, for a key may
+/// stand in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Place(Text);
+
+impl Place {
+    /// The place that all of `what` tells from others.
+    ///
+    /// ```
+    /// use ergane_provider::Place;
+    ///
+    /// let place = Place::new("http://lab:8000/v1 with the key in LAB_KEY");
+    /// assert_eq!(place, Place::new("http://lab:8000/v1 with the key in LAB_KEY"));
+    /// assert_eq!(format!("{place:?}"), "Place");
+    /// ```
+    pub fn new(what: impl Into<Text>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Place")
+    }
 }
 
 /// What a session says about the place of a provider, beside its registered name. Empty fields leave it as registered.
@@ -248,6 +280,10 @@ impl Provider for Arc<dyn Provider> {
 
     fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
         (**self).with_endpoint(endpoint)
+    }
+
+    fn place(&self) -> Option<Place> {
+        (**self).place()
     }
 
     fn key_env(&self) -> Option<Text> {

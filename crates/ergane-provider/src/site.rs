@@ -320,6 +320,10 @@ macro_rules! site_answers {
             self.$($at).+.server.shown().to_string()
         }
 
+        fn place(&self) -> Option<crate::provider::Place> {
+            self.$($at).+.server.place()
+        }
+
         fn key_env(&self) -> Option<ergane_core::Text> {
             self.$($at).+.server.key.env()
         }

@@ -4,10 +4,14 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::gate::{PANIC, gate};
 use common::*;
-use ergane_core::{ErrorKind, Text};
-use ergane_provider::{CallEvent, Delta, Endpoint, OpenAi, Providers, Scripted, ScriptedReply};
+use ergane_core::{ErrorKind, ModelReply, ProviderError, Text};
+use ergane_provider::{
+    BoxFuture, CallEvent, Delta, Endpoint, OpenAi, Provider, ProviderCall, Providers, Scripted, ScriptedReply,
+};
 
 #[tokio::test]
 async fn a_scripted_call_goes_all_the_way() {
@@ -223,6 +227,47 @@ async fn another_endpoint_has_an_actor_and_a_queue_of_its_own() {
     let names: Vec<String> = tree.namespace.names().into_iter().map(|(name, _)| name).collect();
     assert!(names.iter().any(|name| name == "provider/g"), "{names:?}");
     assert!(names.iter().any(|name| name.starts_with("provider/g@")), "{names:?}");
+    tree.shutdown().await;
+}
+
+/// A provider that is shown in the same way wherever it is, and answers with where that is.
+#[derive(Debug)]
+struct Alike(String);
+
+impl Provider for Alike {
+    fn api(&self) -> &'static str {
+        "alike"
+    }
+
+    fn default_model(&self) -> Option<Text> {
+        None
+    }
+
+    fn endpoint(&self) -> String {
+        "our servers".to_owned()
+    }
+
+    fn with_endpoint(&self, endpoint: &Endpoint) -> Result<Arc<dyn Provider>, ProviderError> {
+        Ok(Arc::new(Self(endpoint.base_url.as_deref().unwrap_or_default().to_owned())))
+    }
+
+    fn call(&self, call: ProviderCall) -> BoxFuture<'static, Result<ModelReply, ProviderError>> {
+        Scripted::replies([ScriptedReply::text(&*self.0)]).call(call)
+    }
+}
+
+#[tokio::test]
+async fn a_call_goes_to_where_it_is_meant_for_also_where_two_places_are_shown_alike() {
+    let tree = Tree::start(Providers::builder().register("own", Alike("home".to_owned()))).await;
+    for place in ["here", "there", "here"] {
+        let endpoint = Endpoint { base_url: Some(place.into()), api_key_env: None };
+        let answer = tree.call_at("own", endpoint, "hi").done().await.unwrap();
+        assert_eq!(answer.message.text(), place);
+    }
+    assert_eq!(tree.call("own", "hi").done().await.unwrap().message.text(), "home");
+    let mut actors: Vec<String> = tree.providers.status().into_iter().map(|status| status.actor).collect();
+    actors.dedup();
+    assert_eq!(actors.len(), 3, "{actors:?}");
     tree.shutdown().await;
 }
 

@@ -12,7 +12,7 @@ use common::*;
 use ergane_core::{ErrorKind, ProviderError};
 use ergane_otp::{ChildSpec, DynamicSupervisorRef};
 use ergane_provider::{
-    BreakerPolicy, Call, CallEvent, Circuit, Endpoint, Limits, OpenAi, Providers, WaitReason,
+    BreakerPolicy, Call, CallEvent, Circuit, EmbedRequest, Endpoint, Limits, OpenAi, Providers, WaitReason,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Notify;
@@ -434,6 +434,118 @@ async fn who_waits_for_the_providers_actor_itself_is_told_so() {
         calls.next().await.answer();
         call.done().await.unwrap();
     }
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_providers_actor_waits_no_longer_than_he_can() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    let go = Arc::new(Notify::new());
+    let slow = go.clone();
+    let spec = ChildSpec::actor("provider/g", move |_| (Slow(slow.clone()), ()));
+    let providers = DynamicSupervisorRef::new(&tree.namespace, "providers");
+    let starting = tokio::spawn(async move { providers.start_child(spec, DEADLINE).await });
+    tokio::time::sleep(Duration::from_secs(1)).await; // the clock stands still, so it is being started by now
+    let begin = tokio::time::Instant::now();
+    let mut patient = tree.call("g", "patient");
+    let impatient = Call { max_wait: Some(Duration::from_secs(5)), ..asks("a", "impatient") };
+    let error = tree.make(impatient).done().await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Overloaded, true), "{error}");
+    let waited = begin.elapsed();
+    assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(6), "{waited:?}");
+    go.notify_one();
+    within("the start", starting).await.unwrap().unwrap_err();
+    patient.started().await;
+    calls.next().await.answer();
+    patient.done().await.unwrap();
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_place_that_is_spelt_out_is_the_one_that_was_registered() {
+    let go = Gate::new();
+    let body = send(text_event("hi") + STOP_EVENTS);
+    let server = TestServer::always(vec![Act::Wait(go.clone()), send(head("200 OK", &[SSE])), body]).await;
+    let provider = OpenAi::new(&server.url).max_in_flight(1);
+    let tree = Tree::start(Providers::builder().register("o", provider)).await;
+    let spelt = Endpoint { base_url: Some(format!("{}/v1/", server.url).into()), api_key_env: None };
+    let mut first = tree.call_at("o", spelt.clone(), "first");
+    first.started().await;
+    let mut second = tree.call("o", "second");
+    assert_eq!(second.waiting().await, WaitReason::Busy { running: 1 });
+    let mut third = tree.call_at("o", spelt, "third");
+    assert_eq!(third.waiting().await, WaitReason::Busy { running: 1 });
+    let actors: Vec<String> = tree.providers.status().into_iter().map(|status| status.actor).collect();
+    assert_eq!(actors, ["provider/o"]);
+    go.open();
+    for call in [&mut first, &mut second, &mut third] {
+        call.done().await.unwrap();
+    }
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn vectors_are_asked_for_within_the_bounds_and_keep_nobody_from_the_models() {
+    let (tree, _calls) = tree_of(Limits { requests_per_minute: Some(2), ..Limits::default() }).await;
+    let providers = &tree.providers;
+    let embed = || {
+        let request = EmbedRequest::new("e", ["text"]);
+        async move { providers.embed(&"g".into(), &Endpoint::default(), request, MINUTE * 60).await }
+    };
+    let begin = tokio::time::Instant::now();
+    for _ in 0..10 {
+        assert_eq!(embed().await.unwrap_err().kind, ErrorKind::Unsupported, "it makes none, and was asked");
+    }
+    let took = begin.elapsed();
+    assert!(took >= MINUTE * 4 - Duration::from_secs(1) && took < MINUTE * 5, "{took:?}");
+    let request = EmbedRequest::new("e", ["text"]);
+    let hasty = providers.embed(&"g".into(), &Endpoint::default(), request, Duration::from_secs(1)).await;
+    assert_eq!(hasty.unwrap_err().kind, ErrorKind::RateLimited);
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn many_vectors_under_way_keep_nobody_from_asking_for_the_models() {
+    let go = Gate::new();
+    let held = go.clone();
+    let server = TestServer::start(move |request| match request.path() {
+        "/v1/models" => vec![answer("200 OK", &[JSON], r#"{"data":[{"id":"m"}]}"#)],
+        _ => vec![
+            Act::Wait(held.clone()),
+            answer("200 OK", &[JSON], r#"{"data":[{"index":0,"embedding":[0.5]}]}"#),
+        ],
+    })
+    .await;
+    let tree = Tree::start(Providers::builder().register("o", OpenAi::new(&server.url))).await;
+    let mut vectors = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let providers = tree.providers.clone();
+        let request = EmbedRequest::new("e", ["text"]);
+        vectors.spawn(
+            async move { providers.embed(&"o".into(), &Endpoint::default(), request, DEADLINE).await },
+        );
+    }
+    for _ in 0..8 {
+        server.next_request().await;
+    }
+    let models = tree.providers.list_models(&"o".into(), &Endpoint::default(), DEADLINE).await.unwrap();
+    assert_eq!(&*models[0].id, "m");
+    go.open();
+    for made in within("the vectors", vectors.join_all()).await {
+        made.unwrap();
+    }
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_wait_when_it_is_asked_for_its_models_is_left_alone_by_calls_too() {
+    let slow_down =
+        answer("429 Too Many Requests", &[JSON, "retry-after: 7"], r#"{"error":{"message":"slow"}}"#);
+    let server = TestServer::always(vec![slow_down]).await;
+    let tree = Tree::start(Providers::builder().register("o", OpenAi::new(&server.url))).await;
+    let error = tree.providers.list_models(&"o".into(), &Endpoint::default(), DEADLINE).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::RateLimited);
+    assert_eq!(tree.call("o", "hi").waiting().await, WaitReason::Asked);
     tree.shutdown().await;
 }
 

@@ -24,7 +24,7 @@ pub(crate) use base::{BaseUrl, PathRules};
 pub(crate) use key::KeySource;
 
 use crate::port::Limits;
-use crate::provider::{DeltaSink, invalid};
+use crate::provider::{DeltaSink, Place, invalid};
 use crate::wire::{CallInfo, Decoder, Head, HttpRequest, MAX_EVENT, Method, Redactor};
 
 /// A server that is to answer in one piece says nothing while the model writes; it gets this many idle timeouts.
@@ -112,6 +112,12 @@ impl Server {
             Ok(base) => base.shown().clone(),
             Err(_) => TypedUrl::new(&self.typed).shown().into(),
         }
+    }
+
+    /// What tells it from other servers, and from the same one with another key.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let base = Result::as_ref(&self.base).ok()?;
+        Some(Place::new(format!("{}\n{:?}", base.join(""), self.key)))
     }
 
     async fn client(&self, base: &BaseUrl) -> Result<Client, ProviderError> {

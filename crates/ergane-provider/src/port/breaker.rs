@@ -36,6 +36,12 @@ impl Default for BreakerPolicy {
     }
 }
 
+/// A moment beyond the clock's end is one in a year: nobody waits for either.
+fn after(now: Instant, wait: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    now + wait.min(YEAR)
+}
+
 impl BreakerPolicy {
     fn wait(&self, trips: u32) -> Duration {
         let factor = 2u32.checked_pow(trips).unwrap_or(u32::MAX);
@@ -110,7 +116,7 @@ impl Breaker {
             (Self::Closed { failures }, Outcome::Failed) => {
                 let failures = failures.saturating_add(1);
                 if failures >= policy.failures.max(1) {
-                    Self::Open { until: now + policy.wait(0), trips: 1 }
+                    Self::Open { until: after(now, policy.wait(0)), trips: 1 }
                 } else {
                     Self::Closed { failures }
                 }
@@ -120,10 +126,10 @@ impl Breaker {
             (Self::Trusted { .. }, Outcome::Admitted | Outcome::Speaks | Outcome::Abandoned) => self,
             // The first that passes after the wait is the probe.
             (Self::Open { trips, .. } | Self::Probing { trips, .. }, Outcome::Admitted) => {
-                Self::Probing { until: now + policy.at_most, trips }
+                Self::Probing { until: after(now, policy.at_most), trips }
             }
             (Self::Probing { trips, .. } | Self::Trusted { trips }, Outcome::Failed) => {
-                Self::Open { until: now + policy.wait(trips), trips: trips.saturating_add(1) }
+                Self::Open { until: after(now, policy.wait(trips)), trips: trips.saturating_add(1) }
             }
             // A probe that was given up said nothing: the next call is the probe, at once.
             (Self::Probing { trips, .. }, Outcome::Abandoned) => Self::Open { until: now, trips },
@@ -201,6 +207,16 @@ mod tests {
         for (state, outcome, expected) in table {
             assert_eq!(state.after(outcome, t, &POLICY), expected, "{state:?} {outcome:?}");
         }
+    }
+
+    #[test]
+    fn a_policy_without_end_is_no_panic() {
+        let policy = BreakerPolicy { failures: 1, open_for: Duration::MAX, at_most: Duration::MAX };
+        let t = Instant::now();
+        let open = Breaker::NEW.after(Outcome::Failed, t, &policy);
+        let probing = open.after(Outcome::Admitted, t, &policy);
+        let again = probing.after(Outcome::Failed, t, &policy);
+        assert!([open, probing, again].iter().all(|breaker| breaker.shut_until(t + secs(60)).is_some()));
     }
 
     #[test]

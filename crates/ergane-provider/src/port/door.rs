@@ -7,18 +7,19 @@ use std::time::Duration;
 use ergane_core::{ErrorKind, ProviderError};
 use ergane_otp::{ChildSpec, DynamicSupervisorRef, StartError, TaskSupervisorRef};
 use ractor::{ActorRef, MessagingErr};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::admission::{Admission, AdmissionMsg};
 use super::call::Line;
 use super::lane::{Lane, Ticket};
 use super::request;
-use super::wait::WaitReason;
+use super::wait::{Block, WaitReason};
 
 /// How long a provider's actor may take to be (again) alive.
 const OPENING: Duration = Duration::from_secs(30);
 
-/// After so long, those who wait for it are told what they wait for. Usually it is there in no time.
+/// After so long, those who wait for it are told what they wait for, and as often it is looked whether one of them waits no longer.
+/// Usually it is there in no time.
 const TELLING: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
@@ -79,16 +80,20 @@ impl Door {
         tokio::spawn(open(lane.clone(), supervisors.clone()));
     }
 
-    /// Tells those who wait what they wait for. Whoever opens the door calls this, so none of them goes in meanwhile.
+    /// Tells those who wait what they wait for, once, and refuses who has waited for as long as he can. Whoever opens the door calls
+    /// this, so none of them goes in meanwhile.
     fn tell_that_it_opens(&self) {
-        let lines: Vec<Arc<Line>> = match &mut *self.leaf() {
-            Leaf::Opening(tickets, told) => {
-                *told = true;
-                tickets.iter().map(|ticket| ticket.line.clone()).collect()
+        let now = Instant::now();
+        let block = Block { reason: WaitReason::Starting, until: None, of_model: false };
+        let (mut late, mut lines) = (Vec::new(), Vec::<Arc<Line>>::new());
+        if let Leaf::Opening(tickets, told) = &mut *self.leaf() {
+            late.extend(tickets.extract_if(.., |ticket| ticket.is_hopeless(&block, now)));
+            if !std::mem::replace(told, true) {
+                lines.extend(tickets.iter().map(|ticket| ticket.line.clone()));
             }
-            Leaf::Closed | Leaf::Open(_) => Vec::new(),
-        };
-        lines.iter().for_each(|line| line.waiting(&WaitReason::Starting));
+        }
+        lines.iter().for_each(|line| line.waiting(&block.reason));
+        late.into_iter().for_each(|ticket| ticket.refuse(&block, now));
     }
 
     /// Tells the actor, if it is alive. One that is not has nothing to be told: it begins with an empty queue and counts
@@ -107,11 +112,10 @@ async fn open(lane: Arc<Lane>, supervisors: Supervisors) {
     let spec =
         ChildSpec::actor(lane.actor.clone(), move |_| (Admission, (for_actor.clone(), requests.clone())));
     let mut starting = std::pin::pin!(supervisors.providers.start_child(spec, OPENING));
-    let started = match timeout(TELLING, &mut starting).await {
-        Ok(started) => started,
-        Err(_) => {
-            lane.door.tell_that_it_opens();
-            starting.await
+    let started = loop {
+        match timeout(TELLING, &mut starting).await {
+            Ok(started) => break started,
+            Err(_) => lane.door.tell_that_it_opens(),
         }
     };
     let actor = match started {

@@ -189,18 +189,52 @@ impl Gate {
         (!wait.is_zero()).then(|| Block { reason, until: Some(now + wait), of_model })
     }
 
+    /// Lets a question through that is no call, and takes so many tokens; or says why not. It is a request like any other, but the
+    /// places of calls are not its.
+    pub(super) fn admit_errand(&mut self, tokens: u64, now: Instant) -> Result<(), Block> {
+        if let Some(block) = self.shut(now) {
+            return Err(block);
+        }
+        let mut wait = (WaitReason::Requests, Duration::ZERO);
+        for (reason, bucket, amount) in
+            [(WaitReason::Requests, self.requests, 1), (WaitReason::Tokens, self.tokens, tokens)]
+        {
+            let longer = bucket.map(|bucket| bucket.wait(amount, now)).filter(|longer| *longer > wait.1);
+            wait = longer.map_or(wait, |longer| (reason, longer));
+        }
+        if !wait.1.is_zero() {
+            return Err(Block { reason: wait.0, until: Some(now + wait.1), of_model: false });
+        }
+        self.spend_set(tokens, now);
+        Ok(())
+    }
+
+    /// What a server asks for when it refuses is asked of all.
+    pub(super) fn take_hint(&mut self, error: &ProviderError, now: Instant) {
+        let is_hint = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
+        if let Some(hint) = error.retry_after.filter(|_| is_hint) {
+            let until = now + hint.min(LONGEST_HINT);
+            self.asked = Some(self.asked.map_or(until, |asked| asked.max(until)));
+        }
+    }
+
+    /// Of the bounds that were set.
+    fn spend_set(&mut self, tokens: u64, now: Instant) {
+        if let Some(bucket) = &mut self.requests {
+            bucket.spend(1.0, now);
+        }
+        if let Some(bucket) = &mut self.tokens {
+            bucket.spend(tokens as f64, now);
+        }
+    }
+
     /// Lets a call through.
     pub(super) fn admit(&mut self, asking: Asking<'_>, now: Instant) -> Result<Permit, Block> {
         let Asking { model, asker, patience, weight } = asking;
         if let Some(block) = self.block(model, weight, now) {
             return Err(block);
         }
-        if let Some(bucket) = &mut self.requests {
-            bucket.spend(1.0, now);
-        }
-        if let Some(bucket) = &mut self.tokens {
-            bucket.spend(weight.all as f64, now);
-        }
+        self.spend_set(weight.all, now);
         self.told.spend(model, weight, now);
         self.happened(Outcome::Admitted, now);
         self.last = self.last.saturating_add(1);
@@ -276,11 +310,7 @@ impl Gate {
             if outcome == Outcome::Failed {
                 self.last_failure = error.message.clone();
             }
-            let is_hint = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
-            if let Some(hint) = error.retry_after.filter(|_| is_hint) {
-                let until = now + hint.min(LONGEST_HINT);
-                self.asked = Some(self.asked.map_or(until, |asked| asked.max(until)));
-            }
+            self.take_hint(error, now);
         }
         self.happened(outcome, now);
     }

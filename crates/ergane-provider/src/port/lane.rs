@@ -8,37 +8,38 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ergane_core::{Cost, ErrorKind, MicroUsd, ModelReply, ProviderError, Text, Usage};
 use ergane_otp::Promise;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::admission::AdmissionMsg;
 use super::call::Line;
 use super::door::Door;
+use super::errand::Errands;
 use super::gate::{Asking, Gate, Permit};
 use super::providers::ProviderStatus;
 use super::wait::Block;
 use super::weight::{Weight, estimate};
 use crate::price::{Price, is_of};
-use crate::provider::{BoxFuture, Provider, ProviderCall};
+use crate::provider::{Place, Provider, ProviderCall};
 use crate::wire::{Head, Quota, counts_cached};
-
-/// How many questions that are no calls (lists of models, vectors of texts) may be open at one provider.
-const ERRANDS: usize = 8;
 
 /// One provider at one endpoint.
 pub(super) struct Lane {
     /// The actor's name: `provider/NAME` or `provider/NAME@URL`.
     pub(super) actor: String,
     pub(super) provider_name: Text,
+    /// Whether it is where the provider was registered.
+    pub(super) is_usual: bool,
     pub(super) provider: Arc<dyn Provider>,
+    /// Which it is, where that is known.
+    pub(super) place: Option<Place>,
     pub(super) door: Door,
     gate: Mutex<Gate>,
     waiting: AtomicUsize,
-    errands: Semaphore,
+    pub(super) errands: Errands,
     /// Told when nothing is open.
     still: Notify,
     /// What was set for models of this provider.
@@ -48,7 +49,7 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(
         actor: String,
-        provider_name: Text,
+        (provider_name, is_usual): (Text, bool),
         provider: Arc<dyn Provider>,
         prices: Vec<(Text, Price)>,
     ) -> Self {
@@ -56,51 +57,19 @@ impl Lane {
         Self {
             actor,
             provider_name,
+            is_usual,
+            place: provider.place(),
             provider,
             door: Door::default(),
             gate,
             waiting: AtomicUsize::new(0),
             still: Notify::new(),
             prices,
-            errands: Semaphore::new(ERRANDS),
+            errands: Errands::default(),
         }
     }
 
-    /// Asks the provider something that is no call, in the task of whoever asks: a bounded number at a time, and within
-    /// `deadline`, the wait for the others included. A server that asked to be left alone, or whose circuit is open, is left
-    /// alone by these questions too, and one that would have to wait for it beyond its deadline is refused at once. What
-    /// comes of them is no sign of how calls fare, so it opens and closes no circuit.
-    pub(super) async fn errand<T>(
-        &self,
-        deadline: Duration,
-        ask: impl FnOnce(&dyn Provider) -> BoxFuture<'static, Result<T, ProviderError>>,
-    ) -> Result<T, ProviderError> {
-        let asked = async {
-            // One that is beyond the clock's end is none.
-            let by = Instant::now().checked_add(deadline);
-            loop {
-                // It is never closed; if it were, the bound would be gone and nothing else.
-                let turn = Turn { lane: self, permit: self.errands.acquire().await.ok() };
-                let now = Instant::now();
-                let Some(block) = self.gate().shut(now) else { return ask(&*self.provider).await };
-                drop(turn);
-                match block.until.filter(|until| by.is_none_or(|by| *until <= by)) {
-                    Some(until) => sleep_until(until).await,
-                    None => return Err(block.refusal(&self.provider_name, now)),
-                }
-            }
-        };
-        timeout(deadline, asked).await.unwrap_or_else(|_| {
-            let message = format!(
-                "{} at {} did not answer within {deadline:?}",
-                self.provider_name,
-                self.provider.endpoint()
-            );
-            Err(ProviderError::new(ErrorKind::Timeout, message))
-        })
-    }
-
-    fn gate(&self) -> MutexGuard<'_, Gate> {
+    pub(super) fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -174,7 +143,7 @@ impl Lane {
 
     /// Calls and other questions that are open.
     pub(super) fn open(&self) -> usize {
-        self.running().saturating_add(ERRANDS.saturating_sub(self.errands.available_permits()))
+        self.running().saturating_add(self.errands.open())
     }
 
     /// Returns when neither a call nor another question is open.
@@ -263,7 +232,7 @@ impl Lane {
         names.clone().find_map(set).or_else(|| names.find_map(in_table))
     }
 
-    fn tell_if_still(&self) {
+    pub(super) fn tell_if_still(&self) {
         if self.open() == 0 {
             self.still.notify_waiters();
         }
@@ -319,19 +288,6 @@ impl Ticket {
     }
 }
 
-/// A question that is no call, open until it is dropped.
-struct Turn<'a> {
-    lane: &'a Lane,
-    permit: Option<SemaphorePermit<'a>>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        drop(self.permit.take());
-        self.lane.tell_if_still();
-    }
-}
-
 /// A place in a lane's queue, given back when dropped.
 pub(super) struct Waiting(Arc<Lane>);
 
@@ -379,6 +335,8 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use ergane_core::ModelRequest;
 
     use super::*;
@@ -390,7 +348,8 @@ mod tests {
         let free = OpenAi::new("http://127.0.0.1:9/v1");
         let limited = free.clone().tokens_per_minute(1_000);
         for (provider, counts) in [(free, false), (limited, true)] {
-            let lane = Arc::new(Lane::new("l".to_owned(), "l".into(), Arc::new(provider), Vec::new()));
+            let lane =
+                Arc::new(Lane::new("l".to_owned(), ("l".into(), true), Arc::new(provider), Vec::new()));
             let request = ModelRequest::new("m", [].into_iter().collect());
             let call = ProviderCall {
                 provider: "l".into(),

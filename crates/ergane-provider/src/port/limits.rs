@@ -9,8 +9,8 @@ pub struct Limits {
     pub max_in_flight: usize,
     /// So many calls wait, 65,536; further ones are refused. Of one session at most 1,024 do.
     pub max_waiting: usize,
-    /// So many calls are made in a minute; `None`, the default, is as many as the server bears: what it says of its
-    /// limits in its answers is kept to anyway.
+    /// So many calls are made in a minute, lists of models and vectors of texts among them; `None`, the default, is as many as the
+    /// server bears: what it says of its limits in its answers is kept to anyway.
     pub requests_per_minute: Option<u64>,
     /// So many tokens go in and out in a minute, those that are read from a cache too. What a call will take is estimated
     /// before it is made, and put right when it is over: one that fails before anything is made of it took none. `None` by

@@ -6,6 +6,7 @@ mod breaker;
 mod bucket;
 mod call;
 mod door;
+mod errand;
 mod fair;
 mod gate;
 mod lane;

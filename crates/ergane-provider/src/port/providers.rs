@@ -18,9 +18,11 @@ use tokio::time::Instant;
 use super::breaker::Circuit;
 use super::call::{Call, CallEvent, CallHandle, Line};
 use super::door::{Door, Supervisors};
+use super::errand::Errand;
 use super::lane::{Lane, Ticket};
 use super::limits::Limits;
 use super::wait::WaitReason;
+use super::weight::tokens_of;
 use crate::models::{EmbedRequest, Embeddings, ModelInfo};
 use crate::price::Price;
 use crate::provider::{DeltaSink, Endpoint, Provider, ProviderCall, invalid};
@@ -39,13 +41,16 @@ const REQUESTS: &str = "requests";
 #[derive(Clone)]
 pub struct Providers(Arc<Inner>);
 
+/// By what is asked for. Several may be one.
+type Lanes = HashMap<(Text, Endpoint), Arc<Lane>>;
+
 struct Inner {
     /// In the order of registration.
     registered: Vec<(Text, Arc<dyn Provider>)>,
     supervisors: Supervisors,
     /// By provider and model.
     prices: Vec<((Text, Text), Price)>,
-    lanes: Mutex<HashMap<(Text, Endpoint), Arc<Lane>>>,
+    lanes: Mutex<Lanes>,
     /// Makes digests of queries, which may be secret: others in every process, so that nobody can find out by them.
     digests: RandomState,
     draining: AtomicBool,
@@ -217,7 +222,7 @@ impl Providers {
         endpoint: &Endpoint,
         deadline: Duration,
     ) -> Result<Vec<ModelInfo>, ProviderError> {
-        self.lane(provider, endpoint)?.errand(deadline, |provider| provider.list_models()).await
+        self.lane(provider, endpoint)?.errand(deadline, Errand::Look, |provider| provider.list_models()).await
     }
 
     /// What a provider tells of one model, as [`list_models`](Self::list_models).
@@ -231,7 +236,9 @@ impl Providers {
         model: Text,
         deadline: Duration,
     ) -> Result<ModelInfo, ProviderError> {
-        self.lane(provider, endpoint)?.errand(deadline, |provider| provider.model_info(model)).await
+        self.lane(provider, endpoint)?
+            .errand(deadline, Errand::Look, |provider| provider.model_info(model))
+            .await
     }
 
     /// Vectors of texts, as [`list_models`](Self::list_models).
@@ -245,7 +252,9 @@ impl Providers {
         request: EmbedRequest,
         deadline: Duration,
     ) -> Result<Embeddings, ProviderError> {
-        self.lane(provider, endpoint)?.errand(deadline, |provider| provider.embed(request)).await
+        let tokens = tokens_of(request.input.iter().map(|text| text.len()).sum());
+        let lane = self.lane(provider, endpoint)?;
+        lane.errand(deadline, Errand::Vectors(tokens), |provider| provider.embed(request)).await
     }
 
     /// Makes no new calls from here on, and waits for those that run, but not longer than `patience`. Returns how many
@@ -290,7 +299,37 @@ impl Providers {
             return Ok(lane.clone());
         }
         let registered = self.get(name).ok_or_else(|| self.unknown(name))?;
-        let provider = if endpoint.is_default() { registered } else { registered.with_endpoint(endpoint)? };
+        let (mut named, mut provider) = (endpoint.clone(), registered.clone());
+        if !endpoint.is_default() {
+            provider = registered.with_endpoint(endpoint)?;
+            // One that is spelt out and is the usual one is that, with its bounds and its circuit.
+            if provider.place().is_some_and(|place| registered.place() == Some(place)) {
+                (named, provider) = (Endpoint::default(), registered);
+            }
+        }
+        let place = provider.place();
+        let is_same = |lane: &&Arc<Lane>| {
+            lane.provider_name == *name
+                && if named.is_default() { lane.is_usual } else { place.is_some() && lane.place == place }
+        };
+        let lane = match lanes.values().find(is_same) {
+            Some(lane) => lane.clone(),
+            None => {
+                let actor = self.actor_of(name, &named, provider.as_ref(), &lanes);
+                let of_this = self.0.prices.iter().filter(|((provider, _), _)| provider == name);
+                let prices = of_this.map(|((_, model), price)| (model.clone(), *price)).collect();
+                Arc::new(Lane::new(actor, (name.clone(), named.is_default()), provider, prices))
+            }
+        };
+        if self.0.draining.load(Ordering::SeqCst) {
+            lane.drain();
+        }
+        lanes.insert(key, lane.clone());
+        Ok(lane)
+    }
+
+    /// The name of the actor of a lane: no two have the same.
+    fn actor_of(&self, name: &str, endpoint: &Endpoint, provider: &dyn Provider, lanes: &Lanes) -> String {
         let mut actor = format!("provider/{name}");
         if let Some(url) = &endpoint.base_url {
             actor.push('@');
@@ -304,16 +343,11 @@ impl Providers {
             actor.push('#');
             actor.push_str(variable);
         }
-        // Two spellings of one URL are two lanes of one actor's name: the second uses the first.
-        let same = lanes.values().find(|lane| lane.actor == actor).cloned();
-        let of_this = self.0.prices.iter().filter(|((provider, _), _)| provider == name);
-        let prices = of_this.map(|((_, model), price)| (model.clone(), *price)).collect();
-        let lane = same.unwrap_or_else(|| Arc::new(Lane::new(actor, name.clone(), provider, prices)));
-        if self.0.draining.load(Ordering::SeqCst) {
-            lane.drain();
+        if lanes.values().any(|lane| lane.actor == actor) {
+            // Two places that are shown alike.
+            actor.push_str(&format!("~{:016x}", self.0.digests.hash_one(endpoint)));
         }
-        lanes.insert(key, lane.clone());
-        Ok(lane)
+        actor
     }
 
     fn unknown(&self, name: &str) -> ProviderError {

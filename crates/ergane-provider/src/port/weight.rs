@@ -13,10 +13,15 @@ pub(super) struct Weight {
     pub(super) fresh: u64,
 }
 
+/// How many tokens a text of so many bytes is, about.
+pub(super) fn tokens_of(bytes: usize) -> u64 {
+    const BYTES_PER_TOKEN: usize = 4;
+    (bytes / BYTES_PER_TOKEN) as u64
+}
+
 /// What a call will take, in tokens: a quarter of its bytes, and what it may answer. Only used where a limit of tokens is
 /// known, and put right when the call is over. Of a history it walks what is new.
 pub(super) fn estimate(request: &ModelRequest) -> Weight {
-    const BYTES_PER_TOKEN: usize = 4;
     let size = |part: &Part| match part {
         Part::Text { text } | Part::Refusal { text } => text.len(),
         Part::Reasoning(reasoning) => reasoning.text.len(),
@@ -30,7 +35,7 @@ pub(super) fn estimate(request: &ModelRequest) -> Weight {
     let tool = |tool: &ToolSpec| tool.name.len() + tool.description.len() + tool.parameters.to_string().len();
     let tools: usize = request.tools.iter().map(tool).sum();
     let answer = u64::from(request.max_tokens.unwrap_or_default());
-    let tokens = |bytes: usize| (bytes / BYTES_PER_TOKEN) as u64 + answer + 1;
+    let tokens = |bytes: usize| tokens_of(bytes) + answer + 1;
     let all = tokens(said + system + tools);
     // What was answered was sent, and is in the cache if there is one.
     let is_answer = |message: &&Arc<Message>| message.role == Role::Assistant;
