@@ -13,7 +13,16 @@ use crate::error::ToolError;
 use crate::output::ToolOutput;
 use crate::permissions::Reach;
 
-/// The running body of a tool call.
+/// The running body of a tool call: what [`Tool::call`] returns.
+///
+/// ```
+/// use ergane_tool::{ToolFuture, ToolOutput};
+///
+/// fn says(text: &'static str) -> ToolFuture {
+///     Box::pin(async move { Ok(ToolOutput::text(text)) })
+/// }
+/// # let _ = says("hello");
+/// ```
 pub type ToolFuture = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
 
 /// Something a model may ask for. [`#[tool]`](macro@crate::tool) writes this for an async function; write it by hand when
