@@ -83,7 +83,7 @@ async fn done(session: Session, ask: Ask) -> Result<Answer, SessionError> {
         }
         Ask::Checkpoint { label, .. } => session.checkpoint(label).await?.to_string(),
         Ask::Rewind { to, .. } => session.rewind(point(to)).await?.to_string(),
-        Ask::Tree | Ask::Turn { .. } => {
+        Ask::Tree | Ask::Turn(_) => {
             return Err(SessionError::System("that is answered elsewhere".to_owned()));
         }
     };

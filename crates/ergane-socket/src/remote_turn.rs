@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use ergane_core::{Part, PendingApproval, SettingsPatch, Text};
+use ergane_core::{PendingApproval, SettingsPatch, Text};
 use ergane_session::{Input, SessionEvent, TurnResult};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::client::Owner;
 use crate::error::RemoteError;
 use crate::remote::{Boxed, RemoteSession, new_key};
-use crate::wire::{Ask, Heard};
+use crate::wire::{Ask, Heard, Order};
 
 /// How long the silence of an owner is until it is told. It gives a sign of life every few seconds.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -112,17 +112,13 @@ pub enum Told {
 #[must_use = "nothing is sent until it is awaited, or `stream` is"]
 pub struct RemoteSend {
     session: RemoteSession,
-    input: Vec<Part>,
-    key: Text,
-    settings: SettingsPatch,
-    keep: bool,
-    meta: Value,
+    order: Box<Order>,
 }
 
 impl RemoteSend {
     pub(crate) fn new(session: RemoteSession, input: Input) -> Self {
-        let (input, settings) = (input.into(), SettingsPatch::default());
-        Self { session, input, key: new_key(), settings, keep: false, meta: Value::Null }
+        let order = Order::new(session.name().clone(), input.into(), new_key());
+        Self { session, order: Box::new(order) }
     }
 
     /// The key: the same one again is the same turn, also by the next owner; with another input it is refused. Default: a new one,
@@ -135,7 +131,7 @@ impl RemoteSend {
     /// # Ok::<(), ergane::core::CoreError>(())
     /// ```
     pub fn key(mut self, key: impl Into<Text>) -> Self {
-        self.key = key.into();
+        self.order.key = key.into();
         self
     }
 
@@ -150,7 +146,7 @@ impl RemoteSend {
     /// # Ok::<(), ergane::core::CoreError>(())
     /// ```
     pub fn meta(mut self, meta: impl Into<Value>) -> Self {
-        self.meta = meta.into();
+        self.order.meta = meta.into();
         self
     }
 
@@ -167,7 +163,7 @@ impl RemoteSend {
     /// # Ok::<(), ergane::core::CoreError>(())
     /// ```
     pub fn settings(mut self, patch: SettingsPatch) -> Self {
-        self.settings = self.settings.merged(patch);
+        self.order.settings = self.order.settings.merged(patch);
         self
     }
 
@@ -185,7 +181,7 @@ impl RemoteSend {
     /// # Ok::<(), ergane::core::CoreError>(())
     /// ```
     pub fn keep_settings(mut self) -> Self {
-        self.keep = true;
+        self.order.keep = true;
         self
     }
 
@@ -213,10 +209,10 @@ impl RemoteSend {
     /// # Errors
     /// [`RemoteError`] when the owner cannot be asked.
     pub async fn stream(self) -> Result<RemoteTurn, RemoteError> {
-        let Self { session, input, key, settings, keep, meta } = self;
-        let (name, settings) = (session.name().clone(), Box::new(settings));
-        let ask = Ask::Turn { session: name, input, key: key.clone(), settings, keep, meta };
-        let owner = session.open(ask).await.map_err(|error| error.with_key(Some(key.clone())))?;
+        let Self { session, order } = self;
+        let key = order.key.clone();
+        let owner =
+            session.open(Ask::Turn(order)).await.map_err(|error| error.with_key(Some(key.clone())))?;
         Ok(RemoteTurn { session, owner, key, parked: None, taken: false, over: false })
     }
 }

@@ -16,7 +16,6 @@ use crate::asker::{AGAIN, Asker};
 use crate::bound::{Bound, sweep};
 use crate::siblings::Known;
 use crate::tree::Problem;
-use crate::turn::Order;
 use crate::wire::{self, Ask, LONGEST};
 use crate::{place, turn};
 
@@ -139,17 +138,16 @@ async fn talk(
     let Some(asked) = asked else { return Ok(()) }; // it only looked whether somebody is there
     let mut asker = Asker::new(stream);
     match asked {
-        Ok(Ask::Turn { session, input, key, settings, keep, meta }) => {
+        Ok(Ask::Turn(order)) => {
             let Ok(_turn) = turns.clone().try_acquire_owned() else {
                 let why = format!("{TURNS} turns are told to other processes already: ask again later");
                 return asker.say_at_last(&Err(Problem::new("busy", why).passing())).await;
             };
             drop(place);
-            let order = Order { session, input, key, settings: *settings, keep, meta };
             tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => Ok(()),
-                told = turn::run(asker, order, served) => told,
+                told = turn::run(asker, &order, served) => told,
             }
         }
         Ok(ask) => {

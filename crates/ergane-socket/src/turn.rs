@@ -6,38 +6,25 @@
 use std::io;
 use std::time::Duration;
 
-use ergane_core::{Durability, Part, PendingApproval, SessionName, SettingsPatch, Text};
+use ergane_core::{Durability, PendingApproval};
 use ergane_session::{
     Activity, Input, Session, SessionBuilder, SessionContext, SessionError, SessionEvent, TurnStream,
 };
-use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::answer::{Served, is_of_a_sibling, problem};
 use crate::asker::Asker;
 use crate::siblings;
 use crate::tree::Problem;
-use crate::wire::Answer;
+use crate::wire::{Answer, Order};
 
 /// How often it is looked whether the turn waits for nothing but a decision, or for the journal.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the session may take to say what it waits for: one that takes longer is asked again.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// What is to be run.
-#[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) session: SessionName,
-    pub(crate) input: Vec<Part>,
-    pub(crate) key: Text,
-    pub(crate) settings: SettingsPatch,
-    /// Whether they hold in later turns too.
-    pub(crate) keep: bool,
-    pub(crate) meta: Value,
-}
-
-pub(crate) async fn run(mut asker: Asker, order: Order, served: &Served) -> io::Result<()> {
-    let last = match taken_somewhere(&mut asker, &order, served).await? {
+pub(crate) async fn run(mut asker: Asker, order: &Order, served: &Served) -> io::Result<()> {
+    let last = match taken_somewhere(&mut asker, order, served).await? {
         Ok((session, turn)) => {
             asker.say(&Ok(Answer::Accepted { accepted: true })).await?;
             follow(&mut asker, &session, turn).await?

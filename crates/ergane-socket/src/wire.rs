@@ -73,20 +73,31 @@ pub(crate) enum Ask {
     Lift { session: SessionName },
     /// A turn. Answered by [`Answer::Accepted`], then by an [`Answer::Event`] for each event, then by [`Answer::Result`] or
     /// [`Answer::Waits`].
-    Turn {
-        session: SessionName,
-        input: Vec<Part>,
-        key: Text,
-        /// Of this turn only, unless they are kept.
-        #[serde(default)]
-        settings: Box<SettingsPatch>,
-        /// Whether the session keeps the settings, from when the turn is taken.
-        #[serde(default)]
-        keep: bool,
-        /// For its tools.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        meta: Value,
-    },
+    Turn(Box<Order>),
+}
+
+/// A turn that is to be run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) session: SessionName,
+    pub(crate) input: Vec<Part>,
+    pub(crate) key: Text,
+    /// Of this turn only, unless they are kept.
+    #[serde(default)]
+    pub(crate) settings: SettingsPatch,
+    /// Whether the session keeps the settings, from when the turn is taken.
+    #[serde(default)]
+    pub(crate) keep: bool,
+    /// For its tools.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(crate) meta: Value,
+}
+
+impl Order {
+    /// With no settings of its own, and nothing for its tools.
+    pub(crate) fn new(session: SessionName, input: Vec<Part>, key: Text) -> Self {
+        Self { session, input, key, settings: SettingsPatch::default(), keep: false, meta: Value::Null }
+    }
 }
 
 /// What is put into a turn: a text, or parts.
@@ -126,8 +137,8 @@ impl Ask {
             | Self::Steer { session, .. }
             | Self::Checkpoint { session, .. }
             | Self::Rewind { session, .. }
-            | Self::Lift { session }
-            | Self::Turn { session, .. } => Some(session),
+            | Self::Lift { session } => Some(session),
+            Self::Turn(order) => Some(&order.session),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::tree::Node;
 use crate::trees::Trees;
-use crate::wire::Heard;
+use crate::wire::{Heard, Order};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -35,15 +35,7 @@ fn name() -> SessionName {
 }
 
 fn turn() -> Ask {
-    let (input, settings) = (vec![Part::text("hello")], Box::default());
-    Ask::Turn {
-        session: name(),
-        input,
-        key: "k".into(),
-        settings,
-        keep: false,
-        meta: serde_json::Value::Null,
-    }
+    Ask::Turn(Box::new(Order::new(name(), vec![Part::text("hello")], "k".into())))
 }
 
 async fn line(lines: &mut BufReader<UnixStream>) -> Vec<u8> {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ergane::System;
-use ergane::core::{FinishReason, TurnId};
+use ergane::core::{FinishReason, Part, TurnId};
 use ergane::journal::Memory;
 use ergane::provider::{Scripted, ScriptedReply};
 use ergane_testkit::{FaultPlan, JournalFault};
@@ -27,13 +27,11 @@ impl Asking {
 
     fn send_to(system: &System, session: &str, input: &str, key: &str) -> Self {
         let (there, here) = UnixStream::pair().unwrap();
-        let (said, settings) = (vec![Part::text(input)], SettingsPatch::default());
-        let session = SessionName::new(session).unwrap();
-        let order = Order { session, input: said, key: key.into(), settings, keep: false, meta: Value::Null };
+        let order = Order::new(session.parse().unwrap(), vec![Part::text(input)], key.into());
         let trees = Trees::new(|| async { Err(Problem::new("internal", "nobody looks")) });
         let (journal, context) = (PathBuf::from("none"), system.context().clone());
         let served = Served { journal, context, trees };
-        let running = tokio::spawn(async move { run(Asker::new(there), order, &served).await });
+        let running = tokio::spawn(async move { run(Asker::new(there), &order, &served).await });
         Self { lines: BufReader::new(here), running }
     }
 

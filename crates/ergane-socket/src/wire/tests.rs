@@ -68,14 +68,11 @@ fn asks_about_a_session_are_lines_too_and_their_answers_are_told_apart() {
         Ask::Checkpoint { session: session.clone(), label: "here".into() },
         Ask::Rewind { session: session.clone(), to: Some("here".into()) },
         Ask::Lift { session: session.clone() },
-        Ask::Turn {
-            session,
-            input: said,
-            key: "k".into(),
-            settings: Box::default(),
+        Ask::Turn(Box::new(Order {
             keep: true,
             meta: json!({"user": "ann"}),
-        },
+            ..Order::new(session, said, "k".into())
+        })),
     ] {
         assert_eq!(parse_request(&request(ask.clone())), Ok(ask));
     }
