@@ -77,33 +77,22 @@ async fn process(socket: PathBuf, journal: PathBuf, deadline: Duration) -> Optio
     })
 }
 
-/// `None` when its process is dead.
+/// `None` when its process is dead, or ends just now without an answer.
 async fn ask_tree(socket: &Path, deadline: Duration) -> Result<Option<Process>, Problem> {
-    match timeout(deadline, ask(socket, Ask::Tree)).await {
-        Ok(Ok(Some(line))) => wire::parse_process(&line).map(Some),
-        Ok(Ok(None)) => Ok(None),
-        Ok(Err(error)) => Err(Problem::new("transport", format!("it cannot be asked: {error}"))),
-        Err(_) => {
-            let why = format!("it did not answer within {} s", deadline.as_secs());
-            Err(Problem::new("timeout", why))
-        }
-    }
-}
-
-/// Says one line and reads one. `None` when the process is dead, or ends just now without an answer.
-async fn ask(socket: &Path, ask: Ask) -> io::Result<Option<Vec<u8>>> {
-    let Some(mut stream) = place::connect(socket).await? else { return Ok(None) };
-    let mut line = Vec::new();
-    let told = async {
-        stream.write_all(&wire::request(ask)).await?;
-        BufReader::new((&mut stream).take(LONGEST)).read_until(b'\n', &mut line).await
+    let asked = async {
+        let owner = Owner::ask_at(socket, &wire::request(Ask::Tree)).await;
+        let mut owner = match owner {
+            Ok(Some(owner)) => owner,
+            Ok(None) => return Ok(None),
+            Err(error) if has_ended(&error) => return Ok(None),
+            Err(error) => return Err(Problem::new("transport", format!("it cannot be asked: {error}"))),
+        };
+        owner.line().await?.map(|line| wire::parse_process(&line)).transpose()
     };
-    match told.await {
-        Ok(_) if line.is_empty() => Ok(None),
-        Ok(_) => Ok(Some(line)),
-        Err(error) if has_ended(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    timeout(deadline, asked).await.unwrap_or_else(|_| {
+        let why = format!("it did not answer within {} s", deadline.as_secs());
+        Err(Problem::new("timeout", why))
+    })
 }
 
 /// Whether that is how it shows that a process which was there has closed its socket.
@@ -122,7 +111,7 @@ pub fn is_anybody_there(journal: impl AsRef<Path>) -> bool {
     !look(journal.as_ref()).is_ok_and(|(_, sockets)| sockets.is_empty())
 }
 
-/// A conversation with the process that owns a session.
+/// A conversation with a process, which owns a session as a rule.
 #[derive(Debug)]
 pub(crate) struct Owner {
     stream: BufReader<UnixStream>,
@@ -165,13 +154,15 @@ impl Owner {
     /// What it says next; `None` when it has ended without a word. Given up in the middle, it goes on with the next call.
     ///
     /// # Errors
-    /// What it says is garbled.
+    /// Why it does not do what was asked; or what it says is garbled.
     pub(crate) async fn hear(&mut self) -> Result<Option<Heard>, Problem> {
+        self.line().await?.map(|line| wire::parse_heard(&line)).transpose()
+    }
+
+    async fn line(&mut self) -> Result<Option<Vec<u8>>, Problem> {
         let left = LONGEST.saturating_sub(u64::try_from(self.line.len()).unwrap_or(LONGEST));
         match (&mut self.stream).take(left).read_until(b'\n', &mut self.line).await {
-            Ok(_) if self.line.ends_with(b"\n") => {
-                wire::parse_heard(&std::mem::take(&mut self.line)).map(Some)
-            }
+            Ok(_) if self.line.ends_with(b"\n") => Ok(Some(std::mem::take(&mut self.line))),
             Ok(_) if u64::try_from(self.line.len()).is_ok_and(|length| length >= LONGEST) => {
                 Err(Problem::new("protocol", format!("its answer is longer than {LONGEST} bytes")))
             }

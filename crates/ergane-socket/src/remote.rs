@@ -408,9 +408,9 @@ impl RemoteSession {
     /// Given up in the middle, it goes on with the next call.
     pub(crate) async fn hear(&self, owner: &mut Owner) -> Result<Heard, RemoteError> {
         match owner.hear().await {
-            Ok(Some(Heard::Failed { error })) | Err(error) => Err(self.refused(error)),
             Ok(Some(heard)) => Ok(heard),
             Ok(None) => Err(self.ended()),
+            Err(error) => Err(self.refused(error)),
         }
     }
 

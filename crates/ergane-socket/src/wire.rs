@@ -143,80 +143,37 @@ impl Ask {
     }
 }
 
-/// What is answered.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// What is answered. Who says it knows all events, and who hears it, as [`Heard`], those of a later version too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Answer {
-    Tree(Box<Process>),
+pub(crate) enum Answer<E = SessionEvent> {
+    /// Why there is none: an error, as soon as it is read, and until it is written.
+    Failed { error: Problem },
     /// It was done; what came of it in a word.
-    Done {
-        done: String,
-    },
+    Done { done: String },
     /// What waits for a decision.
-    Approvals {
-        approvals: Vec<PendingApproval>,
-    },
+    Approvals { approvals: Vec<PendingApproval> },
     /// The turn is accepted, and that is durable: it will be run, whoever dies.
-    Accepted {
-        accepted: bool,
-    },
+    Accepted { accepted: bool },
     /// Something happened in the turn.
-    Event {
-        event: SessionEvent,
-    },
+    Event { event: E },
     /// The turn goes on when the journal can take what happens. Why it cannot. Said when it begins, and every few seconds in which
     /// nothing else is said, as a sign of life.
-    Parked {
-        parked: String,
-    },
+    Parked { parked: String },
     /// The journal takes what happens again; or it always did, and this is a sign of life, which all that is asked is answered
     /// by, but for the tree.
-    GoesOn {
-        goes_on: bool,
-    },
+    GoesOn { goes_on: bool },
     /// The turn has ended.
-    Result {
-        result: Box<TurnResult>,
-    },
+    Result { result: Box<TurnResult> },
     /// The turn waits for nothing but a decision about these.
-    Waits {
-        waits: Vec<PendingApproval>,
-    },
+    Waits { waits: Vec<PendingApproval> },
+    /// Large, and so read on its own, by [`parse_process`].
+    #[serde(skip_deserializing)]
+    Tree(Box<Process>),
 }
 
-/// What a client reads of [`Answer`], but for the tree.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Heard {
-    Failed {
-        error: Problem,
-    },
-    Done {
-        done: String,
-    },
-    Approvals {
-        approvals: Vec<PendingApproval>,
-    },
-    Accepted {
-        accepted: bool,
-    },
-    /// A value, so that a later version's events are heard too.
-    Event {
-        event: Value,
-    },
-    Parked {
-        parked: String,
-    },
-    GoesOn {
-        goes_on: bool,
-    },
-    Result {
-        result: Box<TurnResult>,
-    },
-    Waits {
-        waits: Vec<PendingApproval>,
-    },
-}
+/// What a client reads, but for the tree.
+pub(crate) type Heard = Answer<Value>;
 
 /// A point as it is said.
 pub(crate) fn point(said: Option<Text>) -> Point {
@@ -272,15 +229,11 @@ pub(crate) fn too_long() -> Problem {
     Problem::new("bad_request", why)
 }
 
-/// An answer as a line.
+/// An answer as a line, or why there is none.
 pub(crate) fn answer(answer: &Result<Answer, Problem>) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Error<'a> {
-        error: &'a Problem,
-    }
     match answer {
         Ok(answer) => encode(&Line { v: VERSION, body: answer }),
-        Err(error) => encode(&Line { v: VERSION, body: Error { error } }),
+        Err(error) => encode(&Line { v: VERSION, body: Answer::<()>::Failed { error: error.clone() } }),
     }
 }
 
@@ -295,12 +248,21 @@ fn garbled(error: impl Display) -> Problem {
     Problem::new("protocol", format!("its answer is garbled: {error}"))
 }
 
-/// Reads an answer to another ask.
+/// Reads an answer to another ask than [`Ask::Tree`].
+///
+/// # Errors
+/// Why there is none; or it is garbled.
 pub(crate) fn parse_heard(line: &[u8]) -> Result<Heard, Problem> {
-    serde_json::from_slice(line).map_err(garbled)
+    match serde_json::from_slice(line).map_err(garbled)? {
+        Heard::Failed { error } => Err(error),
+        heard => Ok(heard),
+    }
 }
 
 /// Reads an answer to [`Ask::Tree`].
+///
+/// # Errors
+/// The same.
 pub(crate) fn parse_process(line: &[u8]) -> Result<Process, Problem> {
     let value: Value = serde_json::from_slice(line).map_err(garbled)?;
     match value.get("error") {

@@ -45,7 +45,11 @@ async fn line(lines: &mut BufReader<UnixStream>) -> Vec<u8> {
 }
 
 async fn hear(lines: &mut BufReader<UnixStream>) -> Heard {
-    wire::parse_heard(&line(lines).await).unwrap()
+    answer_of(lines).await.unwrap()
+}
+
+async fn answer_of(lines: &mut BufReader<UnixStream>) -> Result<Heard, Problem> {
+    wire::parse_heard(&line(lines).await)
 }
 
 /// A conversation, and the end of whoever asks.
@@ -95,7 +99,7 @@ async fn one_turn_too_many_is_refused_as_busy_and_the_others_keep_no_place_of_th
     let served = served(&system, Path::new("none"), no_trees());
     let (here, talk) = asked(&served, &closing, &places, turn()).await;
     talk.await.unwrap();
-    let Heard::Failed { error } = hear(&mut BufReader::new(here)).await else { panic!("it is refused") };
+    let error = answer_of(&mut BufReader::new(here)).await.unwrap_err();
     assert_eq!((&*error.kind, error.may_pass), ("busy", true), "{error:?}");
     places.turns.add_permits(1);
     let (here, talk) = asked(&served, &closing, &places, turn()).await;
@@ -197,8 +201,8 @@ async fn no_more_are_answered_at_once_than_there_are_places() {
     let mut one_more = UnixStream::connect(&path).await.unwrap();
     one_more.write_all(&wire::request(Ask::Approvals { session: name() })).await.unwrap();
     silent.pop();
-    let heard = hear(&mut BufReader::new(one_more)).await;
-    assert!(matches!(&heard, Heard::Failed { error } if error.kind == "not_found"), "{heard:?}");
+    let heard = answer_of(&mut BufReader::new(one_more)).await;
+    assert!(matches!(&heard, Err(error) if error.kind == "not_found"), "{heard:?}");
     drop((listens, silent));
     scope.drain(LONG).await;
     system.shutdown(LONG).await.unwrap();
@@ -216,8 +220,7 @@ async fn a_request_that_is_longer_than_the_bound_is_refused_and_not_read() {
     });
     let mut line = Vec::new();
     timeout(LONG, BufReader::new(lines).read_until(b'\n', &mut line)).await.expect("a line comes").unwrap();
-    let heard = wire::parse_heard(&line).unwrap();
-    assert_eq!(heard, Heard::Failed { error: wire::too_long() });
+    assert_eq!(wire::parse_heard(&line), Err(wire::too_long()));
     drop(saying.await.unwrap());
     scope.drain(LONG).await;
     system.shutdown(LONG).await.unwrap();
