@@ -10,12 +10,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::place::{self, identity};
+use crate::place::{self, blocking, identity};
 
 /// So many systems of one process, or processes of one id, on one journal.
 const NAMES: u32 = 64;
+/// How often it is looked whether others find the socket still.
+const LOOK: Duration = Duration::from_secs(30);
 /// How long a living process may take to show that it is one.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -95,15 +97,29 @@ impl Bound {
         &self.path
     }
 
-    /// Whether others find it still.
-    pub(crate) fn is_there(&self) -> bool {
-        identity(&self.path).is_ok_and(|file| file == self.file)
+    /// Looks now and then whether others find it still, and says how they do not.
+    pub(crate) async fn is_removed(&self) -> io::Error {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let (path, file) = (self.path.clone(), self.file);
+            match blocking(move || Ok(is_at(&path, file))).await {
+                Ok(true) => {}
+                Ok(false) => return io::Error::new(io::ErrorKind::NotFound, "its socket was removed"),
+                Err(error) => return error,
+            }
+        }
     }
+}
+
+fn is_at(path: &Path, file: (u64, u64)) -> bool {
+    identity(path).is_ok_and(|found| found == file)
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if self.process == std::process::id() && self.is_there() {
+        if self.process == std::process::id() && is_at(&self.path, self.file) {
             place::remove(&self.path);
         }
     }
@@ -117,10 +133,6 @@ pub(crate) async fn sweep(folder: &Path) {
         // To connect is to remove, where nobody is there; all else does not matter here.
         drop(timeout(PATIENCE, place::connect(&socket)).await);
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::place;
+use crate::place::{self, blocking};
 use crate::tree::{Problem, Process};
 use crate::wire::{self, Ask, Heard};
 
@@ -38,8 +38,7 @@ const LONGEST: u64 = 256 * 1024 * 1024;
 /// The folder beside the journal cannot be read, or belongs to another user (but root).
 pub async fn processes(journal: impl AsRef<Path>, deadline: Duration) -> io::Result<Vec<Process>> {
     let journal = journal.as_ref().to_owned();
-    let looked = tokio::task::spawn_blocking(move || look(&journal)).await;
-    let (journal, sockets) = looked.map_err(io::Error::other)??;
+    let (journal, sockets) = blocking(move || look(&journal)).await?;
     let (mut asking, mut processes) = (JoinSet::new(), Vec::new());
     for socket in sockets {
         if asking.len() >= AT_ONCE {
@@ -127,8 +126,7 @@ impl Owner {
     /// The folder beside the journal cannot be read, or no socket be connected; it ended while it was asked: see [`has_ended`].
     pub(crate) async fn ask(journal: &Path, pid: u32, request: &[u8]) -> io::Result<Option<Self>> {
         let journal = journal.to_owned();
-        let looked = tokio::task::spawn_blocking(move || look(&journal)).await;
-        let (_, sockets) = looked.map_err(io::Error::other)??;
+        let (_, sockets) = blocking(move || look(&journal)).await?;
         let mut why = None;
         for socket in sockets.into_iter().filter(|socket| place::pid_of(socket) == Some(pid)) {
             match Self::ask_at(&socket, request).await {

@@ -169,17 +169,28 @@ fn is_old(path: &Path) -> bool {
 /// # Errors
 /// Nobody knows whether somebody listens, or it is [not one of us](know_peer).
 pub(super) async fn connect(socket: &Path) -> io::Result<Option<UnixStream>> {
-    let address = Address::of(socket)?;
-    let before = identity(socket);
+    let at = socket.to_owned();
+    let (address, before) = blocking(move || Ok((Address::of(&at)?, identity(&at)))).await?;
     match UnixStream::connect(&address.path).await {
         Ok(stream) => know_peer(&stream).map(|()| Some(stream)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            remove_dead(socket, before);
-            Ok(None)
+            let at = socket.to_owned();
+            blocking(move || {
+                remove_dead(&at, before);
+                Ok(None)
+            })
+            .await
         }
         Err(error) => Err(error),
     }
+}
+
+/// Looks at files off the runtime's workers: the disk may hang.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// Removes what nobody listened on, but not what has its name since: a process makes its socket under another one.

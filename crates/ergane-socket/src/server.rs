@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use ergane_otp::Scope;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::answer::Served;
 use crate::asker::{AGAIN, Asker};
@@ -31,8 +32,6 @@ const ANSWER: Duration = Duration::from_secs(45);
 const GRACE: Duration = Duration::from_secs(1);
 /// After a connection that could not be taken, for want of file descriptors perhaps.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often it is looked whether others find the socket still.
-const LOOK: Duration = Duration::from_secs(30);
 
 /// How many may still be answered.
 #[derive(Debug, Clone)]
@@ -75,8 +74,7 @@ pub(crate) async fn listen(
     let _known = Known::new(&served.journal, &served.context);
     open(bound.path().to_owned());
     sweep(&folder).await;
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_removed = pin!(bound.is_removed());
     loop {
         tokio::select! {
             accepted = take(&listener, &places.asked) => match accepted {
@@ -95,9 +93,7 @@ pub(crate) async fn listen(
                     sleep(PAUSE).await;
                 }
             },
-            _ = looks.tick() => if !bound.is_there() {
-                return Err(io::Error::new(io::ErrorKind::NotFound, "its socket was removed"));
-            },
+            why = &mut is_removed => return Err(why),
         }
     }
 }
@@ -182,7 +178,7 @@ async fn request(stream: &mut UnixStream) -> io::Result<Option<Result<Ask, Probl
 async fn answer(asker: &mut Asker, ask: Ask, served: &Served) -> io::Result<()> {
     asker.is_there()?;
     let signs = ask != Ask::Tree;
-    let mut done = std::pin::pin!(timeout(ANSWER, served.answer(ask)));
+    let mut done = pin!(timeout(ANSWER, served.answer(ask)));
     let done = loop {
         tokio::select! {
             biased;
