@@ -32,6 +32,9 @@ pub(crate) struct Report {
     /// Of a turn that waits for a decision: how to decide.
     #[serde(skip)]
     pub(crate) waiting: Option<String>,
+    /// Of one that was interrupted with no result: what becomes of it.
+    #[serde(skip)]
+    pub(crate) interrupted: Option<String>,
 }
 
 /// What went wrong.
@@ -91,6 +94,7 @@ impl Report {
                 .map(|error| ErrorObject { kind: error.kind.code(), message: error.message.to_string() }),
             exit: exit_of_turn(result.finish_reason, error),
             waiting: None,
+            interrupted: None,
         }
     }
 
@@ -102,6 +106,7 @@ impl Report {
             error: ErrorObject::of(failure),
             exit: failure.exit,
             waiting: failure.is_waiting().then(|| failure.message.clone()),
+            interrupted: failure.is_interrupt().then(|| failure.message.clone()),
             ..Self::nothing(session)
         }
     }
@@ -124,6 +129,7 @@ impl Report {
             error: None,
             exit: crate::outcome::OK,
             waiting: None,
+            interrupted: None,
         }
     }
 }

@@ -349,7 +349,9 @@ impl Screen {
         match (&report.error, report.finish_reason) {
             (Some(error), _) => self.notes.error(&format!("{} ({})", error.message, error.kind)),
             (None, Some(FinishReason::Stop | FinishReason::Submitted) | None) => {}
-            (None, Some(reason)) => self.notes.error(plain::why(reason)),
+            (None, Some(reason)) => {
+                self.notes.error(report.interrupted.as_deref().unwrap_or_else(|| plain::why(reason)))
+            }
         }
     }
 }

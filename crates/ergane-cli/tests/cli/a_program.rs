@@ -244,6 +244,36 @@ fn a_send_whose_conversation_breaks_off_though_the_owner_lives_is_asked_for_agai
 }
 
 #[test]
+fn ctrl_c_ends_a_send_that_asks_again_and_names_its_key() {
+    let home = Home::new();
+    let (running, stdin) = start_and_allow(&home);
+    let socket = socket_of(&home, &running);
+    let aside = socket.with_extension("aside");
+    std::fs::rename(&socket, &aside).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let send = home.start(&["send", "alice", "hello", "--json"]);
+    let asked: Vec<Value> = (0..2)
+        .map(|_| {
+            let (stream, _) = listener.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).unwrap();
+            serde_json::from_str(&line).unwrap()
+        })
+        .collect();
+    assert_eq!(asked[0], asked[1], "broken off, it asks again for the same");
+    // Now nobody answers, and the owner lives: it would be asked for ten seconds.
+    drop(listener);
+    send.signal(Signal::INT);
+    let output = send.output().expect(130);
+    let key = asked[0]["key"].as_str().unwrap();
+    assert!(output.stderr.contains(&format!("with --key {key} it can be said again")), "{output:?}");
+    std::fs::rename(&aside, &socket).unwrap();
+    let object = home.run(&["send", "alice", "hello", "--key", key, "--json"]).expect(0).json();
+    assert_eq!(object["turn"], 2, "nobody had it: {object}");
+    end(running, stdin);
+}
+
+#[test]
 fn a_session_of_a_killed_program_is_taken_over_by_the_next_command() {
     let home = Home::new();
     let (running, _stdin) = start_and_allow(&home);

@@ -2,9 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::JoinHandle;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -106,45 +105,32 @@ impl Home {
 
 /// Runs a command to its end.
 pub(crate) fn finish(command: Command) -> Output {
-    let mut running = Running::of(command);
-    let code = running.wait().code();
-    Output { code, stdout: running.rest(), stderr: running.stderr() }
+    Running::of(command).output()
 }
 
-/// A process that runs. Its lines can be waited for.
-pub(crate) struct Running {
-    child: Child,
-    lines: Receiver<String>,
+/// What a process says on a pipe, line by line.
+struct Lines {
+    coming: Receiver<String>,
     seen: Vec<String>,
-    stderr: Option<JoinHandle<String>>,
 }
 
-impl Running {
-    pub(crate) fn of(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let (sender, lines) = channel();
-        let stdout = BufReader::<ChildStdout>::new(child.stdout.take().unwrap());
+impl Lines {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let (sender, coming) = channel();
         std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
                     break;
                 }
             }
         });
-        let mut pipe = child.stderr.take().unwrap();
-        let stderr = std::thread::spawn(move || {
-            let mut text = String::new();
-            pipe.read_to_string(&mut text).unwrap();
-            text
-        });
-        Self { child, lines, seen: Vec::new(), stderr: Some(stderr) }
+        Self { coming, seen: Vec::new() }
     }
 
-    /// Waits until a line of stdout has `what` in it.
     #[track_caller]
-    pub(crate) fn wait_for(&mut self, what: &str) {
+    fn wait_for(&mut self, what: &str) {
         loop {
-            match self.lines.recv_timeout(DEADLINE) {
+            match self.coming.recv_timeout(DEADLINE) {
                 Ok(line) => {
                     let found = line.contains(what);
                     self.seen.push(line);
@@ -155,6 +141,48 @@ impl Running {
                 Err(error) => panic!("no line with {what}: {error}; there were {:#?}", self.seen),
             }
         }
+    }
+
+    /// Takes all that comes until the pipe is closed, which is when the process has ended. False when that does not happen.
+    fn end(&mut self) -> bool {
+        loop {
+            match self.coming.recv_timeout(DEADLINE) {
+                Ok(line) => self.seen.push(line),
+                Err(error) => return error == RecvTimeoutError::Disconnected,
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        self.seen.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+/// A process that runs. Its lines can be waited for.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Running {
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// Waits until a line of stdout has `what` in it.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, what: &str) {
+        self.stdout.wait_for(what);
+    }
+
+    /// Waits until a line of stderr has `what` in it.
+    #[track_caller]
+    pub(crate) fn wait_for_note(&mut self, what: &str) {
+        self.stderr.wait_for(what);
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -175,33 +203,19 @@ impl Running {
     /// Its end. Its lines up to then are kept.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        // The channel ends when stdout does, which is when the process has ended.
-        loop {
-            match self.lines.recv_timeout(DEADLINE) {
-                Ok(line) => self.seen.push(line),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(error) => {
-                    self.child.kill().unwrap();
-                    panic!("it does not end: {error}; there was {:#?}", self.seen);
-                }
-            }
+        if !self.stdout.end() {
+            self.child.kill().unwrap();
+            panic!("it does not end; there was {:#?}", self.stdout.seen);
         }
         self.child.wait().unwrap()
-    }
-
-    fn rest(&self) -> String {
-        self.seen.iter().map(|line| format!("{line}\n")).collect()
-    }
-
-    fn stderr(&mut self) -> String {
-        self.stderr.take().unwrap().join().unwrap()
     }
 
     /// What it left, after its end.
     #[track_caller]
     pub(crate) fn output(mut self) -> Output {
         let code = self.wait().code();
-        Output { code, stdout: self.rest(), stderr: self.stderr() }
+        assert!(self.stderr.end(), "somebody holds its stderr; there was {:#?}", self.stderr.seen);
+        Output { code, stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 }
 

@@ -65,6 +65,25 @@ fn sigterm_writes_no_fact_and_leaves_the_turn_open() {
     assert_eq!((&object["text"], &object["recovered"]), (&json!("whole"), &json!(true)));
 }
 
+#[test]
+fn a_second_ctrl_c_quits_and_says_that_the_turn_stays_open() {
+    let home = Home::new();
+    let mut send = hanging(&home, "a", "--stream-json");
+    send.wait_for(r#""type":"content""#);
+    // The wish to end the turn is a fact, and that cannot be written now: so the first one takes its time.
+    let writer = rusqlite::Connection::open(home.journal()).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    send.signal(Signal::INT);
+    send.wait_for_note("Ctrl-C again quits at once");
+    send.signal(Signal::INT);
+    let output = send.output().expect(130);
+    assert!(output.stderr.contains("interrupted; the turn stays open"), "{output:?}");
+    writer.execute_batch("ROLLBACK").unwrap();
+    let script = home.script("s", &[json!({"text": "whole"})]);
+    let object = home.run(&["resume", "a", "--script", &script, "--json"]).expect(0).json();
+    assert_eq!((&object["text"], &object["turn"]), (&json!("whole"), &json!(1)));
+}
+
 /// The processes of that group, the dead ones that nobody has collected left out.
 fn living_members_of(group: &str) -> Vec<String> {
     let stats = std::fs::read_dir("/proc")

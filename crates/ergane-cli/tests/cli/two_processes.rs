@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use serde_json::{Value, json};
 
 use crate::harness::{Home, Running, count_lines};
-use crate::terminal::{CTRL_C, CTRL_D, Terminal};
+use crate::terminal::{CTRL_D, Terminal};
 
 /// A chat that owns the session and waits for its next line.
 fn owner(home: &Home, args: &[&str]) -> (Running, PipeWriter) {
@@ -264,13 +264,14 @@ fn a_second_ctrl_c_quits_though_the_owner_is_frozen() {
     let home = Home::new();
     let script = home.script("s", &[json!({"text": "one"}), json!({"text": "half", "hang": true})]);
     let (running, _stdin) = owner(&home, &["--script", &script]);
-    let mut send = Terminal::start(&home, &["send", "a", "second"], 120);
-    send.wait_for("runs the turn");
+    let mut send = home.start(&["send", "a", "second"]);
+    send.wait_for_note("runs the turn");
     freeze(&running);
-    send.type_in(CTRL_C);
-    send.wait_for("Ctrl-C again quits");
-    send.type_in(CTRL_C);
-    assert_eq!(send.end().0, Some(130));
+    send.signal(Signal::INT);
+    send.wait_for_note("Ctrl-C again quits");
+    send.signal(Signal::INT);
+    let output = send.output().expect(130);
+    assert!(output.stderr.contains("with --key "), "its key can be said again: {output:?}");
     running.signal(Signal::CONT);
     running.kill();
 }
