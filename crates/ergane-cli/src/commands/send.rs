@@ -109,50 +109,41 @@ async fn by_its_owner(
     key: &mut Option<String>,
     job: &mut Job<'_>,
 ) -> Result<Option<Report>, Failure> {
-    let Some(mut pid) = owner(place, name).await? else { return Ok(None) };
+    let Place::File(journal) = place else { return Ok(None) };
+    if !ergane::socket::is_anybody_there(journal) {
+        return Ok(None);
+    }
+    let owner = || RemoteSession::find(journal, name.as_str());
+    let Some(mut session) = owner().await? else { return Ok(None) };
     let key = &*key.get_or_insert_with(|| new_key().to_string());
     let (mut since, mut asked, mut broke_off) = (Instant::now(), 0, 0);
     loop {
-        match there(args, name, place, pid, key, job).await? {
+        match there(args, &session, place, key, job).await? {
             Asked::Ended(report) => return Ok(Some(*report)),
             Asked::BrokeOff if broke_off < TIMES => (since, broke_off) = (Instant::now(), broke_off + 1),
             Asked::BrokeOff | Asked::NotReached => {}
         }
         if since.elapsed() >= if broke_off > 0 { DYING } else { DEAF } {
             let why = "whose socket beside the journal does not answer, or which has none: wait for its end, or ask it itself";
-            return Err(Failure::owned(name, pid, why).or_again(key));
+            return Err(Failure::owned(name, session.pid(), why).or_again(key));
         }
         asked += 1;
         let until = job.until();
         let waits = job.signals.guard(async {
             sleep(PAUSES.after(asked)).await;
-            holder(place, name).await
+            Ok(owner().await?)
         });
-        let holder = within(until, waits).await.map_err(|failure| failure.or_again(key))?;
-        match holder {
+        match within(until, waits).await.map_err(|failure| failure.or_again(key))? {
             None => {
-                job.screen.notes.say(&format!("process {pid} has ended; going on here"));
+                job.screen.notes.say(&format!("process {} has ended; going on here", session.pid()));
                 return Ok(None);
             }
-            Some(next) if next != pid => (pid, since, asked, broke_off) = (next, Instant::now(), 0, 0),
+            Some(next) if next.pid() != session.pid() => {
+                (session, since, asked, broke_off) = (next, Instant::now(), 0, 0);
+            }
             Some(_) => {}
         }
     }
-}
-
-/// The living process that owns the session, if there is one that can be asked.
-#[cfg(unix)]
-async fn owner(place: &Place, name: &SessionName) -> Result<Option<u32>, Failure> {
-    match place {
-        Place::File(journal) if ergane::socket::is_anybody_there(journal) => holder(place, name).await,
-        _ => Ok(None),
-    }
-}
-
-/// The living process that holds the session's lock.
-#[cfg(unix)]
-async fn holder(place: &Place, name: &SessionName) -> Result<Option<u32>, Failure> {
-    Ok(summary(place, name).await?.and_then(|summary| summary.owner_pid))
 }
 
 /// What the journal tells of the session, whoever owns it.
@@ -172,27 +163,25 @@ async fn summary(place: &Place, name: &SessionName) -> Result<Option<SessionSumm
 #[cfg(unix)]
 async fn there(
     args: &SendArgs,
-    name: &SessionName,
+    session: &RemoteSession,
     place: &Place,
-    pid: u32,
     key: &str,
     job: &mut Job<'_>,
 ) -> Result<Asked, Failure> {
-    let Place::File(journal) = place else { return Ok(Asked::NotReached) };
     if args.flags.script.is_some() {
+        let (pid, name) = (session.pid(), session.name());
         let why = format!("process {pid} owns session {name} and plays its own script: leave --script away");
         return Err(Failure::config(why));
     }
     let known: Vec<Text> = Tools::all().into_iter().map(|tool| tool.name().into()).collect();
     let mut patch = crate::settings::patch(&args.flags, &known)?;
-    let stored = summary(place, name).await?.and_then(|summary| summary.provider);
+    let stored = summary(place, session.name()).await?.and_then(|summary| summary.provider);
     // The one that it has keeps its model too; another one begins with its own.
     if let Some(provider) = args.flags.provider.as_ref().filter(|named| stored.as_deref() != Some(named)) {
         patch.provider = Some(provider.as_str().into());
         patch.model = Some(patch.model.take().unwrap_or_default());
     }
-    let session = RemoteSession::new(journal, name.clone(), pid);
-    elsewhere::send(&session, &args.prompt, key, patch, job).await
+    elsewhere::send(session, &args.prompt, key, patch, job).await
 }
 
 async fn answer(
