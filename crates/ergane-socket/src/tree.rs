@@ -202,7 +202,7 @@ impl Node {
     /// ```
     pub fn session(mut self, status: &Status) -> Self {
         self.activity = serde_json::to_value(&status.activity).ok();
-        self.turn = status.turn.map(|_| count(status.turns) + 1);
+        self.turn = status.turn.map(|_| count(status.turns));
         self.queued = Some(count(status.queued));
         self
     }

@@ -234,5 +234,5 @@ async fn open_turn(session: &Session) -> Option<u32> {
     let status: Result<_, SessionError> = session.status().await;
     let status = status.ok()?;
     status.turn?;
-    u32::try_from(status.turns).ok()?.checked_add(1)
+    u32::try_from(status.turns).ok()
 }
