@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ struct Shared {
     options: SessionOptions,
     /// The sessions that stand in somebody's tree, and how often.
     anchored: Mutex<HashMap<SessionName, usize>>,
+    /// Whether all of it is on its way to its end.
+    ending: AtomicBool,
 }
 
 /// What a system may set for all its sessions, beside its parts.
@@ -70,6 +73,7 @@ impl SessionContext {
             loading,
             options,
             anchored: Mutex::default(),
+            ending: AtomicBool::new(false),
         }))
     }
 
@@ -120,6 +124,17 @@ impl SessionContext {
         let mut anchored = self.0.anchored.lock().unwrap_or_else(PoisonError::into_inner);
         *anchored.entry(name.clone()).or_default() += 1;
         Anchored { context: self.clone(), name: name.clone() }
+    }
+
+    /// The system ends: from now on no call begins that may not run twice, or not without being known. It would be cut off in the
+    /// middle, and nobody could tell what came of it; so it is left to whoever goes on with its turn, as one that has not begun.
+    pub fn end_calls(&self) {
+        self.0.ending.store(true, Ordering::Release);
+    }
+
+    /// Whether [`end_calls`](Self::end_calls) was said.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.0.ending.load(Ordering::Acquire)
     }
 
     pub(crate) fn loading(&self) -> &Semaphore {

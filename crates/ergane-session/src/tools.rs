@@ -184,6 +184,10 @@ impl State {
         if !self.end_left_behind(open) {
             return Ok(());
         }
+        // A shutdown would cut it off as soon as it has begun.
+        if self.context.is_ending() && self.effect_of(&open.call.name).needs_start_fact() {
+            return Ok(());
+        }
         // Whatever the order of those who ask: nothing else may ever be started.
         let (starts, key) = match &open.phase {
             CallPhase::Fresh => {

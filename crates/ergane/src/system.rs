@@ -281,7 +281,7 @@ impl System {
     }
 
     /// Lets model calls under way come to their end for a moment ([`SystemBuilder::drain`]), then ends the tree from the
-    /// last child to the first. No fact is written: open turns stay open and are gone on with
+    /// last child to the first. No call of a tool begins from now on but those that only read: the next start runs it. No fact of the end is written: open turns stay open and are gone on with
     /// at the next start. Then nothing of it uses the journal any more, but for a read that hangs beyond the deadline (it
     /// is logged, and lets go when it ends): once the system and its sessions are dropped too, the next one that opens the
     /// journal owns it at once. A thread of a tool that never ends is not waited for (5 s, and it is logged): what it works for stays
@@ -303,6 +303,7 @@ impl System {
     /// [`SystemError::Call`] when it has not ended within `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), SystemError> {
         let begin = Instant::now();
+        self.0.context.end_calls();
         #[cfg(unix)]
         if let Some(socket) = &self.0.socket {
             // Who asks from now on asks the next owner. It may take as long as all of this.

@@ -261,6 +261,56 @@ async fn a_write_whose_start_is_no_fact_runs_now_and_only_once() {
 }
 
 #[tokio::test]
+async fn a_call_that_becomes_due_in_a_shutdown_has_not_begun_and_is_run_once_by_the_next_process() {
+    for effect in [Effect::Write, Effect::Idempotent] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.db");
+        let (model, mut questions) = model();
+        let (tools, mut calls) = hand_tools(&[("change", effect)]);
+        let start = || {
+            let builder = System::builder().drain(LONG).provider("test", model.clone()).tools(tools.clone());
+            builder.journal(Sqlite::open(&path).unwrap()).start()
+        };
+        let system = start().await.unwrap();
+        let alice = system.session("alice").start().await.unwrap();
+        let bob = system.session("bob").start().await.unwrap();
+        let turn = alice.send_message("go").accepted().await.unwrap();
+        let asked = questions.next().await;
+        let ending = tokio::spawn({
+            let system = system.clone();
+            async move { system.shutdown(LONG).await }
+        });
+        bob.send_message("and me").accepted().await.unwrap();
+        until("no new model calls are made", || async {
+            matches!(bob.status().await.map(|status| status.activity), Ok(Activity::Waiting { .. }))
+        })
+        .await;
+        asked.call(&[("change", json!({}))]);
+        soon("the end", ending).await.unwrap().unwrap();
+        assert!(calls.is_empty(), "it would have been cut off");
+        drop((alice, bob, system));
+
+        let system = start().await.unwrap();
+        calls.next().await.give("changed");
+        let asked = loop {
+            let asked = questions.next().await;
+            match asked.results() {
+                results if results.is_empty() => asked.answer("hello bob"),
+                results => break (results, asked),
+            }
+        };
+        assert_eq!(asked.0, ["change: changed"]);
+        asked.1.answer("done");
+        let alice = system.whereis("alice").await.unwrap();
+        assert_eq!(alice.turn(turn).await.unwrap().finish_reason, FinishReason::Stop);
+        let kinds = kinds(&system, &alice).await;
+        assert_eq!(kinds.iter().filter(|kind| *kind == "tool_started").count(), 1);
+        assert!(calls.is_empty());
+        system.shutdown(LONG).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_was_about_to_run_at_three_recoveries_is_not_run_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.db");
