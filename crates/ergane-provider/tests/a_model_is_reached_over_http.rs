@@ -403,3 +403,75 @@ async fn what_is_no_base_url_is_told_by_the_call_and_by_the_change() {
     assert!(OpenAi::default().with_endpoint(&endpoint).is_err());
     assert!(Ollama::default().with_endpoint(&endpoint).is_err());
 }
+
+/// The next request that comes over `stream`; `None` when it is closed.
+async fn read_request(stream: &mut tokio::net::TcpStream) -> Option<String> {
+    use tokio::io::AsyncReadExt;
+    let mut read = String::new();
+    loop {
+        let mut piece = [0; 4096];
+        let size = stream.read(&mut piece).await.ok().filter(|size| *size > 0)?;
+        read.push_str(&String::from_utf8_lossy(&piece[..size]));
+        let Some((head, body)) = read.split_once("\r\n\r\n") else { continue };
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() >= length.unwrap_or(0) {
+            return Some(read);
+        }
+    }
+}
+
+/// A connection that was kept after an answer and breaks: under the next request, or before it.
+#[tokio::test]
+async fn a_kept_connection_that_breaks_is_told_and_nothing_is_sent_twice() {
+    use tokio::io::AsyncWriteExt;
+    for breaks_before in [false, true] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (tell, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let server = tokio::spawn(async move {
+            for connection in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                while let Some(request) = read_request(&mut stream).await {
+                    let text =
+                        ["first", "second", "third"].into_iter().find(|text| request.contains(text)).unwrap();
+                    tell.send((connection, text)).unwrap();
+                    if text == "second" && !breaks_before {
+                        break; // without a word
+                    }
+                    let body = format!(
+                        r#"{{"choices":[{{"message":{{"content":"{text}"}},"finish_reason":"stop"}}]}}"#
+                    );
+                    let head = format!("HTTP/1.1 200 OK\r\n{JSON}\r\ncontent-length: {}\r\n\r\n", body.len());
+                    stream.write_all((head + &body).as_bytes()).await.unwrap();
+                    if text == "first" && breaks_before {
+                        break;
+                    }
+                }
+            }
+        });
+        let provider = OpenAi::new(&url);
+        assert_eq!(ask(&provider, request("first")).await.unwrap().message.text(), "first");
+        match ask(&provider, request("second")).await {
+            // It was seen to be closed in time, so another one was made.
+            Ok(reply) => assert!(breaks_before && reply.message.text() == "second"),
+            Err(error) => {
+                assert_eq!((error.kind, error.retryable), (ErrorKind::Network, true), "{error}");
+                assert!(error.message.contains("broke before an answer began"), "{error}");
+            }
+        }
+        assert_eq!(ask(&provider, request("third")).await.unwrap().message.text(), "third");
+        let mut all = Vec::new();
+        while let Ok(one) = seen.try_recv() {
+            all.push(one);
+        }
+        for text in ["first", "second", "third"] {
+            let times = all.iter().filter(|(_, asked)| *asked == text).count();
+            assert!(times == 1 || (times == 0 && text == "second" && breaks_before), "{text}: {all:?}");
+        }
+        if !breaks_before {
+            assert_eq!(all, [(0, "first"), (0, "second"), (1, "third")], "the connection was kept");
+        }
+        server.abort();
+    }
+}

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use common::*;
 use ergane_core::{ErrorKind, ProviderError};
 use ergane_testkit::{FaultServer, Gate, Reply, gzip};
+use serde_json::json;
 
 /// Runs one reply against one dialect, with all that holds whatever the fault is.
 async fn failure(dialect: &Dialect, what: &str, reply: Reply) -> ProviderError {
@@ -143,12 +144,19 @@ async fn a_rate_limit_brings_each_kind_of_hint() {
     let soon = format!("retry-after: {}", date(40));
     let past = format!("retry-after: {}", date(0));
     let seconds = Duration::from_secs_f64;
-    let hints: [(&[&str], Option<Duration>); 9] = [
+    let hints: [(&[&str], Option<Duration>); 12] = [
         (&["retry-after: 7"], Some(seconds(7.0))),
         (&["retry-after: 1.5"], Some(seconds(1.5))),
         (&["retry-after-ms: 250"], Some(seconds(0.25))),
         (&["retry-after-ms: 250", "retry-after: 7"], Some(seconds(0.25))),
         (&["x-ratelimit-remaining-tokens: 0", "x-ratelimit-reset-tokens: 1m0.5s"], Some(seconds(60.5))),
+        (&["x-ratelimit-remaining-requests: 0", "x-ratelimit-reset-requests: 6m0s"], Some(seconds(360.0))),
+        (&["retry-after: 0"], Some(Duration::ZERO)),
+        // By the clock of the server, which is not this machine's.
+        (
+            &["date: Wed, 21 Oct 2015 07:28:00 GMT", "retry-after: Wed, 21 Oct 2015 07:28:10 GMT"],
+            Some(seconds(10.0)),
+        ),
         (&["retry-after: -1"], None),
         (&["retry-after: tomorrow"], None),
         (&["retry-after: 999999"], Some(seconds(999_999.0))),
@@ -172,6 +180,24 @@ async fn a_rate_limit_brings_each_kind_of_hint() {
             fails_as(&dialect, "a date that has passed", reply(&[&past]), ErrorKind::RateLimited, true).await;
         assert_eq!(error.retry_after, Some(Duration::ZERO), "{}", dialect.api);
     }
+}
+
+/// Gemini has no header for it.
+#[tokio::test]
+async fn a_hint_in_the_body_is_one_too_and_a_limit_of_a_day_is_no_limit_to_wait_for() {
+    let dialects = dialects();
+    let gemini = dialects.iter().find(|dialect| dialect.api == "gemini").unwrap();
+    let google = "type.googleapis.com/google.rpc";
+    let reply = |details: serde_json::Value| {
+        let error = json!({"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow down", "details": [details]});
+        Reply::answer("429 Too Many Requests", &[JSON], json!({"error": error}).to_string())
+    };
+    let info = json!({"@type": format!("{google}.RetryInfo"), "retryDelay": "37s"});
+    let error = fails_as(gemini, "a delay", reply(info), ErrorKind::RateLimited, true).await;
+    assert_eq!(error.retry_after, Some(Duration::from_secs(37)));
+    let violation = json!({"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"});
+    let failure = json!({"@type": format!("{google}.QuotaFailure"), "violations": [violation]});
+    fails_as(gemini, "the day's quota", reply(failure), ErrorKind::Quota, false).await;
 }
 
 #[tokio::test]

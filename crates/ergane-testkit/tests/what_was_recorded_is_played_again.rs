@@ -136,6 +136,29 @@ async fn a_request_that_was_not_recorded_is_refused_with_what_differs() {
     }
 }
 
+/// Only that it takes no less is said: how much more, the machine decides.
+#[tokio::test]
+async fn the_pauses_that_there_were_are_kept_where_that_is_wanted() {
+    for dialect in dialects() {
+        let whole = Reply::answer("200 OK", &[dialect.stream], (dialect.text)("x") + &dialect.end);
+        let (mut cassette, _) = record(&dialect, whole).await;
+        let exchange = &mut cassette.exchanges[0];
+        exchange.response.as_mut().unwrap().after_ms = 60;
+        exchange.parts[0].after_ms = 40;
+        let replay = Replay::start_with(
+            cassette,
+            ReplayOptions { pace: Pace::AsRecorded, ..ReplayOptions::default() },
+        );
+        let replay = replay.await.unwrap();
+        let begin = std::time::Instant::now();
+        let outcome = call_once(&dialect, replay.url(), LONG).await;
+        assert_eq!(outcome.shown, "x", "{}", dialect.api);
+        let took = begin.elapsed();
+        assert!(took >= std::time::Duration::from_millis(100), "{} {took:?}", dialect.api);
+        replay.finish().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_base_path_is_part_of_both_urls_and_a_length_stays_right() {
     let dialect = &dialects()[0];

@@ -253,7 +253,7 @@ impl Server {
 
     fn not_sent(&self, error: &reqwest::Error, info: &CallInfo) -> ProviderError {
         let (provider, at) = (&info.provider, &info.endpoint);
-        if error.is_timeout() {
+        if error.is_timeout() && error.is_connect() {
             let limit = self.patience.connect;
             let message = format!("{provider} at {at} did not accept a connection within {limit:?}");
             return ProviderError::new(ErrorKind::Timeout, message);

@@ -21,7 +21,9 @@ use crate::server::{Received, read_request};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The headers of an answer that are kept: those that a client of an API reads.
-const KEPT: [&str; 10] = [
+const KEPT: [&str; 11] = [
+    // By which the moments that other headers name are reckoned.
+    "date",
     "content-type",
     "content-encoding",
     "content-length",
@@ -38,7 +40,7 @@ const KEPT: [&str; 10] = [
 const KEPT_OF_REQUEST: [&str; 2] = ["anthropic-beta", "anthropic-version"];
 
 /// What headers of rate limits begin with.
-const KEPT_PREFIXES: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
+const KEPT_PREFIXES: [&str; 3] = ["x-ratelimit-", "anthropic-ratelimit-", "ratelimit-"];
 
 /// Stands before a real server and records what passes. Ends when it is dropped.
 ///
