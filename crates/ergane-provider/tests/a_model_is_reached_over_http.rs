@@ -411,7 +411,7 @@ async fn read_request(stream: &mut tokio::net::TcpStream) -> Option<String> {
     loop {
         let mut piece = [0; 4096];
         let size = stream.read(&mut piece).await.ok().filter(|size| *size > 0)?;
-        read.push_str(&String::from_utf8_lossy(&piece[..size]));
+        read.push_str(&String::from_utf8_lossy(piece.get(..size)?));
         let Some((head, body)) = read.split_once("\r\n\r\n") else { continue };
         let length =
             head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());

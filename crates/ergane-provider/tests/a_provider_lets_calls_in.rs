@@ -323,6 +323,27 @@ async fn a_server_that_asks_for_a_wait_is_not_asked_by_anybody_meanwhile() {
     tree.shutdown().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_server_that_asks_for_longer_is_refused_when_it_does() {
+    let (tree, mut calls) = tree_of(Limits { max_in_flight: 2, ..Limits::default() }).await;
+    let (mut first, mut second) = (tree.call("g", "first"), tree.call("g", "second"));
+    let (one, other) = (calls.next().await, calls.next().await);
+    let slow_down = |hint| {
+        let error = ProviderError::new(ErrorKind::RateLimited, "slow down");
+        ProviderError { retry_after: Some(Duration::from_secs(hint)), ..error }
+    };
+    one.fail(slow_down(5));
+    first.done().await.unwrap_err();
+    let begin = tokio::time::Instant::now();
+    let mut waiting = tree.make(Call { max_wait: Some(Duration::from_secs(30)), ..asks("a", "waiting") });
+    assert_eq!(waiting.waiting().await, WaitReason::Asked);
+    other.fail(slow_down(60));
+    second.done().await.unwrap_err();
+    assert_eq!(waiting.done().await.unwrap_err().kind, ErrorKind::RateLimited);
+    assert_eq!(begin.elapsed(), Duration::ZERO, "as soon as it is known");
+    tree.shutdown().await;
+}
+
 #[tokio::test]
 async fn what_a_servers_headers_say_of_its_limits_is_kept_to() {
     let headers = [

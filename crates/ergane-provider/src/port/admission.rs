@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::fair::FairQueue;
 use super::lane::{Lane, Ticket};
 use super::request;
-use super::wait::Block;
+use super::wait::{Block, WaitReason};
 
 /// So many calls of one session wait at one provider.
 const OF_ONE: usize = 1024;
@@ -156,7 +156,10 @@ impl State {
     fn hold(&mut self, block: Block) {
         let now = Instant::now();
         let is_news = self.blocked.as_ref().is_none_or(|before| !before.is_like(&block));
-        if is_news || self.earliest.is_some_and(|earliest| earliest <= now) {
+        // A server that shuts for longer than was known is too long for some.
+        let is_longer = matches!(block.reason, WaitReason::Asked | WaitReason::CircuitOpen { .. })
+            && self.blocked.as_ref().is_some_and(|before| before.until < block.until);
+        if is_news || is_longer || self.earliest.is_some_and(|earliest| earliest <= now) {
             for ticket in self.queue.take_if(|ticket| ticket.is_hopeless(&block, now)) {
                 ticket.refuse(&block, now);
             }

@@ -65,6 +65,8 @@ pub(super) struct Gate {
     /// Until then the server does not want to be asked.
     asked: Option<Instant>,
     breaker: Breaker,
+    /// The last call that was let through to see whether the server works.
+    probe: Permit,
     /// Who found the server silent, since it answered, by a patience of his own.
     impatient: Option<Text>,
     last_failure: Text,
@@ -83,6 +85,7 @@ impl Gate {
             told: Told::default(),
             asked: None,
             breaker: Breaker::NEW,
+            probe: 0,
             impatient: None,
             last_failure: "".into(),
             draining: false,
@@ -236,8 +239,8 @@ impl Gate {
         }
         self.spend_set(weight.all, now);
         self.told.spend(model, weight, now);
-        self.happened(Outcome::Admitted, now);
         self.last = self.last.saturating_add(1);
+        self.happened(self.last, Outcome::Admitted, now);
         let (model, asker) = (model.clone(), asker.clone());
         self.open.insert(self.last, Open { model, asker, patience, weight, since: now, heard: false });
         Ok(self.last)
@@ -269,7 +272,7 @@ impl Gate {
         if let Some(open) = self.open.get_mut(&permit) {
             open.heard = true;
         }
-        self.happened(Outcome::Speaks, now);
+        self.happened(permit, Outcome::Speaks, now);
     }
 
     /// An admitted call is over; `None` when it was given up. `answered` says whether the server was heard.
@@ -312,7 +315,7 @@ impl Gate {
             }
             self.take_hint(error, now);
         }
-        self.happened(outcome, now);
+        self.happened(permit, outcome, now);
     }
 
     /// What an error says of its server. Where somebody's own patience made the error, it takes another one to find the same.
@@ -327,13 +330,21 @@ impl Gate {
         outcome_of(error, answered)
     }
 
-    fn happened(&mut self, outcome: Outcome, now: Instant) {
+    fn happened(&mut self, permit: Permit, outcome: Outcome, now: Instant) {
         if outcome == Outcome::Answered {
             self.impatient = None;
         }
-        if let Some(policy) = &self.limits.breaker {
-            self.breaker = self.breaker.after(outcome, now, policy);
+        let Some(policy) = &self.limits.breaker else { return };
+        let is_probing = self.breaker.circuit() == Circuit::Probing;
+        match outcome {
+            // Of one that was under way before: only a whole answer says anything while there is a probe.
+            Outcome::Failed | Outcome::Abandoned | Outcome::Speaks if is_probing && permit != self.probe => {
+                return;
+            }
+            Outcome::Admitted => self.probe = permit,
+            _ => {}
         }
+        self.breaker = self.breaker.after(outcome, now, policy);
     }
 }
 

@@ -314,6 +314,29 @@ fn a_circuit_that_is_open_names_the_failure_and_closes_with_the_end_of_a_good_an
 }
 
 #[test]
+fn only_the_probe_says_whether_a_server_works_again_and_none_that_was_under_way_before() {
+    let now = Instant::now();
+    let mut gate = Gate::new(Limits::default(), now);
+    let old: Vec<Permit> = (0..3).map(|_| admit(&mut gate, 1, now).unwrap()).collect();
+    for _ in 0..5 {
+        let permit = admit(&mut gate, 1, now).unwrap();
+        gate.ended(permit, Some(&failed(ErrorKind::Server, None)), true, now);
+    }
+    let later = now + secs(1);
+    let probe = admit(&mut gate, 1, later).unwrap();
+    let shut = block(&gate, 1, later);
+    gate.ended(old[0], None, false, later);
+    gate.speaks(old[1], later);
+    gate.ended(old[1], Some(&failed(ErrorKind::StreamCut, None)), true, later);
+    assert_eq!((gate.circuit(), block(&gate, 1, later)), (Circuit::Probing, shut));
+    gate.ended(probe, None, false, later);
+    assert_eq!(block(&gate, 1, later), None, "the next is the probe");
+    // One that is answered, whichever it is, was answered by a server that works.
+    gate.ended(old[2], Some(&answered(1)), true, later);
+    assert_eq!(gate.circuit(), Circuit::Closed);
+}
+
+#[test]
 fn a_gate_that_drains_lets_nothing_through() {
     let now = Instant::now();
     let mut gate = Gate::new(Limits::NONE, now);
