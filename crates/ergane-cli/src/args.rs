@@ -1,9 +1,12 @@
 //! What the command line says. Only what is built is in the parser: an option without effect would be a lie.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ergane::core::{MicroUsd, PermissionMode};
 
 use crate::duration;
@@ -16,6 +19,36 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What cannot be said together, wherever it stands. (clap looks at each command's own words only, and the global ones may stand before
+/// them.)
+const EITHER: [[&str; 2]; 2] = [["json", "stream_json"], ["quiet", "verbose"]];
+
+impl Cli {
+    /// The words of a command line, its first one the program's name.
+    ///
+    /// # Errors
+    /// What clap says of them, to be printed.
+    pub(crate) fn read(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(line)?;
+        let mut last = &matches;
+        while let Some((_, further)) = last.subcommand() {
+            last = further;
+        }
+        let is_said = |id: &str| {
+            let source = last.try_contains_id(id).ok().and_then(|_| last.value_source(id));
+            source.is_some_and(|source| source == ValueSource::CommandLine)
+        };
+        if let Some([one, other]) = EITHER.iter().find(|both| both.iter().all(|id| is_said(id))) {
+            let flag = |id: &str| format!("--{}", id.replace('_', "-"));
+            let message = format!("the argument '{}' cannot be used with '{}'", flag(other), flag(one));
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Self::from_arg_matches(&matches)
+    }
 }
 
 /// Accepted by every command, before or after its words.
@@ -34,7 +67,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Nothing on stderr but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
 
@@ -292,7 +325,7 @@ pub(crate) struct TurnFlags {
     pub(crate) timeout: Option<Duration>,
 
     /// One JSON event per line on stdout as they happen; the last is the result
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub(crate) stream_json: bool,
 }
 
@@ -341,7 +374,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("ergane").chain(line.split_whitespace()))
+        Cli::read(std::iter::once("ergane").chain(line.split_whitespace()))
     }
 
     #[test]
@@ -374,7 +407,10 @@ mod tests {
             "run x --max-iterations many",
             "run x --max-budget-usd -1",
             "run x --json --stream-json",
+            "--json run x --stream-json",
             "-q -v run x",
+            "-q run x -v",
+            "-v sessions show a -q",
             "resume a --all",
             "send a",
             "approve a --allow --deny",

@@ -25,8 +25,6 @@ mod workshop;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-
 use crate::args::Cli;
 use crate::outcome::{FAILED, USAGE};
 use crate::screen::Notes;
@@ -36,7 +34,7 @@ use crate::screen::Notes;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors, and a reader that has gone away is none either.

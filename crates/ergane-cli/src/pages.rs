@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::error::ErrorKind as Refusal;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory};
 use ergane::core::{ErrorKind, FinishReason};
 
 use crate::args::Cli;
@@ -19,7 +19,7 @@ fn pages() -> Vec<(String, String)> {
 }
 
 fn parsed(arguments: &[String]) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(std::iter::once("ergane").chain(arguments.iter().map(String::as_str)))
+    Cli::read(std::iter::once("ergane").chain(arguments.iter().map(String::as_str)))
 }
 
 #[test]

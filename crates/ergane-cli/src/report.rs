@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use ergane::core::{FinishReason, SessionName, Text, Usage};
+use ergane::core::{ErrorKind, FinishReason, SessionName, Text, Usage};
+use ergane::serde_json::{self, Value};
 use ergane::session::TurnResult;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::outcome::{Failure, exit_of_turn};
 
@@ -151,6 +152,14 @@ impl<T: Serialize> Line<T> {
     pub(crate) fn of(what: T) -> Self {
         Self { v: LINES_VERSION, what }
     }
+}
+
+/// An event that tells an error, with the kind by the word of the contract, as the result has it. `None` of any other.
+pub(crate) fn with_the_contracts_kind(event: &impl Serialize) -> Option<Value> {
+    let mut what = serde_json::to_value(event).ok()?;
+    let kind = what.pointer_mut("/error/kind")?;
+    *kind = ErrorKind::deserialize(&*kind).ok()?.code().into();
+    Some(what)
 }
 
 /// The last line of `--stream-json`.

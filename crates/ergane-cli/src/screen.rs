@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::outcome::Failure;
 use crate::plain;
-use crate::report::{LastLine, Line, Report};
+use crate::report::{LastLine, Line, Report, with_the_contracts_kind};
 use crate::term::display::{Display, Question, make_room};
 use crate::term::has_screen;
 
@@ -195,14 +195,21 @@ impl Screen {
     #[cfg(unix)]
     pub(crate) fn raw_event(&mut self, event: &impl Serialize) {
         if self.format == Format::StreamJson {
-            self.stdout.json(&Line::of(event));
+            self.line_of(event);
+        }
+    }
+
+    fn line_of(&mut self, event: &impl Serialize) {
+        match with_the_contracts_kind(event) {
+            Some(event) => self.stdout.json(&Line::of(event)),
+            None => self.stdout.json(&Line::of(event)),
         }
     }
 
     /// Something happened in a turn.
     pub(crate) fn event(&mut self, event: &SessionEvent) {
         if self.format == Format::StreamJson {
-            self.stdout.json(&Line::of(event));
+            self.line_of(event);
         }
         if let Some(mut display) = self.display.take() {
             self.on_display(event, &mut display);

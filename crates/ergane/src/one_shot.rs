@@ -40,13 +40,15 @@ pub struct OneShot {
     input: Input,
     meta: Value,
     deadline: Option<Duration>,
+    /// Whether it is one model call and no tool, whatever else is said.
+    is_query: bool,
 }
 
 impl OneShot {
-    pub(crate) fn new(system: System, input: Input) -> Self {
+    pub(crate) fn new(system: System, input: Input, is_query: bool) -> Self {
         let name = format!("once/{}", Uuid::now_v7());
         let session = system.session(&name).durability(Durability::Off);
-        Self { name, session, system, input, meta: Value::Null, deadline: None }
+        Self { name, session, system, input, meta: Value::Null, deadline: None, is_query }
     }
 
     /// The registered name of the provider. Default: the first one registered.
@@ -124,7 +126,7 @@ impl OneShot {
         self
     }
 
-    /// The names of the tools offered. Default: none for a query, all registered for a run.
+    /// The names of the tools that a run is offered. Default: all that are registered. A query has none, whatever is said.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -251,7 +253,11 @@ impl OneShot {
     /// # Errors
     /// As awaiting it.
     pub async fn stream(self) -> Result<OneShotStream, SessionError> {
-        let Self { name, session, system, input, meta, deadline } = self;
+        let Self { name, mut session, system, input, meta, deadline, is_query } = self;
+        if is_query {
+            // Should the model ask for a tool all the same, there is none, and it is not asked again.
+            session = session.tools(Vec::<Text>::new()).max_iterations(1);
+        }
         let name = SessionName::new(name).map_err(|error| SessionError::BadName(error.to_string()))?;
         let mut guard = Guard::new(&system, name)?;
         // One that is beyond the clock's end is none.

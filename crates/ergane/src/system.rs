@@ -124,7 +124,8 @@ impl System {
         self.session(&format!("s-{}", Uuid::now_v7()))
     }
 
-    /// One model call: no tools, no history, nothing kept. Await it for the result.
+    /// One model call: no tools, no history, nothing kept. Await it for the result. A model that asks for a tool all the same ends
+    /// it with `max_turns`.
     ///
     /// ```
     /// # use ergane::prelude::*;
@@ -137,7 +138,7 @@ impl System {
     /// # }
     /// ```
     pub fn query(&self, prompt: impl Into<Input>) -> OneShot {
-        OneShot::new(self.clone(), prompt.into()).tools(Vec::<Text>::new())
+        OneShot::new(self.clone(), prompt.into(), true)
     }
 
     /// One agent run with tools: nothing kept. Await it for the result.
@@ -153,7 +154,7 @@ impl System {
     /// # }
     /// ```
     pub fn run(&self, prompt: impl Into<Input>) -> OneShot {
-        OneShot::new(self.clone(), prompt.into())
+        OneShot::new(self.clone(), prompt.into(), false)
     }
 
     /// The models of a provider, by its registered name. Await it for the list.

@@ -569,6 +569,21 @@ async fn a_query_offers_no_tools_a_run_offers_all_and_neither_leaves_a_session()
 }
 
 #[tokio::test]
+async fn a_query_is_one_model_call_without_tools_whatever_the_model_and_the_settings_say() {
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("look", Effect::Read)]);
+    let system = system_with(&model, tools).await;
+    let all = SettingsPatch { tools: Some(vec!["look".into()]), ..SettingsPatch::default() };
+    let query = tokio::spawn(system.query("what?").settings(all).into_future_boxed());
+    let asked = questions.next().await;
+    assert!(asked.request.tools.is_empty());
+    asked.call(&[("look", json!({}))]);
+    let result = soon("query", query).await.unwrap().unwrap();
+    assert_eq!((result.finish_reason, result.iterations), (FinishReason::MaxTurns, 1));
+    assert!(calls.is_empty(), "nothing ran");
+}
+
+#[tokio::test]
 async fn no_tool_opens_the_journal_that_its_session_is_kept_in() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("notes.txt"), "a word").unwrap();

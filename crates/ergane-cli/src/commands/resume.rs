@@ -216,8 +216,9 @@ impl Job<'_> {
             (Format::Text, None) => stdout.line("nothing to resume"),
             (_, Some(name)) => {
                 let failed = failure.map(|failure| Report::of_failure(Some(name), &failure, took));
-                let last = failed.or(reports.into_iter().next_back());
-                print(stdout, format, &last.unwrap_or_else(|| Report::nothing(Some(name))));
+                // Of several turns the one whose end is the exit status; how each ended is on stderr.
+                let worst = failed.or(reports.into_iter().max_by_key(|report| report.exit));
+                print(stdout, format, &worst.unwrap_or_else(|| Report::nothing(Some(name))));
             }
             (_, None) => {
                 let error = failure.as_ref().and_then(ErrorObject::of);

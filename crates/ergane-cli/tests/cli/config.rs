@@ -75,6 +75,22 @@ fn a_session_begins_as_the_file_says_and_keeps_what_it_has() {
 }
 
 #[test]
+fn a_query_has_no_tools_whatever_the_file_says_and_asks_once() {
+    let home = Home::new();
+    home.write(FILE, "tools = 'all'\n[permissions]\nmode = 'bypass'\n");
+    let script = home.script(
+        "s",
+        &[
+            json!({"text": "I look.", "tool_calls": [{"name": "bash", "arguments": {"command": "touch ran"}}]}),
+            json!({"text": "never asked for"}),
+        ],
+    );
+    let object = home.run(&["query", "hi", "--script", &script, "--json"]).expect(1).json();
+    assert_eq!((&object["finish_reason"], &object["text"]), (&json!("max_turns"), &json!("I look.")));
+    assert!(!home.path("ran").exists());
+}
+
+#[test]
 fn the_journal_is_where_the_file_says_unless_a_flag_or_the_environment_does() {
     let home = Home::new();
     let script = home.script("s", &[json!({"text": "one"})]);

@@ -101,6 +101,18 @@ fn a_failed_call_is_an_object_too_and_its_kind_decides_the_status() {
 }
 
 #[test]
+fn an_event_names_an_error_by_the_same_word_as_the_result() {
+    let home = Home::new();
+    let script = home.script("s", &[json!({"errors": [{"kind": "network", "message": "it is gone"}]})]);
+    let lines =
+        home.run(&["run", "go", "--script", &script, "--retries", "0", "--stream-json"]).expect(3).lines();
+    let [.., done, result] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&done["type"], &result["type"]), (&json!("done"), &json!("result")));
+    assert_eq!(result["error"]["kind"], "transport");
+    assert_eq!(done["error"], result["error"]);
+}
+
+#[test]
 fn an_end_that_is_no_error_of_the_provider_has_no_error_and_status_1() {
     let home = Home::new();
     for (stop, finish) in [("length", "length"), ("refusal", "refused"), ("content_filter", "refused")] {
