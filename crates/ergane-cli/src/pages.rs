@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind as Refusal;
-use clap::{CommandFactory};
 use ergane::core::{ErrorKind, FinishReason};
 
 use crate::args::Cli;

@@ -68,6 +68,30 @@ fn resume_prints_how_each_ended() {
 }
 
 #[test]
+fn of_several_turns_of_a_session_the_object_is_the_one_whose_end_is_the_exit_status() {
+    let home = Home::new();
+    let hangs = home.script("hangs", &[json!({"hang": true})]);
+    let mut owner = home.start(&["send", "a", "one", "--script", &hangs, "--stream-json"]);
+    owner.wait_for(r#""type":"turn_started""#);
+    let waits = home.start(&["send", "a", "two", "--stream-json"]);
+    let queued =
+        || home.run(&["sessions", "events", "a", "--json"]).expect(0).stdout.matches("\"two\"").count();
+    let since = std::time::Instant::now();
+    while queued() == 0 {
+        assert!(since.elapsed() < std::time::Duration::from_secs(30), "the second one is never accepted");
+    }
+    waits.kill();
+    owner.kill();
+
+    let script =
+        home.script("ends", &[json!({"text": "cut", "stop": "length"}), json!({"text": "all done"})]);
+    let object = home.run(&["resume", "a", "--script", &script, "--json"]).expect(1).json();
+    assert_eq!((&object["turn"], &object["finish_reason"]), (&json!(1), &json!("length")));
+    let shown = home.run(&["sessions", "show", "a"]).expect(0).stdout;
+    assert!(shown.contains("all done"), "{shown}");
+}
+
+#[test]
 fn one_session_that_cannot_be_finished_does_not_keep_the_others_open() {
     let home = Home::new();
     killed_after_its_tool(&home, "a");
