@@ -12,7 +12,9 @@
 //! When a commit reports an error, the transaction may be in the file all the same, or may seem to be there only because
 //! the system still shows pages that it failed to write. So nothing is believed: the connection is thrown away, the file
 //! opened anew, and a truncating checkpoint must succeed, which writes the pages again and syncs them. What is read
-//! after that is on the disk, and only then the appends of the batch are answered.
+//! after that is on the disk, and only then the appends of the batch are answered. Until that has succeeded nobody reads:
+//! not the writer, and no reading connection either, for the next one that is opened would find the commit in the pages
+//! that the system shows, and those may be gone after a power cut.
 
 mod busy;
 mod open;
@@ -26,7 +28,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -162,6 +164,8 @@ struct Disk {
     /// All that it consists of.
     files: Arc<[PathBuf]>,
     options: SqliteOptions,
+    /// Whether a commit has failed since which the file was not made sure of: what it shows is not believed.
+    unsure: AtomicBool,
 }
 
 impl Disk {
@@ -172,11 +176,7 @@ impl Disk {
             reason: error.to_string(),
             retryable: false,
         })?;
-        let beside = |ending: &str| {
-            let mut beside = OsString::from(&path);
-            beside.push(ending);
-            PathBuf::from(beside)
-        };
+        let beside = |ending: &str| beside(&path, ending);
         let owners = beside(".owners");
         // The last is where processes meet, if they do (`Journal::file`).
         let files: Arc<[PathBuf]> = ["", "-wal", "-shm", "-journal", ".sockets"]
@@ -185,7 +185,31 @@ impl Disk {
             .chain([owners.clone()])
             .collect();
         lock(&OPEN).push(Arc::clone(&files));
-        Ok(Self { files, owners, path, options })
+        Ok(Self { files, owners, path, options, unsure: AtomicBool::new(false) })
+    }
+
+    fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Acquire)
+    }
+
+    /// A commit has failed. To be said before its connection is closed: the next one may show what it wrote.
+    fn doubt(&self) {
+        self.unsure.store(true, Ordering::Release);
+    }
+
+    /// What the file shows is on the disk.
+    fn trust(&self) {
+        self.unsure.store(false, Ordering::Release);
+    }
+
+    fn not_sure_yet(&self) -> JournalError {
+        let reason = "a commit failed, and what became of it is not known yet; try again".to_owned();
+        JournalError::Io { path: self.path.clone(), reason, retryable: true }
+    }
+
+    /// The write-ahead log.
+    fn log(&self) -> PathBuf {
+        beside(&self.path, "-wal")
     }
 
     /// A connection that writes.
@@ -203,6 +227,12 @@ impl Disk {
     fn explain(&self, error: &rusqlite::Error) -> JournalError {
         schema::explain(&self.path, error)
     }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut beside = OsString::from(path);
+    beside.push(ending);
+    PathBuf::from(beside)
 }
 
 /// Reading connections that nobody uses now.
@@ -276,6 +306,7 @@ impl Sqlite {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, JournalError>) -> Result<T, JournalError> {
+        self.make_sure()?;
         let (generation, free) = {
             let mut readers = lock(&self.readers);
             (readers.generation, readers.free.pop())
@@ -291,7 +322,16 @@ impl Sqlite {
         if sound && readers.generation == generation && readers.free.len() < IDLE_READERS {
             readers.free.push(connection);
         }
-        answer
+        // A commit that failed meanwhile may be in the answer.
+        if self.disk.is_unsure() { Err(self.disk.not_sure_yet()) } else { answer }
+    }
+
+    /// After a failed commit: makes sure of the file before anybody reads it. Else nobody waits for the writer here.
+    fn make_sure(&self) -> Result<(), JournalError> {
+        if self.disk.is_unsure() {
+            self.change(|writer| writer.connection(&self.disk).map(|_| ()))?;
+        }
+        Ok(())
     }
 
     /// Forgets the reading connections: what they have cached is not believed any more.

@@ -159,7 +159,11 @@ impl Writer {
                     self.connection = Some(connection);
                     Ok(done)
                 }
-                Err(error) => Err(disk.explain(&error)),
+                Err(error) => {
+                    disk.doubt();
+                    drop(connection);
+                    Err(disk.explain(&error))
+                }
             },
             Err(error) => {
                 self.connection = Some(connection);

@@ -175,6 +175,16 @@ pub(super) fn make_file(path: &Path) -> Result<(), JournalError> {
     }
 }
 
+/// Brings to the disk what was done to the file, such as cutting it off. Not to be used for one that SQLite has locks on.
+pub(super) fn sync_file(path: &Path) -> Result<(), JournalError> {
+    let synced = fs::File::options().write(true).open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| JournalError::Io {
+        path: path.to_owned(),
+        reason: format!("{error}; check the disk"),
+        retryable: true,
+    })
+}
+
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     // The parent of a plain name is the working directory.

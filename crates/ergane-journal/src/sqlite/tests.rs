@@ -37,6 +37,10 @@ fn next_seq(store: &Sqlite, session: &str) -> u64 {
     store.position(&name(session)).unwrap().unwrap().next_seq.0
 }
 
+fn log_len(store: &Sqlite) -> u64 {
+    std::fs::metadata(store.disk.log()).unwrap().len()
+}
+
 fn with_faults(faults: &[Fault]) -> (tempfile::TempDir, Sqlite, Vec<Result<(), AppendError>>) {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
@@ -75,9 +79,7 @@ fn after_a_failed_commit_the_file_itself_has_what_is_told_as_written() {
     let (_dir, store, outcomes) = with_faults(&[Fault::CommitFailsLate]);
     assert_eq!(outcomes[0], Ok(()));
     // What stood in the log alone may be a page that no sync ever brought to the disk: it is written anew, with a sync.
-    let mut log = store.path().as_os_str().to_owned();
-    log.push("-wal");
-    assert_eq!(std::fs::metadata(log).unwrap().len(), 0);
+    assert_eq!(log_len(&store), 0);
 }
 
 #[test]
@@ -123,8 +125,20 @@ fn an_outcome_that_cannot_be_learned_is_unknown_and_read_back_later() {
     lock(&store.writer).faults = vec![Fault::RecoveryFails];
     let opening = store.open_session(&name("a")).unwrap_err();
     assert!(opening.is_retryable(), "{opening}");
-    // Now it is, and what was unknown turns out to be written.
+    // Nor does it read: the commit is in the file for every new connection, and perhaps in its pages in memory alone.
+    lock(&store.writer).faults = vec![Fault::RecoveryFails; 4];
+    for refused in [
+        store.position(&name("a")).map(drop),
+        store.load(&name("a"), Seq(0), Seq(9)).map(drop),
+        store.sent(&name("a"), &"1".into()).map(drop),
+        store.list(None, 9).map(drop),
+    ] {
+        assert!(refused.as_ref().is_err_and(JournalError::is_retryable), "{refused:?}");
+    }
+    assert_eq!(lock(&store.writer).faults, [], "each of them has tried to make sure");
+    // Now it can be made sure of, which whoever reads does, and what was unknown turns out to be written.
     assert_eq!((next_seq(&store, "a"), next_seq(&store, "b")), (2, 2));
+    assert_eq!(log_len(&store), 0, "all is in the file proper, with a sync");
     assert_eq!(store.append(&[append_at("a", Epoch(1), 2, "z")]), [Ok(())]);
     assert_eq!(store.load(&name("a"), Seq(0), Seq(9)).unwrap().len(), 2);
 }
@@ -136,6 +150,41 @@ fn a_commit_that_failed_for_a_full_disk_says_what_to_do() {
     assert!(reason.contains("free some space"), "{reason}");
     assert!(reason.contains(store.path().to_str().unwrap()), "{reason}");
     assert_eq!(next_seq(&store, "a"), 1);
+}
+
+/// A reader of another process that never ends, such as one that was stopped in the middle.
+fn with_a_reader_at_its_head(
+    fault: Fault,
+) -> (tempfile::TempDir, Sqlite, Connection, Vec<Result<(), AppendError>>) {
+    let dir = tempfile::tempdir().unwrap();
+    drop(store(dir.path()));
+    let store =
+        Sqlite::options().busy_timeout(Duration::from_millis(20)).open(dir.path().join("j.db")).unwrap();
+    assert_eq!(store.open_session(&name("a")).unwrap().epoch, Epoch(2));
+    let reader = Connection::open(store.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM session").unwrap();
+    lock(&store.writer).faults = vec![fault];
+    let outcomes = store.append(&[append_at("a", Epoch(2), 1, "x")]);
+    (dir, store, reader, outcomes)
+}
+
+#[test]
+fn a_reader_that_does_not_end_keeps_nobody_from_writing_after_a_disk_that_was_full() {
+    let (_dir, store, _reader, outcomes) = with_a_reader_at_its_head(Fault::DiskFull);
+    assert!(matches!(outcomes[..], [Err(AppendError::NotWritten { .. })]), "{outcomes:?}");
+    assert_eq!(store.append(&[append_at("a", Epoch(2), 1, "x")]), [Ok(())]);
+    assert_eq!(next_seq(&store, "a"), 2);
+}
+
+#[test]
+fn after_a_failed_sync_a_log_that_a_reader_keeps_from_being_emptied_is_not_believed_until_that_one_has_ended()
+{
+    let (_dir, store, reader, outcomes) = with_a_reader_at_its_head(Fault::CommitFailsLate);
+    assert!(matches!(outcomes[..], [Err(AppendError::Unknown { .. })]), "{outcomes:?}");
+    let error = store.position(&name("a")).unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("another process"), "{error}");
+    drop(reader);
+    assert_eq!((next_seq(&store, "a"), log_len(&store)), (2, 0));
 }
 
 #[test]

@@ -98,14 +98,21 @@ impl Writer {
     pub(super) fn connection_to_this_version(&mut self, disk: &Disk) -> Result<&Connection, JournalError> {
         if !self.brought_up {
             let connection = self.connection(disk)?;
-            schema::bring_up(connection, disk.options.busy_timeout).map_err(|error| disk.explain(&error))?;
+            if let Err(error) = schema::bring_up(connection, disk.options.busy_timeout) {
+                self.roll_back(&error);
+                return Err(disk.explain(&error));
+            }
             self.brought_up = true;
         }
         self.connection(disk)
     }
 
     /// Opens the file anew and writes again, with a sync, what the log holds. With `full` a full disk is no objection:
-    /// then no sync has failed, and what was read before can still be read.
+    /// then no sync has failed, and what was read before can still be read. For the same reason a reader that keeps the log
+    /// from being emptied is none.
+    ///
+    /// After a failed sync the log must be empty, and that it is must be on the disk: of its pages some may be lost, and
+    /// those before them would be taken for the newest after a power cut.
     fn recover(&mut self, disk: &Disk, full: bool) -> Result<Connection, JournalError> {
         #[cfg(test)]
         if self.faults.first() == Some(&Fault::RecoveryFails) {
@@ -113,9 +120,12 @@ impl Writer {
             return Err(disk.explain(&fault(rusqlite::ffi::SQLITE_IOERR_FSYNC)));
         }
         let connection = disk.open()?;
-        checkpoint(&connection, disk.options.busy_timeout)
-            .or_else(|error| if full && is_full(&error) { Ok(()) } else { Err(error) })
-            .map_err(|error| disk.explain(&error))?;
+        match checkpoint(&connection, disk.options.busy_timeout) {
+            Ok(()) => schema::sync_file(&disk.log())?,
+            Err(error) if full && (is_full(&error) || is_busy(&error)) => {}
+            Err(error) => return Err(disk.explain(&error)),
+        }
+        disk.trust();
         Ok(connection)
     }
 
@@ -173,6 +183,7 @@ impl Writer {
                 Written { outcomes, commits: false, failed, full: is_full(&error) }
             }
             Err(Failure { error, at_commit: true }) => {
+                disk.doubt();
                 self.connection = None;
                 let commits = self.read_back(disk, batch, &mut outcomes, &error);
                 Written { outcomes, commits, failed: true, full: false }
