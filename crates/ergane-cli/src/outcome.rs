@@ -188,6 +188,7 @@ impl From<SessionError> for Failure {
             SessionError::KeyReused(_)
             | SessionError::EmptyPrompt
             | SessionError::InputTooLarge { .. }
+            | SessionError::TooDeep { .. }
             | SessionError::TooManyGrants { .. } => USAGE,
             _ => match error.code() {
                 "config" => USAGE,
@@ -295,6 +296,7 @@ mod tests {
             (SessionError::EmptyPrompt, "bad_request", 2),
             (SessionError::KeyReused(SendId::from("k")), "bad_request", 2),
             (SessionError::InputTooLarge { bytes: 2, limit: 1 }, "bad_request", 2),
+            (SessionError::TooDeep { what: "meta" }, "bad_request", 2),
             (SessionError::BadName("x".into()), "config", 2),
             (SessionError::Unresolved { session: name(), missing: vec![] }, "config", 2),
             (SessionError::NotFound(name()), "not_found", 1),

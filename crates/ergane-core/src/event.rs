@@ -5,18 +5,20 @@
 //! misread raises [`FORMAT_VERSION`].
 
 mod read;
+mod size;
 
 use std::ops::AddAssign;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::size::{MAX_LEVELS, is_too_deep};
 use crate::approval::{ApprovalCause, Decision};
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::error::TurnError;
 use crate::ids::{CallId, Epoch, Identity, SendId, Seq, SessionName, TurnId};
-use crate::message::{ImageSource, Message, Part, Text, ToolResult};
+use crate::message::{Message, Part, Text, ToolResult};
 use crate::reason::FinishReason;
 use crate::settings::{Settings, SettingsPatch};
 use crate::usage::{Cost, MicroUsd, Spent, Usage};
@@ -295,20 +297,6 @@ impl Event {
         }
     }
 
-    /// About how many bytes it has as JSON, without encoding it: what is long in it, each character as one byte at
-    /// least.
-    pub fn rough_size(&self) -> usize {
-        match self {
-            Self::Queued { input, .. } | Self::Steered { input, .. } => rough_size(input),
-            Self::ModelReplied { message, .. } => rough_size(&message.parts),
-            Self::ToolFinished { result, ui, .. } => {
-                rough_size(&result.content) + ui.as_ref().map_or(0, rough_value)
-            }
-            Self::ApprovalDecided { decision: Decision::Done { result }, .. } => result.len(),
-            _ => 0,
-        }
-    }
-
     /// The kind.
     pub fn kind(&self) -> EventKind {
         match self {
@@ -330,32 +318,5 @@ impl Event {
             Self::Forked { .. } => EventKind::Forked,
             Self::TurnEnded { .. } => EventKind::TurnEnded,
         }
-    }
-}
-
-fn rough_size(parts: &[Part]) -> usize {
-    let one = |part: &Part| match part {
-        Part::Text { text } | Part::Refusal { text } => text.len(),
-        Part::Image { source: ImageSource::Base64(image) | ImageSource::Url(image), .. } => image.len(),
-        Part::ToolCall(call) => {
-            call.name.len() + call.arguments.len() + call.extra.values().map(rough_value).sum::<usize>()
-        }
-        Part::Reasoning(reasoning) => {
-            reasoning.text.len() + reasoning.data.values().map(rough_value).sum::<usize>()
-        }
-        Part::ToolResult(result) => rough_size(&result.content),
-        Part::Opaque(opaque) => opaque.kind.len() + rough_value(&opaque.data),
-    };
-    parts.iter().map(one).sum()
-}
-
-fn rough_value(value: &serde_json::Value) -> usize {
-    match value {
-        serde_json::Value::String(text) => text.len(),
-        serde_json::Value::Array(values) => values.iter().map(rough_value).sum(),
-        serde_json::Value::Object(fields) => {
-            fields.iter().map(|(key, value)| key.len() + rough_value(value)).sum()
-        }
-        _ => 8,
     }
 }

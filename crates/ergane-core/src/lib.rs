@@ -39,7 +39,7 @@ pub use conversation::{
 pub use digest::Digest;
 pub use effect::Effect;
 pub use error::{CoreError, ErrorKind, ProviderError, TurnError};
-pub use event::{Envelope, Event, EventKind, FORMAT_VERSION, Timestamp, TurnTotals};
+pub use event::{Envelope, Event, EventKind, FORMAT_VERSION, MAX_LEVELS, Timestamp, TurnTotals, is_too_deep};
 pub use ids::{CallId, Epoch, Identity, SendId, Seq, SessionName, TurnId};
 pub use message::{
     ArgumentError, ImageSource, Message, Opaque, Origin, Part, Reasoning, Role, Text, ToolCall, ToolResult,

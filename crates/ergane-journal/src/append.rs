@@ -113,7 +113,7 @@ impl Prepared {
     ///
     /// # Errors
     /// [`AppendError::NotWritten`] when the events are not numbered from `expected` on, or one is over
-    /// [`MAX_EVENT_BYTES`].
+    /// [`MAX_EVENT_BYTES`] or nested too deep to be read.
     pub fn new(append: Append) -> Result<Self, AppendError> {
         append.check()?;
         let rows = append.events.iter().map(|event| Row::encode(event)).collect::<Result<Vec<_>, _>>()?;

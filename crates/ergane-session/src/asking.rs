@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use ergane_core::{ErrorKind, FinishReason, Role, Settings, Spent, TurnError, TurnId};
-use ergane_journal::MAX_EVENT_BYTES;
 use ergane_loop::{
     LoopActor, LoopArgs, LoopMsg, LoopReport, ModelStep, Report, Reporter, Shown, Step, StepId, Target,
 };
@@ -17,7 +16,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 
 use crate::actor::{State, tell};
 use crate::drive::{Flight, Worker};
-use crate::facts::fits;
+use crate::facts::unstorable;
 use crate::message::{Internal, Live};
 use crate::status::Activity;
 
@@ -176,19 +175,19 @@ impl State {
                     return Ok(());
                 }
                 let before = self.drive.unanswered;
-                match self.facts.conversation().replied(*reply, saw, attempts, before) {
-                    Some(event) if fits(&event) => {
-                        self.drive.answer = self.facts.record(event)?;
-                        self.drive.unanswered = None; // the fact has it
+                if let Some(event) = self.facts.conversation().replied(*reply, saw, attempts, before) {
+                    match unstorable(&event) {
+                        None => {
+                            self.drive.answer = self.facts.record(event)?;
+                            self.drive.unanswered = None; // the fact has it
+                        }
+                        Some(why) => {
+                            let why = format!("the answer cannot be kept: {why}");
+                            let error = TurnError::new(ErrorKind::Protocol, why);
+                            self.drive.spent_in_vain(spent);
+                            self.end_turn(FinishReason::DuringExecution, Some(error))?;
+                        }
                     }
-                    Some(_) => {
-                        let why =
-                            format!("the answer is larger than the {MAX_EVENT_BYTES} bytes of one event");
-                        let error = TurnError::new(ErrorKind::Protocol, why);
-                        self.drive.spent_in_vain(spent);
-                        self.end_turn(FinishReason::DuringExecution, Some(error))?;
-                    }
-                    None => {}
                 }
             }
             Report::Failed { error } => {

@@ -50,6 +50,15 @@ pub enum SessionError {
         /// The cap.
         limit: usize,
     },
+    /// What a send gives to its tools, or a schema, is nested deeper than a fact may be.
+    #[error(
+        "its {what} is nested deeper than {} levels, and could not be read again: make it flatter",
+        ergane_core::MAX_LEVELS
+    )]
+    TooDeep {
+        /// What: `meta` or `output schema`.
+        what: &'static str,
+    },
     /// As many tools are granted as may be.
     #[error("session {session} has {limit} granted tools already: set a shorter list first")]
     TooManyGrants {
@@ -304,6 +313,7 @@ impl SessionError {
             Self::EmptyPrompt
             | Self::NotSpeech
             | Self::InputTooLarge { .. }
+            | Self::TooDeep { .. }
             | Self::TooManyGrants { .. }
             | Self::KeyReused(_)
             | Self::AlreadyDecided { .. }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ergane_core::{
-    Conversation, Cost, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, History, OpenTurn,
+    Conversation, Cost, Envelope, Epoch, Event, FORMAT_VERSION, FoldError, History, MAX_LEVELS, OpenTurn,
     PendingApproval, Seq, SessionName, Timestamp, TurnId, Usage,
 };
 use ergane_journal::{Append, JournalError, MAX_EVENT_BYTES};
@@ -240,19 +240,17 @@ pub(crate) fn now() -> Timestamp {
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Whether a store will take the event.
-pub(crate) fn fits(event: &Event) -> bool {
-    too_large(event).is_none()
-}
-
-/// How many bytes an event has that no store will take. Encoding it to know is only worth it for a very large one.
-pub(crate) fn too_large(event: &Event) -> Option<usize> {
-    const SURELY: usize = MAX_EVENT_BYTES / 8;
+/// Why no store will take the event, when that is so. Encoding it to know is only worth it for a very large one.
+pub(crate) fn unstorable(event: &Event) -> Option<String> {
+    const SURELY: usize = MAX_EVENT_BYTES / 16;
+    if event.is_too_deep() {
+        return Some(format!("it is nested deeper than {MAX_LEVELS} levels"));
+    }
     if event.rough_size() < SURELY {
         return None;
     }
     let bytes = encoded_len(event);
-    (bytes > MAX_EVENT_BYTES).then_some(bytes)
+    (bytes > MAX_EVENT_BYTES).then(|| format!("it has {bytes} bytes, and may have {MAX_EVENT_BYTES}"))
 }
 
 /// How many bytes it has as it stands in the log.

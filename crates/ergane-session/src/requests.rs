@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    Event, FinishReason, Identity, Next, OpenTurn, SendId, Seq, Settings, SettingsPatch, Text, TurnId,
+    Event, FinishReason, Identity, Next, OpenTurn, OutputSchema, SendId, Seq, Settings, SettingsPatch, Text,
+    TurnId, is_too_deep,
 };
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_tool::RegistryError;
@@ -113,6 +114,12 @@ impl State {
         }
         if patch.may_hold_a_secret() {
             answer(reply, Err(SessionError::SecretInUrl(self.name.clone())));
+            return Ok(());
+        }
+        if is_schema_too_deep(&initial.answering.output)
+            || patch.output.as_ref().is_some_and(is_schema_too_deep)
+        {
+            answer(reply, Err(SCHEMA_TOO_DEEP));
             return Ok(());
         }
         match self.facts.conversation().settings() {
@@ -226,6 +233,15 @@ impl State {
             Some(SessionError::NotSpeech)
         } else if send.settings.as_ref().is_some_and(|patch| patch.may_hold_a_secret()) {
             Some(SessionError::SecretInUrl(self.name.clone()))
+        } else if send.meta.as_deref().is_some_and(is_too_deep) {
+            Some(SessionError::TooDeep { what: "meta" })
+        } else if send
+            .settings
+            .as_ref()
+            .and_then(|patch| patch.output.as_ref())
+            .is_some_and(is_schema_too_deep)
+        {
+            Some(SCHEMA_TOO_DEEP)
         } else if bytes > INPUT_LIMIT {
             Some(SessionError::InputTooLarge { bytes, limit: INPUT_LIMIT })
         } else if meta > META_LIMIT {
@@ -435,6 +451,12 @@ impl State {
         }
         self.drive.activity(turn, self.subscribers.is_asked())
     }
+}
+
+const SCHEMA_TOO_DEEP: SessionError = SessionError::TooDeep { what: "output schema" };
+
+fn is_schema_too_deep(output: &Option<OutputSchema>) -> bool {
+    output.as_ref().is_some_and(|output| is_too_deep(&output.schema))
 }
 
 /// An identity that no other session has, in whatever journal: most of it is chance.

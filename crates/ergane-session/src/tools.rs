@@ -8,7 +8,6 @@ use ergane_core::{
     ApprovalCause, CallId, CallPhase, CallState, Durability, Effect, Event, OnUnknown, OpenCall, OpenTurn,
     Seq, Text, ToolCall, ToolResult, ToolSpec, schedule,
 };
-use ergane_journal::MAX_EVENT_BYTES;
 use ergane_otp::Promise;
 use ergane_tool::{
     ContextParts, ProcessSink, Progress, ProgressSink, Registered, ToolActor, ToolContext, ToolHandle,
@@ -19,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::actor::{State, tell};
 use crate::approvals::Passed;
-use crate::facts::too_large;
+use crate::facts::unstorable;
 use crate::message::{Internal, Live};
 
 /// The tools offered in a turn, as the model is told of them.
@@ -284,12 +283,9 @@ impl State {
                 error_result(call, &format!("{why}{rest}"), false)
             }
         };
-        let event = match too_large(&event) {
-            Some(bytes) => {
-                let why = format!(
-                    "the result was too large to be kept: it has {bytes} bytes, and may have {MAX_EVENT_BYTES}; ask for less"
-                );
-                error_result(call, &why, false)
+        let event = match unstorable(&event) {
+            Some(why) => {
+                error_result(call, &format!("the result cannot be kept: {why}; ask for less"), false)
             }
             None => event,
         };

@@ -3,7 +3,7 @@
 //! A fact has a cap, and a model's context is small: what is longer is cut here, in one place for all tools, head and
 //! tail kept, with a note of how much is missing.
 
-use ergane_core::{ImageSource, Part};
+use ergane_core::{ImageSource, Part, is_too_deep};
 use serde_json::{Value, json};
 
 use crate::error::ToolError;
@@ -15,7 +15,8 @@ pub const MAX_TEXT: usize = 1024 * 1024;
 /// Bytes of base64 that the images of a result may have in total, 8 MiB; further ones are named instead.
 const MAX_IMAGES: usize = 8 * 1024 * 1024;
 
-/// Bytes of JSON that the part for people may have, 1 MiB; a larger one is dropped, with a note in its place.
+/// Bytes of JSON that the part for people may have, 1 MiB; a larger one is dropped, with a note in its place, and so is one
+/// that is nested too deep to be read again.
 const MAX_UI: usize = 1024 * 1024;
 
 /// What a call came to: what becomes its `ToolFinished`.
@@ -36,7 +37,8 @@ impl From<ToolOutput> for ToolOutcome {
         let content = fit(output.content);
         let ui = output.ui.map(|ui| {
             let bytes = ui.to_string().len();
-            if bytes > MAX_UI { json!({ "kind": "cut", "data": { "bytes": bytes } }) } else { ui }
+            let cut = bytes > MAX_UI || is_too_deep(&ui);
+            if cut { json!({ "kind": "cut", "data": { "bytes": bytes } }) } else { ui }
         });
         Self { content, is_error: output.is_error, ui, synthetic: false }
     }

@@ -4,12 +4,14 @@
 
 mod common;
 
+use std::future::IntoFuture;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::*;
+use ergane::core::{MAX_LEVELS, Opaque, OutputSchema, StopReason};
 use ergane::prelude::*;
 use ergane::tool_support::ToolFuture;
 use serde_json::{Map, Value};
@@ -124,6 +126,64 @@ async fn too_much_to_know_is_refused_at_the_door() {
     let error = alice.send_message("hi").meta("x".repeat(65 * 1024)).await.unwrap_err();
     assert!(matches!(error, SessionError::InputTooLarge { limit: 65_536, .. }), "{error}");
     assert_eq!(kinds(&system, &alice).await, ["session_started"]);
+}
+
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(Value::Null, |inner, _| json!([inner]))
+}
+
+/// Shows people something that nobody could read again.
+#[tool(effect = "read")]
+async fn deep() -> ToolOutput {
+    ToolOutput::text("looked").with_ui("tree", nested(MAX_LEVELS))
+}
+
+#[tokio::test]
+async fn what_is_nested_too_deep_to_be_read_again_never_becomes_a_fact() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("j.db");
+    let (model, mut questions) = model();
+    let builder = || System::builder().provider("test", model.clone()).tool(deep);
+    let system = builder().journal(Sqlite::open(&path).unwrap()).start().await.unwrap();
+    let schema = |levels| SettingsPatch {
+        output: Some(Some(OutputSchema::new("o", nested(levels)))),
+        ..SettingsPatch::default()
+    };
+    let error = system.session("b").settings(schema(MAX_LEVELS + 1)).start().await.unwrap_err();
+    assert!(matches!(error, SessionError::TooDeep { what: "output schema" }), "{error}");
+    let alice = system.session("alice").settings(schema(MAX_LEVELS)).start().await.unwrap();
+    let send = |levels| alice.send_message("hi").meta(nested(levels));
+    let error = send(MAX_LEVELS + 1).await.unwrap_err();
+    assert!(matches!(error, SessionError::TooDeep { what: "meta" }), "{error}");
+    let error = alice.send_message("hi").settings(schema(MAX_LEVELS + 1)).await.unwrap_err();
+    assert!(matches!(error, SessionError::TooDeep { what: "output schema" }), "{error}");
+
+    // As deep as may be is taken; what a tool shows is cut, as what is too large is.
+    let turn = send(MAX_LEVELS).accepted().await.unwrap();
+    questions.next().await.call(&[("deep", json!({}))]);
+    let asked = questions.next().await;
+    assert_eq!(asked.results(), ["deep: looked"]);
+    // And an answer in which something that only its provider understands is so is none.
+    let opaque = |levels| Part::Opaque(Opaque { kind: "tree".into(), data: nested(levels) });
+    asked.finish(vec![Part::text("done"), opaque(MAX_LEVELS + 1)], StopReason::Stop);
+    let ended = soon("the turn ends", alice.turn(turn).into_future()).await.unwrap();
+    assert_eq!(ended.finish_reason, FinishReason::DuringExecution);
+    let why = ended.error.unwrap().message;
+    assert!(why.contains("the answer cannot be kept: it is nested deeper than 100 levels"), "{why}");
+    let next = sending(&alice, "again");
+    questions.next().await.finish(vec![Part::text("done"), opaque(MAX_LEVELS)], StopReason::Stop);
+    result(next).await;
+    let before = log(&system, &alice).await;
+    let finished = before.iter().find(|fact| fact["type"] == "tool_finished").unwrap();
+    assert_eq!(finished["ui"]["kind"], "cut");
+
+    // Whatever was taken is read by the next process.
+    drop(alice);
+    system.shutdown(LONG).await.unwrap();
+    drop(system);
+    let system = builder().journal(Sqlite::open(&path).unwrap()).start().await.unwrap();
+    let alice = system.whereis("alice").await.unwrap();
+    assert_eq!(alice.messages().await.unwrap().len(), 5);
 }
 
 /// A tool that blocks for ever when it is asked what it is after it was registered.

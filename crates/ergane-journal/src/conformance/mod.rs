@@ -53,6 +53,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("a_load_keeps_its_bounds", a_load_keeps_its_bounds),
     ("every_kind_of_event_comes_back_as_it_was", every_kind_of_event_comes_back_as_it_was),
     ("any_text_comes_back_as_it_was", any_text_comes_back_as_it_was),
+    ("what_is_nested_deep_comes_back_or_is_not_written", what_is_nested_deep_comes_back_or_is_not_written),
     ("a_send_is_found_by_its_id", a_send_is_found_by_its_id),
     ("a_summary_follows_the_events", a_summary_follows_the_events),
     ("open_turns_and_waiting_sends_are_found", open_turns_and_waiting_sends_are_found),

@@ -7,6 +7,9 @@ use ergane_core::{
     Timestamp, TurnId, Usage,
 };
 
+use serde_json::{Value, json};
+
+use crate::append::AppendError;
 use crate::conformance::facts::{
     Incarnation, name, one_of_each, queued, replied, started, steered, turn_ended, turn_ended_after,
     turn_started,
@@ -62,6 +65,25 @@ pub fn any_text_comes_back_as_it_was(make: &dyn Fn() -> Arc<dyn Journal>) {
     for text in texts {
         let sent = journal.sent(&a.name, &text.into()).unwrap().expect("a send is found whatever its id");
         assert_eq!(sent.hash, Digest::of(text.as_bytes()));
+    }
+}
+
+/// What cannot be read back is not written, and hurts nothing that was.
+pub fn what_is_nested_deep_comes_back_or_is_not_written(make: &dyn Fn() -> Arc<dyn Journal>) {
+    let journal = make();
+    let mut a = Incarnation::open(&journal, "a");
+    let mut written = vec![queued("first", "text")];
+    a.append(written.clone()).unwrap();
+    for levels in [100, 126, 127, 200] {
+        let nested = (0..levels).fold(Value::Null, |inner, _| json!([inner]));
+        let Event::Queued { send, input, hash, settings, .. } = queued("deep", "text") else { continue };
+        let deep = Event::Queued { send, input, hash, meta: Some(Arc::new(nested)), settings };
+        match a.append(vec![deep.clone()]) {
+            Ok(()) => written.push(deep),
+            Err(error) => assert!(matches!(error, AppendError::NotWritten { .. }) && levels > 100, "{error}"),
+        }
+        let stored: Vec<Event> = a.stored().iter().map(|event| event.event.clone()).collect();
+        assert!(stored == written, "{levels} levels");
     }
 }
 

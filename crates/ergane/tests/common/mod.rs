@@ -143,7 +143,7 @@ impl Asked {
         self.finish(vec![Part::Reasoning(reasoning), Part::text(text)], StopReason::Stop);
     }
 
-    fn finish(self, parts: Vec<Part>, stop: StopReason) {
+    pub fn finish(self, parts: Vec<Part>, stop: StopReason) {
         let origin = Origin {
             provider: self.provider.clone(),
             api: "test".into(),
