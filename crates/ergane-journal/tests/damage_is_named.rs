@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{fill, name, stored};
+use common::{append, fill, name, queued, stored};
 use ergane_core::{FORMAT_VERSION, Seq};
-use ergane_journal::{Journal, JournalError, Sqlite};
+use ergane_journal::{AppendError, Journal, JournalError, Sqlite};
 use rusqlite::Connection;
 
 /// A journal with sessions a and b of four events each, after `sql` was done to it.
@@ -62,6 +62,50 @@ fn a_row_that_took_the_place_of_another_is_damage() {
          UPDATE event SET seq = 2 WHERE seq = 3 AND sid = (SELECT sid FROM session WHERE name = 'a');",
     );
     assert!(matches!(load(&store, "a"), Err(JournalError::Corrupt { seq: Seq(2), .. })));
+}
+
+/// An append of one event to each of the sessions, which are opened for it.
+fn append_to_each(store: &Sqlite, sessions: &[&str]) -> Vec<Result<(), AppendError>> {
+    let appends: Vec<_> = sessions
+        .iter()
+        .map(|session| {
+            let opened = store.open_session(&name(session)).unwrap();
+            append(session, opened.epoch, opened.next_seq, vec![queued("more")])
+        })
+        .collect();
+    store.append(&appends)
+}
+
+#[test]
+fn a_damaged_row_of_the_table_of_sessions_hurts_no_other_session() {
+    let open = "UPDATE session SET open_turn = 1;";
+    for damage in [
+        "UPDATE session SET turns = -1 WHERE name = 'a'",
+        "UPDATE session SET provider = x'ff' WHERE name = 'a'",
+        "UPDATE session SET last_activity = 'yesterday' WHERE name = 'a'",
+        "UPDATE session SET next_seq = 2 WHERE name = 'a'",
+    ] {
+        let (_dir, store) = damaged(&format!("{open} {damage}"));
+        let listed = store.list(None, 9).unwrap();
+        assert!(listed.iter().any(|summary| summary.name == name("b")), "{damage}: {listed:?}");
+        assert!(store.open_turns().unwrap().contains(&name("b")), "{damage}");
+        let outcomes = append_to_each(&store, &["b", "a", "c"]);
+        assert_eq!((&outcomes[0], &outcomes[2]), (&Ok(()), &Ok(())), "{damage}");
+        let refused = outcomes[1].clone().unwrap_err().to_string();
+        assert!(refused.contains("session a is damaged") && refused.contains("not written"), "{refused}");
+        assert_eq!((load(&store, "b"), load(&store, "c")), (Ok(5), Ok(1)), "{damage}");
+    }
+    let (_dir, store) = damaged(&format!("{open} UPDATE session SET name = 'a b' WHERE name = 'a'"));
+    assert_eq!(store.list(None, 9).unwrap().len(), 1);
+    assert_eq!(store.open_turns().unwrap(), [name("b")]);
+}
+
+#[test]
+fn facts_that_the_row_of_their_session_knows_nothing_of_are_damage_and_not_gone() {
+    let (_dir, store) = damaged("UPDATE session SET next_seq = 2 WHERE name = 'a'");
+    let error = load(&store, "a").unwrap_err();
+    assert!(matches!(error, JournalError::Corrupt { seq: Seq(2), .. }), "{error:?}");
+    assert!(error.to_string().contains("up to 4"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ergane_core::{
     Usage,
 };
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
@@ -43,6 +43,11 @@ pub(super) fn load(
     let (sid, next_seq) = place(&reading, session)
         .map_err(explain)?
         .ok_or_else(|| JournalError::NotFound { session: session.clone() })?;
+    if let Some(found) = beyond(&reading, sid, next_seq).map_err(explain)? {
+        let reason =
+            format!("it is there up to {found}, and the row of its session says that it was not written yet");
+        return Err(JournalError::Corrupt { session: session.clone(), seq: next_seq, reason });
+    }
     let below = below.min(next_seq);
     let Snapshots { upto, sound } = if after > Seq(0) || below.0 <= snapshot::EVENTS {
         Snapshots { upto: after, sound: true }
@@ -62,6 +67,37 @@ pub(super) fn place(
         .prepare_cached("SELECT sid, next_seq FROM session WHERE name = ?1")?
         .query_row([session.as_str()], |row| Ok((row.get(0)?, Seq(uint(row.get(1)?)))))
         .optional()
+}
+
+/// The last event, when it is one that the session's row knows nothing of.
+fn beyond(connection: &Connection, sid: i64, next_seq: Seq) -> Result<Option<Seq>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT seq FROM event WHERE sid = ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT 1")?
+        .query_row(params![sid, int(next_seq.0)], |row| Ok(Seq(uint(row.get(0)?))))
+        .optional()
+}
+
+/// Whether an error says that a row is not what was written there, and nothing of the disk or of other rows.
+pub(super) fn is_of_a_row(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    ) || error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+}
+
+/// What was read of a row of the table of sessions. Rows there have no checksum: one that cannot be read is told of and left
+/// out, for it says nothing of the others.
+fn whole<T>(read: Result<T, rusqlite::Error>, sid: i64) -> Result<Option<T>, rusqlite::Error> {
+    match read {
+        Err(error) if is_of_a_row(&error) => {
+            tracing::error!(sid, %error, "a row of the table of sessions is damaged; that session is left out");
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
 }
 
 /// The rows of a session between two positions, of which the second is at most its next.
@@ -188,7 +224,7 @@ fn summaries(
     let awaiting = awaiting();
     let sql = format!(
         "SELECT name, epoch, next_seq, owner,
-                EXISTS(SELECT 1 FROM dedupe WHERE dedupe.sid = session.sid AND turn IS NULL), {awaiting}, {TALLY}
+                EXISTS(SELECT 1 FROM dedupe WHERE dedupe.sid = session.sid AND turn IS NULL), {awaiting}, sid, {TALLY}
          FROM session WHERE {which} AND next_seq > 1 ORDER BY name LIMIT ?2"
     );
     let explain = |error: rusqlite::Error| disk.explain(&error);
@@ -197,20 +233,25 @@ fn summaries(
     let mut alive = HashMap::<String, bool>::new();
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(explain)? {
-        let owner: Option<String> = row.get(3).map_err(explain)?;
-        let owner = owner.filter(|id| match alive.get(id) {
+        let mut is_alive = |id: &String| match alive.get(id) {
             Some(alive) => *alive,
             None => *alive.entry(id.clone()).or_insert(owner::is_alive(&disk.owners, id)),
-        });
-        found.push(one(row, owner.as_deref().and_then(owner::pid_of)).map_err(explain)?);
+        };
+        let sid = row.get(6).map_err(explain)?;
+        found.extend(whole(one(row, &mut is_alive), sid).map_err(explain)?);
     }
     Ok(found)
 }
 
-fn one(row: &rusqlite::Row<'_>, owner_pid: Option<u32>) -> Result<SessionSummary, rusqlite::Error> {
+fn one(
+    row: &rusqlite::Row<'_>,
+    is_alive: &mut impl FnMut(&String) -> bool,
+) -> Result<SessionSummary, rusqlite::Error> {
+    let owner: Option<String> = row.get(3)?;
+    let owner_pid = owner.filter(is_alive).as_deref().and_then(owner::pid_of);
     let name = session_name(row.get(0)?)?;
     let (epoch, next_seq) = (Epoch(uint(row.get(1)?)), Seq(uint(row.get(2)?)));
-    Ok(tally(row, 6)?.summary(name, epoch, next_seq, owner_pid, row.get(5)?, row.get(4)?))
+    Ok(tally(row, 7)?.summary(name, epoch, next_seq, owner_pid, row.get(5)?, row.get(4)?))
 }
 
 fn session_name(name: String) -> Result<SessionName, rusqlite::Error> {
@@ -219,14 +260,14 @@ fn session_name(name: String) -> Result<SessionName, rusqlite::Error> {
 }
 
 pub(super) fn open_turns(connection: &Connection) -> Result<Vec<SessionName>, rusqlite::Error> {
-    connection
-        .prepare_cached(
-            "SELECT name FROM session WHERE open_turn IS NOT NULL
-             UNION SELECT name FROM session WHERE sid IN (SELECT sid FROM dedupe WHERE turn IS NULL)
-             ORDER BY name",
-        )?
-        .query_map([], |row| session_name(row.get(0)?))?
-        .collect()
+    let mut statement = connection.prepare_cached(
+        "SELECT name, sid FROM session WHERE open_turn IS NOT NULL
+         UNION SELECT name, sid FROM session WHERE sid IN (SELECT sid FROM dedupe WHERE turn IS NULL)
+         ORDER BY name",
+    )?;
+    let read = |row: &rusqlite::Row<'_>| whole(row.get(0).and_then(session_name), row.get(1)?);
+    let rows = statement.query_map([], read)?;
+    rows.filter_map(Result::transpose).collect()
 }
 
 pub(super) fn sent(

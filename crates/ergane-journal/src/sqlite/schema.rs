@@ -20,6 +20,9 @@ pub(super) const PAGE_BYTES: u64 = 8192;
 /// Marks the file as an ergane journal: "Ergn".
 const APPLICATION_ID: i32 = 0x4572_676e;
 
+/// The longest that SQLite waits for a lock, more than a week.
+const LONGEST_BUSY: Duration = Duration::from_secs(1_000_000);
+
 /// What made each version of the tables from the one before.
 const TABLES: [&str; 2] = [FIRST, SNAPSHOTS];
 
@@ -140,7 +143,8 @@ pub(super) fn open_to_read(path: &Path, busy: Duration) -> Result<Connection, ru
 fn connect(path: &Path, mode: OpenFlags, busy: Duration) -> Result<Connection, rusqlite::Error> {
     // No URI flag: a path is a path, also one that begins with `file:`. No mutex of SQLite's: ours is around it.
     let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(busy)?;
+    // A longer one panics there.
+    connection.busy_timeout(busy.min(LONGEST_BUSY))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }

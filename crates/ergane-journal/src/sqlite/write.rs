@@ -1,6 +1,6 @@
 //! What the one writing connection does: append, and answer truthfully when that failed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use ergane_core::{Envelope, Epoch, Event, SendId, Seq, SessionName, TurnId};
@@ -129,10 +129,12 @@ impl Writer {
         Ok(connection)
     }
 
-    /// Writes a batch. Snapshots only spare work: when there is no room for facts, they go.
+    /// Writes a batch. Snapshots only spare work: when a file may not grow and there is no room for facts, they go. (Where it
+    /// is the disk that is full, to drop them needs room as well, and gives none to others.)
     pub(super) fn append(&mut self, disk: &Disk, batch: &[Prepared]) -> Written {
         let written = self.append_once(disk, batch);
-        if written.full && !written.failed && self.drop_snapshots(disk) {
+        let may_not_grow = disk.options.max_bytes.is_some();
+        if may_not_grow && written.full && !written.failed && self.drop_snapshots(disk) {
             return self.append_once(disk, batch);
         }
         written
@@ -282,10 +284,26 @@ fn write_all(
     outcomes: &mut Vec<Result<(), AppendError>>,
     commit: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<bool, Failure> {
-    begin(connection, patience)?;
-    for prepared in batch {
-        let outcome = write_one(connection, prepared)?;
-        outcomes.push(outcome);
+    let mut damaged = BTreeMap::new();
+    'anew: loop {
+        begin(connection, patience)?;
+        outcomes.clear();
+        for (at, prepared) in batch.iter().enumerate() {
+            let outcome = match damaged.get(&at) {
+                Some(reason) => Err(AppendError::not_written(reason)),
+                None => match write_one(connection, prepared) {
+                    // It is of that session alone; the others must not wait for it.
+                    Err(error) if read::is_of_a_row(&error) => {
+                        damaged.insert(at, damage(prepared, &error));
+                        connection.execute_batch("ROLLBACK")?;
+                        continue 'anew;
+                    }
+                    outcome => outcome?,
+                },
+            };
+            outcomes.push(outcome);
+        }
+        break;
     }
     if outcomes.iter().all(Result::is_err) {
         connection.execute_batch("ROLLBACK")?;
@@ -293,6 +311,13 @@ fn write_all(
     }
     commit()?;
     Ok(true)
+}
+
+fn damage(prepared: &Prepared, error: &rusqlite::Error) -> String {
+    format!(
+        "what the journal has of session {} is damaged ({error}); restore the journal from a copy, or delete this session",
+        prepared.append().session
+    )
 }
 
 fn write_one(
