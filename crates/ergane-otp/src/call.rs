@@ -17,6 +17,7 @@ use crate::exit::ExitReason;
 use crate::life::{Life, life_of};
 use crate::names::Namespace;
 use crate::supervised::is_current;
+use crate::until::until;
 
 /// Why a call has no reply.
 ///
@@ -123,7 +124,7 @@ where
     M: Message,
     R: Send + 'static,
 {
-    let until = Instant::now() + deadline;
+    let until = until(deadline);
     let (port, reply) = oneshot::channel();
     let mut message = build(port.into());
     loop {

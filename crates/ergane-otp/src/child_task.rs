@@ -24,6 +24,7 @@ use crate::exit::ExitReason;
 use crate::names::Namespace;
 use crate::scope::Scope;
 use crate::spec::{ChildSpec, Shutdown, StartContext};
+use crate::until::until;
 
 /// How often it is said again in the log that a child is stuck.
 const AGAIN: Duration = Duration::from_secs(300);
@@ -252,7 +253,7 @@ impl<M: Message + From<ChildReport>> Launch<M> {
             Event::Possible => self.spec.grace.min(POSSIBLE),
             Event::Arrived | Event::Unlinked => return None,
         };
-        let deadline = Some(Instant::now() + patience);
+        let deadline = Some(until(patience));
         // A supervisor that is ending handles no events any more.
         while is_alive(&self.supervisor) {
             let news = self.handle.news();
@@ -281,7 +282,7 @@ impl<M: Message + From<ChildReport>> Launch<M> {
         let outcome = tokio::select! {
             biased;
             outcome = &mut dropped => outcome,
-            () = at(Some(Instant::now() + self.spec.grace)) => {
+            () = at(Some(until(self.spec.grace))) => {
                 self.stuck(claim, "the drop of its state does not end".to_owned());
                 dropped.await
             }
@@ -386,7 +387,7 @@ impl End {
     fn died(&mut self, grace: Duration) {
         if matches!(self.stage, Stage::Alive | Stage::Asked) {
             self.stage = Stage::Dying;
-            self.deadline = Some(Instant::now() + grace);
+            self.deadline = Some(until(grace));
         }
     }
 
@@ -398,7 +399,7 @@ impl End {
             Shutdown::BrutalKill => self.kill(grace, cell),
             Shutdown::Timeout(limit) => {
                 self.ask(cell);
-                let deadline = Instant::now() + limit;
+                let deadline = until(limit);
                 self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
             }
             Shutdown::Infinity => self.ask(cell),
@@ -415,7 +416,7 @@ impl End {
     fn kill(&mut self, grace: Duration, cell: &ActorCell) {
         cell.kill();
         self.stage = Stage::Killed;
-        self.deadline = Some(Instant::now() + grace);
+        self.deadline = Some(until(grace));
     }
 
     /// The deadline passed. True if nothing is left to be done.

@@ -20,6 +20,7 @@ use crate::exit::ExitReason;
 use crate::names::Namespace;
 use crate::pids::PidMap;
 use crate::spec::ChildSpec;
+use crate::until::until;
 
 pub(crate) struct State {
     namespace: Namespace,
@@ -359,10 +360,11 @@ impl State {
             self.restart(myself, key, claim);
         } else {
             events::backoff(&name, &key.id, record.restarts, wait);
-            claim.backoff(now + wait);
+            let due = until(wait);
+            claim.backoff(due);
             let (supervisor, key) = (myself.clone(), key.clone());
             let timer = tokio::spawn(async move {
-                tokio::time::sleep_until(now + wait).await;
+                tokio::time::sleep_until(due).await;
                 if supervisor.cast(DynamicMsg::Due(key)).is_err() {
                     tracing::trace!("the supervisor is gone or ending");
                 }

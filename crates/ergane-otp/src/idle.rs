@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::lock::lock;
 use crate::scope::{Scope, TaskHandle};
+use crate::until::until;
 
 /// Sends its actor a message when [`touch`](IdleTimer::touch) was not called for a time. Part of the actor's state.
 ///
@@ -96,7 +97,7 @@ impl IdleTimer {
         quiet.touched += 1;
         // Under the lock: the task ends its watch under it too.
         let watched = quiet.deadline.is_some();
-        quiet.deadline = Some(Instant::now() + self.after);
+        quiet.deadline = Some(until(self.after));
         drop(quiet);
         if watched {
             return;
@@ -131,8 +132,8 @@ impl IdleTimer {
 /// Waits until the deadline has passed and not moved.
 async fn lasted(quiet: &Mutex<Quiet>) -> Option<IdleToken> {
     loop {
-        let until = lock(quiet).deadline?;
-        sleep_until(until).await;
+        let deadline = lock(quiet).deadline?;
+        sleep_until(deadline).await;
         let mut quiet = lock(quiet);
         if quiet.deadline? <= Instant::now() {
             quiet.deadline = None;

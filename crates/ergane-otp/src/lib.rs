@@ -208,6 +208,7 @@ mod supervisor_state;
 mod task;
 mod task_supervisor;
 mod tree;
+mod until;
 mod watch;
 
 pub use budget::{Backoff, Intensity, RestartBudget};
@@ -232,6 +233,7 @@ pub use supervisor_handle::SupervisorHandle;
 pub use task::spawn_now;
 pub use task_supervisor::{TaskSupervisor, TaskSupervisorRef};
 pub use tree::{TreeNode, tree};
+pub use until::until;
 pub use watch::{Incarnation, WATCH_CAPACITY, Watch};
 
 // What crosses threads is checked where it is made, not where a user first tries.

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use ractor::ActorCell;
-use tokio::time::Instant;
 
 use crate::call::CallError;
 use crate::entry::{Claim, Entry, EntryStatus, Found, Held, Value};
@@ -21,6 +20,7 @@ use crate::error::StartError;
 use crate::life::Life;
 use crate::lock::{lock, read, write};
 use crate::monitor::Monitor;
+use crate::until::until;
 use crate::watch::{Incarnation, Watch, WatchQueue};
 
 /// The names of one system. Cheap to clone; all clones are the same namespace.
@@ -356,7 +356,7 @@ impl Namespace {
                 Held::ByStuck(reason) => return Err(StartError::Stuck { reason }),
                 Held::Otherwise => return Err(StartError::NameTaken { name: name.to_string() }),
                 Held::ForAMoment => {
-                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
+                    let deadline = *deadline.get_or_insert_with(|| until(patience));
                     if tokio::time::timeout_at(deadline, changed).await.is_err() {
                         return Err(StartError::NameTaken { name: name.to_string() });
                     }

@@ -14,6 +14,7 @@ use crate::entry::EntryStatus;
 use crate::spec::ChildKind;
 use crate::supervisor_actor::SupervisorMsg;
 use crate::task_supervisor::TaskSupervisorMsg;
+use crate::until::until;
 
 /// One actor of a tree and what is below it.
 ///
@@ -61,7 +62,7 @@ pub struct TreeNode {
 /// # Errors
 /// [`CallError`] if the root itself does not answer, or is no supervisor of this crate.
 pub async fn tree(root: &ActorCell, deadline: Duration) -> Result<TreeNode, CallError> {
-    let until = Instant::now() + deadline;
+    let until = until(deadline);
     let children = children_of(root, until).await?;
     Ok(TreeNode {
         id: root.get_name().unwrap_or_default(),

@@ -93,6 +93,28 @@ async fn a_started_child_is_linked_before_the_start_returns_also_if_its_start_fo
     assert_eq!(world.alive(), 0);
 }
 
+#[tokio::test]
+async fn a_time_without_end_is_no_panic_and_a_child_that_has_one_is_ended_and_comes_back_as_any_other() {
+    let (namespace, world) = (namespace(), World::new());
+    let patient = world.child("a").shutdown(Shutdown::Timeout(Duration::MAX));
+    let graced = world.child("b").grace(Duration::MAX).shutdown(Shutdown::Timeout(Duration::MAX));
+    let specs = vec![patient, graced];
+    let root = soon(Supervisor::start(&namespace, "root", plenty(), specs, None)).await.unwrap();
+    for name in ["a", "b"] {
+        let old = find(&namespace, name).await;
+        old.kill();
+        successor(&namespace, name, &old).await;
+        soon(call_name(&namespace, name, Msg::Ping, Duration::MAX)).await.unwrap();
+        soon(root.terminate_child(name, Duration::MAX)).await.unwrap();
+        assert!(namespace.whereis(name).is_none());
+        soon(root.restart_child(name, Duration::MAX)).await.unwrap();
+    }
+    assert_eq!(soon(tree(&root.cell(), Duration::MAX)).await.unwrap().children.len(), 2);
+    soon(root.shutdown(Duration::MAX)).await.unwrap();
+    assert_eq!((world.alive(), world.overlaps()), (0, 0));
+    assert_eq!(namespace.names(), []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_child_that_ignores_shutdown_is_killed_at_its_deadline() {
     let (namespace, world) = (namespace(), World::new());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ergane_core::{Part, SendId, SettingsPatch, TurnId};
+use ergane_otp::until;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::error::SessionError;
 use crate::handle::Session;
@@ -218,7 +218,7 @@ impl SendMessage {
     /// [`SessionError`] when the session cannot be subscribed to.
     pub async fn stream(self) -> Result<TurnStream, SessionError> {
         let Self { session, send, deadline } = self;
-        Box::pin(TurnStream::begin(session, send, Instant::now() + deadline, None)).await
+        Box::pin(TurnStream::begin(session, send, until(deadline), None)).await
     }
 
     /// The same, once it is durable that the turn will be run, whatever is before it: for whoever is to promise that to somebody
@@ -243,7 +243,7 @@ impl SendMessage {
     /// [`SessionError`] when it cannot be taken.
     pub async fn taken(self) -> Result<TurnStream, SessionError> {
         let Self { session, send, deadline } = self;
-        Box::pin(TurnStream::taken(session, send, Instant::now() + deadline)).await
+        Box::pin(TurnStream::taken(session, send, until(deadline))).await
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use ergane_otp::until;
 use ergane_session::{Activity, SessionContext, session_of_process};
 use ractor::ActorCell;
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use crate::sessions::status_of;
 const LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) async fn drain(context: &SessionContext, patience: Duration) {
-    let until = Instant::now() + patience;
+    let until = until(patience);
     let left = context.providers().drain(patience).await;
     if left > 0 {
         tracing::info!(left, "model calls are cut off by the end of the system");

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use common::*;
@@ -40,6 +41,31 @@ async fn a_session_without_anything_to_do_stops_normally_and_the_next_touch_brin
     assert_eq!(question.texts(), ["one", "1", "two"]);
     question.answer("2");
     assert_eq!(result(send).await.ordinal, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_without_end_is_never_over() {
+    let (model, mut asked) = model();
+    let system =
+        System::builder().provider("test", model).passivate_after(Duration::MAX).start().await.unwrap();
+    let session = system.session("a").start().await.unwrap();
+    let before = session.actor_ref().unwrap().get_id();
+    let send = {
+        let session = session.clone();
+        tokio::spawn(async move { session.send_message("one").deadline(Duration::MAX).await })
+    };
+    asked.next().await.answer("1");
+    let first = soon("it ends", send).await.unwrap().unwrap();
+    let again = soon("it is known", session.turn(first.turn).deadline(Duration::MAX).into_future()).await;
+    assert_eq!(&*again.unwrap().text, "1");
+    let mut turn = session.send_message("two").deadline(Duration::MAX).stream().await.unwrap();
+    asked.next().await.answer("2");
+    while turn.next().await.is_some() {}
+    assert_eq!(&*turn.result().await.unwrap().text, "2");
+    tokio::time::sleep(IDLE * 100).await;
+    assert_eq!(activity(&session).await, Activity::Idle);
+    assert_eq!(session.actor_ref().unwrap().get_id(), before);
+    soon("it stops", session.stop().deadline(Duration::MAX).into_future()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
