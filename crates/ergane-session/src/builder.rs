@@ -21,6 +21,7 @@ use crate::error::SessionError;
 use crate::handle::Session;
 use crate::message::SessionMsg;
 use crate::reach::{Missing, QUICK};
+use crate::requests::refusal_of_settings;
 
 /// A session to be got, started or recovered. What is set here and differs from what the session has is changed, in
 /// force from its next turn; what is left unset keeps its value, so the same name without settings is the same session.
@@ -221,12 +222,12 @@ impl SessionBuilder {
         if !missing.is_empty() {
             return Err(SessionError::Unresolved { session: session.name().clone(), missing });
         }
-        // Before anything of it is brought up; the session looks too.
-        if patch.may_hold_a_secret() {
-            return Err(SessionError::SecretInUrl(session.name().clone()));
-        }
         let mut initial: Settings = context.defaults().ok_or(SessionError::NoProvider)?;
         initial.durability = durability;
+        // Before anything of it is brought up, so that no name is taken by what was refused; the session looks too.
+        if let Some(refusal) = refusal_of_settings(session.name(), &initial, &patch) {
+            return Err(refusal);
+        }
         let initial = std::sync::Arc::new(initial);
         let until = Instant::now() + QUICK;
         Box::pin(session.bring_up(until, Missing::IsFine)).await?;

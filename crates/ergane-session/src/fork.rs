@@ -37,19 +37,35 @@ pub(crate) async fn fork(parent: &Session, name: &str, at: Point) -> Result<Sess
     if port.position(&name).await?.is_some_and(|position| position.next_seq > Seq(1)) {
         return Err(SessionError::Exists(name));
     }
-    let opened = port.open(&name).await?;
+    let fork = Session::new(parent.context().clone(), name, parent.durability());
+    // In a task of its own: what has begun here is ended, also when nobody waits for it any more, or the name would stay taken.
+    let made = {
+        let fork = fork.clone();
+        tokio::spawn(async move { make(fork.port(), fork.name(), copied).await })
+    };
+    made.await.map_err(|error| SessionError::System(error.to_string()))??;
+    Ok(fork)
+}
+
+/// Writes the fork, if there is nothing of its name.
+async fn make(
+    port: &JournalPort,
+    name: &SessionName,
+    copied: Vec<(Timestamp, Event)>,
+) -> Result<(), SessionError> {
+    let opened = port.open(name).await?;
     if opened.next_seq != Seq(1) {
-        return Err(SessionError::Exists(name));
+        return Err(SessionError::Exists(name.clone()));
     }
     let at = |next_seq| Position { epoch: opened.epoch, next_seq };
     let (empty, whole) = (at(Seq(1)), at(Seq(1 + copied.len() as u64)));
-    if let Err(error) = write(port, &name, opened.epoch, copied).await {
-        match port.position(&name).await {
+    if let Err(error) = write(port, name, opened.epoch, copied).await {
+        match port.position(name).await {
             Ok(Some(found)) if found == whole => {} // it was written after all
             Ok(Some(found)) if found == empty => {
                 // No name is taken by what does not exist. Through the writer, so after whatever was still on its way, and
                 // only as this opening left it: somebody may have begun a session of that name since.
-                if let Err(error) = port.delete_at(&name, empty).await {
+                if let Err(error) = port.delete_at(name, empty).await {
                     tracing::warn!(session = %name, %error, "what a failed fork left could not be deleted");
                 }
                 return Err(error);
@@ -58,10 +74,10 @@ pub(crate) async fn fork(parent: &Session, name: &str, at: Point) -> Result<Sess
             _ => return Err(error),
         }
     }
-    if let Err(error) = port.release(&name).await {
+    if let Err(error) = port.release(name).await {
         tracing::warn!(session = %name, %error, "the fork's owner could not be cleared; it ends with the process");
     }
-    Ok(Session::new(parent.context().clone(), name, parent.durability()))
+    Ok(())
 }
 
 /// The facts of the fork: the parent's up to the point, the end of what is open there, and that it is a fork.

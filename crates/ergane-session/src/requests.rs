@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    Event, FinishReason, Identity, Next, OpenTurn, OutputSchema, SendId, Seq, Settings, SettingsPatch, Text,
-    TurnId, is_too_deep,
+    Event, FinishReason, Identity, Next, OpenTurn, OutputSchema, SendId, Seq, SessionName, Settings,
+    SettingsPatch, Text, TurnId, is_too_deep,
 };
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_tool::RegistryError;
@@ -107,19 +107,8 @@ impl State {
         mut patch: SettingsPatch,
         reply: Reply<()>,
     ) -> Result<(), ActorProcessingErr> {
-        let bytes = encoded_len(&(initial, &patch));
-        if bytes > SETTINGS_LIMIT {
-            answer(reply, Err(SessionError::InputTooLarge { bytes, limit: SETTINGS_LIMIT }));
-            return Ok(());
-        }
-        if patch.may_hold_a_secret() {
-            answer(reply, Err(SessionError::SecretInUrl(self.name.clone())));
-            return Ok(());
-        }
-        if is_schema_too_deep(&initial.answering.output)
-            || patch.output.as_ref().is_some_and(is_schema_too_deep)
-        {
-            answer(reply, Err(SCHEMA_TOO_DEEP));
+        if let Some(refusal) = refusal_of_settings(&self.name, initial, &patch) {
+            answer(reply, Err(refusal));
             return Ok(());
         }
         match self.facts.conversation().settings() {
@@ -450,6 +439,25 @@ impl State {
             return Activity::Committing;
         }
         self.drive.activity(turn, self.subscribers.is_asked())
+    }
+}
+
+/// Why settings are not taken, whatever the session is.
+pub(crate) fn refusal_of_settings(
+    session: &SessionName,
+    initial: &Settings,
+    patch: &SettingsPatch,
+) -> Option<SessionError> {
+    let is_too_deep = || {
+        is_schema_too_deep(&initial.answering.output) || patch.output.as_ref().is_some_and(is_schema_too_deep)
+    };
+    let bytes = encoded_len(&(initial, patch));
+    if bytes > SETTINGS_LIMIT {
+        Some(SessionError::InputTooLarge { bytes, limit: SETTINGS_LIMIT })
+    } else if patch.may_hold_a_secret() {
+        Some(SessionError::SecretInUrl(session.clone()))
+    } else {
+        is_too_deep().then_some(SCHEMA_TOO_DEEP)
     }
 }
 

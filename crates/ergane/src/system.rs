@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ergane_core::{Durability, SessionName, Text};
+use ergane_core::{Durability, Seq, SessionName, Text};
 use ergane_otp::SupervisorRef;
 use ergane_provider::EmbedRequest;
 use ergane_session::{Input, Session, SessionBuilder, SessionContext};
@@ -207,8 +207,11 @@ impl System {
         let name = SessionName::new(name).ok()?;
         for durability in [Durability::Strict, Durability::Off] {
             match self.0.context.journal(durability).position(&name).await {
-                Ok(Some(_)) => return Some(Session::new(self.0.context.clone(), name, durability)),
-                Ok(None) => {}
+                // Without a fact it is not there yet: it is being begun, or forked.
+                Ok(Some(position)) if position.next_seq > Seq(1) => {
+                    return Some(Session::new(self.0.context.clone(), name, durability));
+                }
+                Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(session = %name, %error, "the journal could not be asked for a session")
                 }

@@ -6,10 +6,11 @@ mod common;
 use std::future::IntoFuture;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::*;
 use ergane::core::{Envelope, Point, Seq};
-use ergane::journal::{Append, Journal};
+use ergane::journal::{Append, Journal, Memory};
 use ergane::prelude::*;
 use ergane_testkit::{FaultPlan, JournalFault};
 use serde_json::json;
@@ -313,6 +314,31 @@ async fn a_fork_that_cannot_be_written_leaves_nothing_and_one_of_unknown_outcome
     let written = fork(JournalFault::Unsure).await.unwrap();
     assert_eq!(said(&written).await, ["one", "1"]);
     assert!(matches!(session.fork("b", Point::Now).await, Err(SessionError::Exists(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_that_nobody_waits_for_any_more_is_made_or_not_and_takes_no_name_in_half() {
+    let (model, mut asked) = model();
+    let (plan, store) = (FaultPlan::none(), Arc::new(Memory::new()));
+    let journal = plan.journal(store.clone());
+    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
+    let session = system.session("a").start().await.unwrap();
+    talk(&session, &mut asked, "one", "1").await;
+    plan.slow_journal(Duration::from_millis(100));
+    let length = store.position(session.name()).unwrap().unwrap().next_seq;
+    // Given up at every moment, of which some are between its first and its last word with the journal.
+    for given_up in (0..400).step_by(20) {
+        let name = format!("b{given_up}");
+        drop(tokio::time::timeout(Duration::from_millis(given_up), session.fork(&name, Point::Now)).await);
+        let id: SessionName = name.parse().unwrap();
+        let half = || store.position(&id).unwrap().is_some_and(|position| position.next_seq == Seq(1));
+        let found = system.whereis(&name).await;
+        assert!(found.is_none() || !half(), "what is being made is not there yet");
+        until("it is all there or nothing", || async { !half() }).await;
+        let made = store.position(&id).unwrap().map(|position| position.next_seq);
+        assert!(made.is_none_or(|made| made == length.next()), "{made:?}");
+    }
+    until("what had got far enough is made", || async { system.whereis("b380").await.is_some() }).await;
 }
 
 #[tokio::test]

@@ -3,12 +3,15 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
 use ergane::core::ErrorKind;
+use ergane::journal::{Journal, Memory};
 use ergane::prelude::*;
 use ergane::session::QUEUE_LIMIT;
+use ergane_testkit::FaultPlan;
 use serde_json::json;
 
 #[tokio::test]
@@ -447,10 +450,13 @@ async fn a_send_whose_turn_cannot_run_is_refused_and_not_kept_waiting() {
 #[tokio::test]
 async fn what_is_larger_than_an_event_is_refused_at_the_door() {
     let (model, _questions) = model();
-    let system = system(&model).await;
+    let store = Arc::new(Memory::new());
+    let journal = FaultPlan::none().journal(store.clone());
+    let system = System::builder().provider("test", model).journal(journal).start().await.unwrap();
     let large = "x".repeat(2 * 1024 * 1024);
     let error = system.session("alice").system_prompt(large.clone()).start().await.unwrap_err();
     assert!(matches!(error, SessionError::InputTooLarge { .. }), "{error}");
+    assert_eq!(store.position(&"alice".parse().unwrap()), Ok(None), "and no name is taken by it");
     let alice = system.session("alice").start().await.unwrap();
     let error = alice.send_message("hi").key(&large).await.unwrap_err();
     assert!(matches!(error, SessionError::InputTooLarge { .. }), "{error}");
