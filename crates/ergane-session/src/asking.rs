@@ -209,7 +209,6 @@ impl State {
     fn model_call_over(&mut self) {
         self.drive.flight = None;
         self.drive.delayed = None;
-        self.drive.deaths = 0;
         self.subscribers.answered();
     }
 
@@ -220,7 +219,9 @@ impl State {
         };
         let under_way = self.drive.flight.take().is_some();
         self.drive.delayed = None;
-        self.drive.deaths += 1;
+        let since_then = self.facts.accepted() == self.drive.died_at;
+        self.drive.deaths = if since_then { self.drive.deaths.saturating_add(1) } else { 1 };
+        self.drive.died_at = self.facts.accepted();
         tracing::warn!(session = %self.name, turn = %worker.turn, deaths = self.drive.deaths, "the loop died");
         self.subscribers.give_up(worker.turn);
         if under_way && self.drive.deaths >= LOOP_DEATHS {

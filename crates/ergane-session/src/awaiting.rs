@@ -4,14 +4,15 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use ergane_core::TurnId;
-use ergane_otp::{CallError, EntryStatus, Monitor, call};
+use ergane_journal::StoredStatus;
+use ergane_otp::{CallError, EntryStatus, Monitor, call, until};
 use ractor::{ActorCell, ActorRef};
 use tokio::time::{Instant, sleep};
 
 use crate::error::SessionError;
 use crate::handle::Session;
 use crate::message::SessionMsg;
-use crate::reach::{AGAIN, FOREVER, left, not_found_is_fine, pause};
+use crate::reach::{AGAIN, FOREVER, Missing, left, not_found_is_fine, pause};
 use crate::result::TurnResult;
 use crate::send::Boxed;
 
@@ -122,14 +123,28 @@ impl Stop {
     }
 
     async fn run(self) -> Result<(), SessionError> {
-        let until = Instant::now() + self.deadline;
+        let until = until(self.deadline);
         let session = &self.session;
         let mut late = SessionError::Deadline;
         loop {
             let Some(cell) = session.cell() else {
                 match session.context().namespace().status(&session.process_name()) {
-                    // Nothing runs, and nothing will by itself.
-                    None | Some(EntryStatus::Ended { .. } | EntryStatus::Quarantined { .. }) => return Ok(()),
+                    // Nothing runs, and of what is damaged nothing can be ended.
+                    Some(EntryStatus::Quarantined { .. }) => return Ok(()),
+                    None | Some(EntryStatus::Ended { .. }) => match self.has_more_to_do().await {
+                        Ok(false) => return Ok(()),
+                        // It is ended as it would be if it ran: what was stopped does not begin again by itself.
+                        Ok(true) => {
+                            session.bring_up(until, Missing::IsAnError).await?;
+                            continue;
+                        }
+                        Err(error) if error.is_away() && Instant::now() < until => {
+                            late = error;
+                            sleep(AGAIN.min(left(until))).await;
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    },
                     Some(_) if Instant::now() >= until => return Err(late),
                     Some(_) => {
                         pause().await;
@@ -157,6 +172,16 @@ impl Stop {
                 }
             };
         }
+    }
+
+    /// Whether a turn of the stored session is open, or a send waits for one, and no other process has it.
+    async fn has_more_to_do(&self) -> Result<bool, SessionError> {
+        // When the system has ended nothing begins here any more.
+        if self.session.context().namespace().status("sessions").is_none() {
+            return Ok(false);
+        }
+        let summary = self.session.port().summary(self.session.name()).await?;
+        Ok(summary.is_some_and(|summary| summary.owner_pid.is_none() && summary.status != StoredStatus::Idle))
     }
 
     /// Waits until this incarnation is gone and its name free, or somebody else's.

@@ -155,7 +155,9 @@ impl Session {
     }
 
     /// Ends the session's process: an open turn is interrupted, sends that wait end with it, everything is durable, and
-    /// the process is gone when this returns. The session stays stored; the next thing asked of it brings it back. (The session's
+    /// the process is gone when this returns. The session stays stored; the next thing asked of it brings it back. A
+    /// session that is only stored, because it passivated or nobody touched it yet, is brought up for that when it has an open turn
+    /// or sends that wait. (The session's
     /// process, an actor. A tool's thread that never ends goes only with the process of the operating system: with one at work this is
     /// [`SessionError::Stuck`], and so is what is asked of the session later. Should it end, the session is given up then, and
     /// another process may have it.)

@@ -24,7 +24,10 @@ pub(crate) struct Drive {
     pub(crate) worker: Option<Worker>,
     pub(crate) flight: Option<Flight>,
     pub(crate) steps: u64,
+    /// How often loops have died since the last fact.
     pub(crate) deaths: u32,
+    /// The last fact at the last of these deaths.
+    pub(crate) died_at: Seq,
     /// How many loop actors the turn has had: each has a name of its own.
     pub(crate) launches: u32,
     /// Why the model call under way is not made yet, or once more. Of no interest once it is made.
@@ -197,7 +200,6 @@ impl Drive {
         self.pausing = false;
         self.grace = None;
         self.unanswered = None;
-        self.deaths = 0;
         self.launches = 0;
     }
 }

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use ergane_journal::JournalError;
-use ergane_otp::{CallError, ChildError, EntryStatus, StartError, call};
+use ergane_otp::{CallError, ChildError, EntryStatus, StartError, call, until};
 use ractor::{ActorCell, ActorRef};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -49,7 +49,7 @@ impl Session {
         deadline: Duration,
         build: impl Fn(Reply<R>) -> SessionMsg,
     ) -> Result<R, SessionError> {
-        self.request_until(Instant::now() + deadline, &build).await
+        self.request_until(until(deadline), &build).await
     }
 
     /// The same, for whoever waits that long for a journal that is away, or for what an earlier incarnation had started.
@@ -58,7 +58,7 @@ impl Session {
         deadline: Duration,
         build: impl Fn(Reply<R>) -> SessionMsg,
     ) -> Result<R, SessionError> {
-        self.request_patiently(Instant::now() + deadline, |_| {}, build).await
+        self.request_patiently(until(deadline), |_| {}, build).await
     }
 
     /// The same until then. `held_up` is told why whenever it was asked in vain.
@@ -187,9 +187,26 @@ impl Session {
         }
     }
 
-    /// Whether the session runs, or is about to run again.
-    pub(crate) async fn will_live(&self) -> bool {
-        self.context().namespace().wait_for(&self.process_name(), FOREVER).await.is_ok()
+    /// Whether the session runs, or is about to run again. An error when that cannot be told yet: it does so once what its last
+    /// incarnation had started has ended.
+    pub(crate) async fn will_live(&self) -> Result<bool, SessionError> {
+        let (names, id) = (self.context().namespace(), self.process_name());
+        loop {
+            if names.wait_for(&id, FOREVER).await.is_ok() {
+                return Ok(true);
+            }
+            match names.status(&id) {
+                // Of a system that has ended nothing comes back.
+                Some(EntryStatus::Stuck { reason }) if names.status("sessions").is_some() => {
+                    return Err(SessionError::Stuck { session: self.name().clone(), reason });
+                }
+                None
+                | Some(
+                    EntryStatus::Stuck { .. } | EntryStatus::Ended { .. } | EntryStatus::Quarantined { .. },
+                ) => return Ok(false),
+                Some(_) => pause().await, // it has just come about
+            }
+        }
     }
 
     pub(crate) fn cell(&self) -> Option<ActorCell> {

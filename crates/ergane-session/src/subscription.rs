@@ -368,9 +368,10 @@ impl Subscription {
         }
     }
 
-    /// Attaches to the session's next incarnation, if it has one.
+    /// Attaches to the session's next incarnation, if it has one. One that cannot begin yet, because of what is still at work of
+    /// the last, is an error that may pass.
     async fn attach_again(&mut self) -> Result<bool, SessionError> {
-        if !self.session.will_live().await {
+        if !self.session.will_live().await? {
             return Ok(false);
         }
         self.tell_lost();

@@ -214,6 +214,29 @@ async fn an_interrupt_and_a_stop_close_what_waits() {
     assert!(calls.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_what_waits_in_a_session_that_has_passivated_too() {
+    let ((model, mut asked), (tools, mut calls)) = (model(), bash());
+    let system =
+        System::builder().provider("test", model).tools(tools).passivate_after(Duration::from_secs(60));
+    let system = system.start().await.unwrap();
+    let session = careful(&system, "a").await;
+    let turn = session.send_message("go").accepted().await.unwrap();
+    asked.next().await.call(&[("bash", json!({}))]);
+    pending(&session).await;
+    assert_eq!(session.monitor().await.reason, ExitReason::Normal);
+    assert_eq!(activity(&session).await, Activity::Stored);
+    soon("it stops", session.stop().into_future()).await.unwrap();
+    assert!(session.actor_ref().is_none());
+    let ended = soon("the turn has ended", session.turn(turn).into_future()).await.unwrap();
+    assert_eq!(ended.finish_reason, FinishReason::Interrupted);
+    assert!(session.approvals().await.unwrap().is_empty() && calls.is_empty());
+    // Of one that has nothing to do, nothing is brought up.
+    soon("it stops", session.stop().into_future()).await.unwrap();
+    soon("it stops", session.stop().into_future()).await.unwrap();
+    assert!(session.actor_ref().is_none());
+}
+
 #[tokio::test]
 async fn a_granted_tool_runs_at_once_from_then_on_and_no_other_is_denied_by_that() {
     let ((model, mut asked), (tools, mut calls)) = (model(), bash());

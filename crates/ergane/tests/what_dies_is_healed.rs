@@ -116,6 +116,29 @@ async fn a_loop_that_keeps_dying_ends_the_turn_and_not_the_session() {
 }
 
 #[tokio::test]
+async fn a_fact_between_two_deaths_of_the_loop_begins_their_count_anew() {
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("look", Effect::Read)]);
+    let system = system_with(&model, tools).await;
+    let alice = system.session("alice").start().await.unwrap();
+    let turn = alice.send_message("go").accepted().await.unwrap();
+    questions.next().await.call(&[("look", json!({}))]);
+    let call = calls.next().await;
+    let worker = raw_actor(&system, &format!("session/alice#turn/{turn}")).await;
+    worker.kill();
+    soon("the loop is gone", worker.wait(None)).await.unwrap();
+    call.give("seen"); // a fact
+    for name in ["/restart/1", "/restart/2"] {
+        let mut asked = questions.next().await;
+        raw_actor(&system, &format!("session/alice#turn/{turn}{name}")).await.kill();
+        asked.given_up().await;
+    }
+    questions.next().await.answer("done");
+    let ended = soon("the turn ends", async { alice.turn(turn).await }).await.unwrap();
+    assert_eq!((ended.finish_reason, &*ended.text), (FinishReason::Stop, "done"));
+}
+
+#[tokio::test]
 async fn a_killed_tool_is_an_error_result_and_the_turn_goes_on() {
     let (model, mut questions) = model();
     let (tools, mut calls) = hand_tools(&[("look", Effect::Read)]);

@@ -354,6 +354,48 @@ async fn a_session_that_died_comes_back_when_its_write_is_over_and_not_before() 
     assert_eq!(&*next.result().await.unwrap().text, "done");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_listens_to_a_session_that_cannot_begin_again_yet_is_told_so_and_then_what_happens() {
+    let mut house = House::new(By::AnotherThread, Effect::Write).await;
+    let mut events = house.alice.subscribe(None).await.unwrap();
+    let mut turn = house.alice.send_message("deploy it").stream().await.unwrap();
+    house.questions.next().await.call(&[("deploy", json!({}))]);
+    house.begins().await;
+    house.alice.actor_ref().unwrap().kill();
+    house.parked().await;
+    let told = async {
+        loop {
+            if let Err(error) = events.next().await.expect("the session has not ended for good") {
+                break error;
+            }
+        }
+    };
+    let told = soon("who subscribed is told", told).await;
+    assert!(matches!(told, SessionError::Stuck { .. }) && told.may_pass(), "{told}");
+    let told = async {
+        loop {
+            if let SessionEvent::Parked { reason } = turn.next().await.expect("the turn is not over") {
+                break reason;
+            }
+        }
+    };
+    let told = soon("who waits for the turn is told", told).await;
+    assert!(told.contains("work of a tool"), "{told}");
+    house.let_go();
+    house.questions.next().await.answer("I see");
+    let done = async {
+        loop {
+            match events.next().await.expect("the session has not ended for good") {
+                Ok(SessionEvent::Done { finish_reason, .. }) => break finish_reason,
+                Ok(_) => {}
+                Err(error) => assert!(error.may_pass(), "{error}"),
+            }
+        }
+    };
+    assert_eq!(soon("the turn is told to the end", done).await, FinishReason::Stop);
+    assert_eq!(&*soon("the turn ends", turn.result()).await.unwrap().text, "I see");
+}
+
 #[tokio::test]
 async fn past_a_thread_that_never_ends_gets_neither_a_stop_nor_a_shutdown_and_nobody_begins_beside_it() {
     let folder = tempfile::tempdir().unwrap();
