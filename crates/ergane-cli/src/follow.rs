@@ -33,6 +33,16 @@ pub(crate) enum Following {
     Open { session: Session, turn: TurnId, events: Subscription },
 }
 
+/// The turn that is to end: one's own, whoever else's is open.
+#[derive(Debug)]
+enum Whose {
+    /// The only one that there is.
+    Open,
+    Turn(TurnId),
+    /// The one of the send with that key, also while that waits.
+    Send(String),
+}
+
 impl Following {
     /// The next event; `None` when no more come and the result tells. Dropping the future loses none.
     async fn next(&mut self) -> Option<SessionEvent> {
@@ -45,6 +55,15 @@ impl Following {
                     Err(error) => tracing::debug!(%error, "events could not be read; trying again"),
                 }
             },
+        }
+    }
+
+    /// Whose end Ctrl-C is.
+    fn whose(&self) -> Whose {
+        match self {
+            Self::OneShot(_) => Whose::Open,
+            Self::Send(stream) => Whose::Send(stream.key().to_owned()),
+            Self::Open { turn, .. } => Whose::Turn(*turn),
         }
     }
 
@@ -178,7 +197,8 @@ pub(crate) async fn follow(
     until: Option<Instant>,
 ) -> Result<TurnResult, Failure> {
     let notes = screen.notes;
-    let guided = guide(following.run(screen, session), || interrupt(session), notes, signals, until);
+    let whose = following.whose();
+    let guided = guide(following.run(screen, session), || interrupt(session, &whose), notes, signals, until);
     told_of_parking(session, notes, guided).await
 }
 
@@ -231,7 +251,8 @@ pub(crate) async fn parked(session: &Session) -> Option<String> {
     }
 }
 
-/// Runs `turn` to its end, which Ctrl-C asks for by `interrupt`, meanwhile. A further Ctrl-C does not wait for anything.
+/// Runs `turn` to its end, which Ctrl-C asks for by `interrupt`, meanwhile; so does one that was pressed while an earlier owner was
+/// asked. A further Ctrl-C does not wait for anything.
 pub(crate) async fn guide<T, I: Future<Output = Result<(), Failure>>>(
     turn: impl Future<Output = Result<T, Failure>>,
     interrupt: impl Fn() -> I,
@@ -240,7 +261,7 @@ pub(crate) async fn guide<T, I: Future<Output = Result<(), Failure>>>(
     until: Option<Instant>,
 ) -> Result<T, Failure> {
     let mut turn = std::pin::pin!(turn);
-    let mut interrupting = None;
+    let mut interrupting = signals.interrupted().then(|| Box::pin(interrupt()));
     loop {
         let interrupted = async {
             match interrupting.as_mut() {
@@ -261,6 +282,7 @@ pub(crate) async fn guide<T, I: Future<Output = Result<(), Failure>>>(
             asked = interrupted => {
                 interrupting = None;
                 asked?;
+                notes.say("it is to end, and waits for what is still at work or for the turn before it");
             }
             () = passed(until) => return Err(too_late()),
         }
@@ -268,14 +290,25 @@ pub(crate) async fn guide<T, I: Future<Output = Result<(), Failure>>>(
 }
 
 /// Ends the turn, once there is one to end: at once, or when the disk can take it.
-async fn interrupt(session: &Session) -> Result<(), Failure> {
+async fn interrupt(session: &Session, whose: &Whose) -> Result<(), Failure> {
     loop {
-        match session.interrupt("Ctrl-C").await {
-            Ok(true) | Err(SessionError::Parked { .. }) => return Ok(()),
+        let asked = match whose {
+            Whose::Open => session.interrupt("Ctrl-C").await,
+            Whose::Turn(turn) => session.interrupt_turn(*turn, "Ctrl-C").await,
+            Whose::Send(key) => session.interrupt_send(key, "Ctrl-C").await,
+        };
+        match asked {
+            Ok(true) | Err(SessionError::Parked { .. }) => return told().await,
             Ok(false) => tokio::time::sleep(AGAIN).await,
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// It is known that a turn is to end, which most do at once.
+pub(crate) async fn told() -> Result<(), Failure> {
+    tokio::time::sleep(LOOK).await;
+    Ok(())
 }
 
 pub(crate) async fn passed(until: Option<Instant>) {

@@ -3,7 +3,7 @@
 //! Whatever of it is a fact is answered when that is durable, and told to be `Parked` when it cannot be now: then it is done as soon
 //! as it can. So who asks never waits for a disk, and nothing that was answered is lost.
 
-use ergane_core::{CallId, Decision, PendingApproval, Text};
+use ergane_core::{CallId, Decision, PendingApproval, SendId, Text, TurnId};
 use ergane_otp::{ChildError, EntryStatus};
 use tokio::time::Instant;
 
@@ -66,8 +66,75 @@ impl Session {
         let reason = reason.into();
         // Should the session die in between, this is asked again: of the same turn, and not of the next one.
         let turn = self.status().await?.turn;
-        let interrupt =
-            |reply| SessionMsg::Interrupt { by: "user".into(), reason: reason.clone(), turn, reply };
+        self.interrupt_one(reason, turn, None).await
+    }
+
+    /// Ends that turn, as [`interrupt`](Self::interrupt) does, and no other: one that was begun meanwhile goes on. Whether it is
+    /// interrupted; `false` of one that had ended otherwise, or is none.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let ended = alice.send_message("hello").await?;
+    /// assert!(!alice.interrupt_turn(ended.turn, "never mind").await?, "it is over");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`interrupt`](Self::interrupt).
+    pub async fn interrupt_turn(&self, turn: TurnId, reason: impl Into<Text>) -> Result<bool, SessionError> {
+        self.interrupt_one(reason.into(), Some(turn), None).await
+    }
+
+    /// Ends the turn of the send with that [key](crate::SendMessage::key), and no other. One that waits for its turn is not wanted any
+    /// more: its turn ends `interrupted` as soon as it begins, before the model is asked. That is no fact until then, and a session whose
+    /// process dies first does not know of it. Whether it is, or will be, interrupted; `false` of one that had ended otherwise, or
+    /// is not known.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let system = System::builder().provider("scripted", script).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// # let turn = alice.send_message("What is the answer?").accepted().await?;
+    /// let waits = alice.send_message("And the question?").key("second").taken().await?;
+    /// assert!(alice.interrupt_send("second", "never mind").await?);
+    /// # alice.interrupt_turn(turn, "nor that").await?;
+    /// // … and when the turn before it is over:
+    /// assert_eq!(waits.result().await?.finish_reason, FinishReason::Interrupted);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`interrupt`](Self::interrupt).
+    pub async fn interrupt_send(
+        &self,
+        key: impl AsRef<str>,
+        reason: impl Into<Text>,
+    ) -> Result<bool, SessionError> {
+        self.interrupt_one(reason.into(), None, Some(SendId::from(key.as_ref()))).await
+    }
+
+    async fn interrupt_one(
+        &self,
+        reason: Text,
+        turn: Option<TurnId>,
+        send: Option<SendId>,
+    ) -> Result<bool, SessionError> {
+        let interrupt = |reply| SessionMsg::Interrupt {
+            by: "user".into(),
+            reason: reason.clone(),
+            turn,
+            send: send.clone(),
+            reply,
+        };
         self.request(QUICK, interrupt).await
     }
 

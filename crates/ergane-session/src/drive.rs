@@ -63,6 +63,8 @@ pub(crate) struct Drive {
     pub(crate) left_over: BTreeMap<CallId, String>,
     /// A receiver of it is held for each call that has ended and is still at work, also when the session is gone.
     pub(crate) at_work: Option<watch::Sender<()>>,
+    /// The sends that wait for their turn and are not wanted any more: by whom that is, and why. Their turns end as soon as they begin.
+    pub(crate) unwanted: HashMap<SendId, (Text, Text)>,
     /// Why an open turn was found whose recovery was put off, because it cannot go on here.
     pub(crate) unrecovered: Option<Text>,
 }
@@ -255,7 +257,11 @@ impl State {
     }
 
     fn start_turn(&mut self, send: SendId) -> Result<bool, ActorProcessingErr> {
+        let unwanted = self.drive.unwanted.remove(&send);
         self.drive.barrier = self.facts.record(Event::TurnStarted { send })?;
+        if let Some((by, reason)) = unwanted {
+            self.interrupt(by, reason)?;
+        }
         Ok(true)
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use ergane_core::{Event, FinishReason, OpenCall, OpenTurn, Text, TurnError, TurnId};
+use ergane_core::{Event, FinishReason, OpenCall, OpenTurn, SendId, Text, TurnError, TurnId};
 use ractor::ActorProcessingErr;
 
 use crate::actor::{Phase, State, tell};
 use crate::facts::now;
-use crate::message::{Grace, Internal};
+use crate::message::{Grace, Internal, Reply};
+use crate::requests::shortened;
 use crate::tools::{Running, STILL_RUNS, error_result};
 
 /// How long running tools have after an interrupt before they are killed.
@@ -24,6 +25,50 @@ impl State {
         let open = self.facts.conversation().turn().is_some_and(|turn| turn.interrupted.is_none());
         if open && matches!(self.phase, Phase::Stopping(_)) {
             self.interrupt("stop".into(), "the session was stopped".into())?;
+        }
+        Ok(())
+    }
+
+    /// Somebody wants the end of a turn: of the open one, of that one, or of the one of a send. What waits for its turn is not
+    /// wanted any more, and its turn ends before anything is done in it.
+    pub(crate) fn on_interrupt(
+        &mut self,
+        by: Text,
+        reason: Text,
+        turn: Option<TurnId>,
+        send: Option<SendId>,
+        reply: Reply<bool>,
+    ) -> Result<(), ActorProcessingErr> {
+        let reason = shortened(reason);
+        let conversation = self.facts.conversation();
+        let turn = match send {
+            None => turn,
+            Some(send) if conversation.queue().iter().any(|queued| queued.send == send) => {
+                self.drive.unwanted.entry(send).or_insert((by, reason));
+                self.acknowledge(reply, true);
+                return Ok(());
+            }
+            Some(send) => match conversation.send(&send).and_then(|known| known.turn) {
+                Some(turn) => Some(turn),
+                None => {
+                    self.acknowledge(reply, false);
+                    return Ok(());
+                }
+            },
+        };
+        let asked = |open: &&OpenTurn| turn.is_none_or(|turn| turn == open.id);
+        match conversation.turn().filter(asked).map(|open| open.interrupted.is_some()) {
+            None => {
+                let ended = turn.and_then(|turn| conversation.ended(turn));
+                let interrupted = ended.is_some_and(|record| record.finish == FinishReason::Interrupted);
+                self.acknowledge(reply, interrupted);
+            }
+            Some(already) => {
+                if !already {
+                    self.interrupt(by, reason)?;
+                }
+                self.acknowledge(reply, true);
+            }
         }
         Ok(())
     }

@@ -200,7 +200,7 @@ pub enum SessionMsg {
     Settings(Reply<Arc<Settings>>),
     /// What it is doing.
     Status(RpcReplyPort<Status>),
-    /// End the open turn; answered when that wish is durable. `false` when no turn was open.
+    /// End the open turn, or another one; answered when that wish is durable. `false` when there was none to end.
     Interrupt {
         /// By whom.
         by: Text,
@@ -208,6 +208,8 @@ pub enum SessionMsg {
         reason: Text,
         /// Which turn; the open one when left out. One that has ended was interrupted, or was not.
         turn: Option<TurnId>,
+        /// The turn of which send, in the place of `turn`. One that waits ends as soon as it begins.
+        send: Option<SendId>,
         /// The answer.
         reply: Reply<bool>,
     },

@@ -40,6 +40,7 @@ impl State {
             && nothing_goes_on
             && self.facts.durable() == self.facts.accepted()
             && self.drive.left_over.is_empty()
+            && self.drive.unwanted.is_empty()
             && self.waiters.is_empty()
             && !self.subscribers.is_listened_to()
     }

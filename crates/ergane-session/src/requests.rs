@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ergane_core::{
-    Event, FinishReason, Identity, Next, OpenTurn, OutputSchema, SendId, Seq, SessionName, Settings,
-    SettingsPatch, Text, TurnId, is_too_deep,
+    Event, Identity, Next, OutputSchema, SendId, Seq, SessionName, Settings, SettingsPatch, Text, TurnId,
+    is_too_deep,
 };
 use ergane_journal::MAX_EVENT_BYTES;
 use ergane_tool::RegistryError;
@@ -79,8 +79,8 @@ impl State {
                 let settings = self.facts.conversation().settings().cloned();
                 answer(reply, settings.ok_or_else(|| SessionError::NotFound(self.name.clone())));
             }
-            SessionMsg::Interrupt { by, reason, turn, reply } => {
-                self.on_interrupt(by, reason, turn, reply)?
+            SessionMsg::Interrupt { by, reason, turn, send, reply } => {
+                self.on_interrupt(by, reason, turn, send, reply)?
             }
             SessionMsg::Steer { send, cut, reply } => self.on_steer(&send, cut, reply)?,
             SessionMsg::Checkpoint { label, reply } => self.on_checkpoint(label, reply)?,
@@ -305,33 +305,6 @@ impl State {
             let parked = parked.map(|reason| SessionError::Parked { session, reason: reason.to_owned() });
             answer(reply, parked.map_or(Ok(value), Err));
         });
-    }
-
-    fn on_interrupt(
-        &mut self,
-        by: Text,
-        reason: Text,
-        turn: Option<TurnId>,
-        reply: Reply<bool>,
-    ) -> Result<(), ActorProcessingErr> {
-        let conversation = self.facts.conversation();
-        let asked = |open: &&OpenTurn| turn.is_none_or(|turn| turn == open.id);
-        let open = conversation.turn().filter(asked).map(|open| open.interrupted.is_some());
-        let reason = shortened(reason);
-        match open {
-            None => {
-                let ended = turn.and_then(|turn| conversation.ended(turn));
-                let interrupted = ended.is_some_and(|record| record.finish == FinishReason::Interrupted);
-                self.acknowledge(reply, interrupted);
-            }
-            Some(already) => {
-                if !already {
-                    self.interrupt(by, reason)?;
-                }
-                self.acknowledge(reply, true);
-            }
-        }
-        Ok(())
     }
 
     /// Whether the open turn cannot go on here: what must happen next needs what this process has not.

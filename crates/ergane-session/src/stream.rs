@@ -166,6 +166,25 @@ impl TurnStream {
         self.sending.clone()
     }
 
+    /// The key of the send: sent again with it, it is the same turn.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let turn = alice.send_message("hello").stream().await?;
+    /// let key = turn.key().to_owned(); // to be kept, for whoever asks later
+    /// let first = turn.result().await?;
+    /// assert_eq!(alice.send_message("hello").key(key).await?, first);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn key(&self) -> &str {
+        &self.id.0
+    }
+
     /// The next event of this turn; `None` after its `Done`, or when there is none to come: the
     /// [`result`](Self::result) tells. [`SessionEvent::Parked`] is told also before this turn begins, while it holds.
     ///

@@ -63,6 +63,9 @@ async fn done(session: Session, ask: Ask) -> Result<Answer, SessionError> {
         Ask::Interrupt { reason, .. } => {
             if session.interrupt(reason).await? { "interrupted" } else { IDLE }.to_owned()
         }
+        Ask::InterruptSend { key, reason, .. } => {
+            if session.interrupt_send(key, reason).await? { "interrupted" } else { IDLE }.to_owned()
+        }
         Ask::Lift { .. } => {
             session.start().await?;
             // It is brought up; whether its log can be read now is known when it has been.

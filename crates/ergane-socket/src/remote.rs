@@ -285,6 +285,39 @@ impl RemoteSession {
         self.done(ask).await.map(|done| done != IDLE)
     }
 
+    /// Ends the turn of the send with that key, and no other, as
+    /// [`Session::interrupt_send`](ergane_session::Session::interrupt_send) does at home: one that waits for its turn ends as soon as
+    /// it begins. `false` of one that had ended otherwise, or is not known there.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("ergane.db");
+    /// # let script = Scripted::replies([ScriptedReply { hang: true, ..ScriptedReply::text("Let me think") }]);
+    /// # let server = System::builder().provider("scripted", script).journal(Sqlite::open(&path)?).start().await?;
+    /// # let turn = server.session("alice").start().await?.send_message("hello").key("greeting").accepted().await?;
+    /// # let alice = ergane::socket::RemoteSession::find(&path, "alice").await?.expect("a process runs her");
+    /// assert!(alice.interrupt_send("greeting", "never mind").await?);
+    /// # let ended = server.whereis("alice").await.unwrap().turn(turn).await?;
+    /// # assert_eq!(ended.finish_reason, FinishReason::Interrupted);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`interrupt`](Self::interrupt).
+    pub async fn interrupt_send(
+        &self,
+        key: impl Into<Text>,
+        reason: impl Into<Text>,
+    ) -> Result<bool, RemoteError> {
+        let (key, reason) = (key.into(), reason.into());
+        let ask = Ask::InterruptSend { session: self.name.clone(), key, reason };
+        self.done(ask).await.map(|done| done != IDLE)
+    }
+
     /// Gives the present point of the history a name; its position.
     ///
     /// ```

@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 /// How long a request may be, with its end of line.
 pub(crate) const LONGEST: usize = 17 * 1024 * 1024;
 
-/// What is answered to an [`Ask::Interrupt`] or [`Ask::Steer`] that found no open turn.
+/// What is answered to an [`Ask::Interrupt`], [`Ask::InterruptSend`] or [`Ask::Steer`] that found no open turn.
 pub(crate) const IDLE: &str = "idle";
 
 /// What is answered to an [`Ask::Steer`] that the open turn took in.
@@ -50,6 +50,9 @@ pub(crate) enum Ask {
     },
     /// The end of the open turn.
     Interrupt { session: SessionName, reason: Text },
+    /// The end of the turn of a send, open or waiting, and of no other. A question of its own: a build that does not know it would end
+    /// whatever turn is open.
+    InterruptSend { session: SessionName, key: Text, reason: Text },
     /// A word for the open turn.
     Steer {
         session: SessionName,
@@ -134,6 +137,7 @@ impl Ask {
             Self::Approvals { session }
             | Self::Approve { session, .. }
             | Self::Interrupt { session, .. }
+            | Self::InterruptSend { session, .. }
             | Self::Steer { session, .. }
             | Self::Checkpoint { session, .. }
             | Self::Rewind { session, .. }

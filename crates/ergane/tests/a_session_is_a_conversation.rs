@@ -635,3 +635,35 @@ async fn a_result_that_no_event_can_hold_is_replaced_by_one_that_says_how_large_
     asked.answer("I see");
     common::result(send).await;
 }
+
+#[tokio::test]
+async fn an_interrupt_of_a_send_that_waits_ends_its_turn_before_anything_is_done_in_it_and_no_other() {
+    let (model, mut questions) = model();
+    let system = System::builder().provider("test", model).start().await.unwrap();
+    let alice = system.session("alice").start().await.unwrap();
+    let first = alice.send_message("one").key("1").taken().await.unwrap();
+    let asked = questions.next().await;
+    let second = alice.send_message("two").key("2").taken().await.unwrap();
+    let third = alice.send_message("three").key("3").taken().await.unwrap();
+    assert!(!alice.interrupt_send("unheard of", "never mind").await.unwrap());
+    assert!(alice.interrupt_send("2", "never mind").await.unwrap());
+    assert!(alice.interrupt_send("2", "again").await.unwrap(), "it is known already");
+    assert!(
+        matches!(alice.status().await.unwrap().activity, Activity::CallingModel),
+        "the first one goes on"
+    );
+    asked.answer("1");
+    assert_eq!(first.result().await.unwrap().finish_reason, FinishReason::Stop);
+    let second = soon("the second ends", second.result()).await.unwrap();
+    assert_eq!((second.finish_reason, second.ordinal), (FinishReason::Interrupted, 2));
+    let asked = questions.next().await;
+    assert!(asked.texts().last().unwrap().ends_with("three"), "nobody was asked about the second");
+    // Of a turn that has ended it says how; the one that is open goes on.
+    assert!(alice.interrupt_turn(second.turn, "late").await.unwrap());
+    assert!(!alice.interrupt_send("1", "late").await.unwrap());
+    asked.answer("3");
+    assert_eq!(third.result().await.unwrap().finish_reason, FinishReason::Stop);
+    let log = kinds(&system, &alice).await;
+    assert_eq!(log.iter().filter(|kind| *kind == "interrupt_requested").count(), 1, "{log:?}");
+    system.shutdown(LONG).await.unwrap();
+}

@@ -137,6 +137,7 @@ impl Talk {
         for pending in &pending {
             let ended = resume::finish(pending, &session, job).await.map_err(Failure::leaving_it_open)?;
             job.screen.finish(&Report::of_turn(&ended));
+            job.signals.forget();
         }
         Ok(Self { session })
     }

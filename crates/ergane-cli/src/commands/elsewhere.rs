@@ -9,7 +9,7 @@ use ergane::session::SessionEvent;
 use ergane::socket::{Outcome, RemoteError, RemoteSession, RemoteTurn, Told};
 
 use super::Job;
-use crate::follow::{AGAIN, guide, within};
+use crate::follow::{AGAIN, guide, told, within};
 use crate::outcome::Failure;
 use crate::report::Report;
 use crate::screen::Screen;
@@ -59,7 +59,7 @@ pub(super) async fn send(
     }
     notes.say(&format!("process {} owns session {} and runs the turn", session.pid(), session.name()));
     let told = tell(session, &mut turn, &mut parking);
-    let told = guide(told, || interrupt(session), notes, signals, until).await;
+    let told = guide(told, || interrupt(session, key), notes, signals, until).await;
     let told = told.map_err(|failure| failure.or_again(key).or_parked(parking.reason))?;
     Ok(told.map_or(Asked::BrokeOff, |report| Asked::Ended(Box::new(report))))
 }
@@ -85,13 +85,15 @@ async fn taken(
 }
 
 /// Asks for the end of the turn there, until there is one to end. An owner that is dead by now has nothing to end.
-async fn interrupt(session: &RemoteSession) -> Result<(), Failure> {
+async fn interrupt(session: &RemoteSession, key: &str) -> Result<(), Failure> {
     loop {
-        match session.interrupt("Ctrl-C").await {
+        match session.interrupt_send(key, "Ctrl-C").await {
             Ok(false) => tokio::time::sleep(AGAIN).await,
             // The turn is on its way to its end: at once, or when the disk can take it.
-            Ok(true) | Err(RemoteError::NoSocket { .. } | RemoteError::OwnerEnded { .. }) => return Ok(()),
-            Err(error) if error.kind() == "journal" => return Ok(()),
+            Ok(true) | Err(RemoteError::NoSocket { .. } | RemoteError::OwnerEnded { .. }) => {
+                return told().await;
+            }
+            Err(error) if error.kind() == "journal" => return told().await,
             Err(error) => return Err(error.into()),
         }
     }

@@ -207,6 +207,10 @@ async fn answer(
     let ours = |pending: &Pending| key.is_some_and(|key| *pending.send.0 == *key);
     job.screen.show_answers(false);
     for pending in pending.iter().take_while(|pending| !ours(pending)) {
+        // Pressed while an owner was asked that is dead by now: what is before ours is somebody else's.
+        if job.signals.interrupted() {
+            return Err(Failure::interrupted());
+        }
         let ended = resume::finish(pending, &session, job).await.map_err(Failure::leaving_it_open)?;
         let told = format!("turn {} was left open and is finished: {}", ended.ordinal, ended.finish_reason);
         job.screen.notes.say(&told);

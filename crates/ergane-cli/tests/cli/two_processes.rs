@@ -93,6 +93,36 @@ fn ctrl_c_ends_a_turn_that_another_process_runs() {
 }
 
 #[test]
+fn ctrl_c_of_a_send_that_waits_ends_its_own_turn_and_no_other() {
+    let home = Home::new();
+    let call = |command: &str| json!({"tool_calls": [{"name": "bash", "arguments": {"command": command}}]});
+    let script = home.script(
+        "s",
+        &[
+            call("echo begun; until test -e go; do sleep 0.01; done"),
+            json!({"text": "one"}),
+            call("touch done"),
+        ],
+    );
+    let mut first =
+        home.start(&["send", "a", "first", "--script", &script, "--allow", "bash", "--stream-json"]);
+    first.wait_for(r#""type":"tool_progress""#);
+    let mut second = home.start(&["send", "a", "second", "--stream-json"]);
+    second.wait_for_note("owns session a and runs the turn");
+    second.signal(Signal::INT);
+    second.wait_for_note("Ctrl-C again quits at once");
+    // The first turn is let go when that is known there, and not before.
+    second.wait_for_note("it is to end, and waits for");
+    home.write("go", "");
+    let last = second.output().expect(130).lines().pop().unwrap();
+    assert_eq!((&last["turn"], &last["finish_reason"]), (&json!(2), &json!("interrupted")));
+    let last = first.output().expect(0).lines().pop().unwrap();
+    assert_eq!((&last["turn"], &last["text"]), (&json!(1), &json!("one")));
+    assert!(!home.path("done").exists(), "nothing of the second was done");
+    sound(&events(&home));
+}
+
+#[test]
 fn a_turn_whose_owner_is_killed_is_finished_by_the_one_who_asked() {
     let home = Home::new();
     let script = home.script("s", &[json!({"text": "one"}), json!({"text": "half", "hang": true})]);

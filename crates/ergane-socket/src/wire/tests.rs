@@ -60,6 +60,7 @@ fn asks_about_a_session_are_lines_too_and_their_answers_are_told_apart() {
             by: Some("ann".into()),
         },
         Ask::Interrupt { session: session.clone(), reason: "r".into() },
+        Ask::InterruptSend { session: session.clone(), key: "k".into(), reason: "r".into() },
         Ask::Steer {
             session: session.clone(),
             input: Words::from(said.clone()),
