@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ergane::core::{Durability, SessionName, Text};
 use ergane::journal::{JournalError, JournalPort, Sqlite};
-use ergane::session::Session;
+use ergane::session::{Activity, Session, session_of_process};
 use ergane::tools::Tools;
 use ergane::{Recovery, System};
 
@@ -103,6 +103,22 @@ impl Workshop {
     /// The way to the journal.
     pub(crate) fn journal(&self) -> &JournalPort {
         self.system.context().journal(Durability::Strict)
+    }
+
+    /// Whether a session has a turn that goes on, or one that will: none that waits for somebody, or for what does not come.
+    pub(crate) async fn is_at_work(&self) -> bool {
+        let names = self.system.context().namespace().names();
+        for name in names.into_iter().filter_map(|(name, _)| session_of_process(&name)) {
+            let Ok(status) = seen(&self.system, name).status().await else { continue };
+            let goes_on = !matches!(
+                status.activity,
+                Activity::AwaitingApproval { .. } | Activity::Parked { .. } | Activity::Unresolved { .. }
+            );
+            if goes_on && (status.turn.is_some() || status.queued > 0) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Ends it within `deadline`. No fact is written: an open turn stays open.

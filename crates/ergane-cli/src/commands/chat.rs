@@ -62,14 +62,22 @@ fn new_name() -> Result<SessionName, Failure> {
 
 async fn chat(name: SessionName, place: &Place, job: &mut Job<'_>) -> Result<u8, Failure> {
     let workshop = job.workshop(place).await?;
-    let ended = talk(name, job, &workshop).await;
+    let mut talk = Talk::begin(name, job, &workshop).await;
+    let ended = match &mut talk {
+        Ok(talk) => converse(talk, job, &workshop).await,
+        Err(failure) => Err(failure.clone()),
+    };
+    // Who has pressed Ctrl-C, or has left a turn of his own open, is not kept.
+    let is_done = matches!(&ended, Ok(exit) if *exit != INTERRUPTED) && !job.signals.is_over();
+    if is_done && talk.is_ok_and(|talk| !talk.leaves_open) {
+        job.stay(&workshop, None).await;
+    }
     workshop.close(job.shutdown()).await;
     ended
 }
 
 /// One session after another, until somebody has said enough.
-async fn talk(name: SessionName, job: &mut Job<'_>, workshop: &Workshop) -> Result<u8, Failure> {
-    let mut talk = Talk::begin(name, job, workshop).await?;
+async fn converse(talk: &mut Talk, job: &mut Job<'_>, workshop: &Workshop) -> Result<u8, Failure> {
     let mut input = Input::open(job.screen.format() == Format::Text);
     // A person saw how each turn ended; a script is told of the last one.
     let status = |exit: u8, input: &Input| if input.is_person() { OK } else { exit };
@@ -101,10 +109,10 @@ async fn talk(name: SessionName, job: &mut Job<'_>, workshop: &Workshop) -> Resu
             continue;
         }
         if let Some(command) = line.trim_start().strip_prefix('/') {
-            match slash::run(command, &talk, job, workshop).await {
+            match slash::run(command, talk, job, workshop).await {
                 Next::Go => {}
                 Next::Exit => return Ok(status(exit, &input)),
-                Next::Fresh => talk = talk.fresh(job, workshop).await?,
+                Next::Fresh => *talk = talk.fresh(job, workshop).await?,
             }
             continue;
         }
@@ -123,6 +131,8 @@ async fn talk(name: SessionName, job: &mut Job<'_>, workshop: &Workshop) -> Resu
 /// The session that is talked with.
 struct Talk {
     session: Session,
+    /// Whether its last turn was given up before its end.
+    leaves_open: bool,
 }
 
 impl Talk {
@@ -139,7 +149,7 @@ impl Talk {
             job.screen.finish(&Report::of_turn(&ended));
             job.signals.forget();
         }
-        Ok(Self { session })
+        Ok(Self { session, leaves_open: false })
     }
 
     /// Another session with the settings of this one.
@@ -147,11 +157,11 @@ impl Talk {
         let patch = self.session.settings().await?.as_patch();
         let session = job.start(workshop, &new_name()?, patch).await?;
         job.screen.notes.say(&format!("session {}; {} is kept", session.name(), self.session.name()));
-        Ok(Self { session })
+        Ok(Self { session, leaves_open: false })
     }
 
     /// One turn, and the status it would have ended a command with.
-    async fn turn(&self, prompt: &str, job: &mut Job<'_>) -> u8 {
+    async fn turn(&mut self, prompt: &str, job: &mut Job<'_>) -> u8 {
         job.started = tokio::time::Instant::now();
         let until = job.until();
         let message = self.session.send_message(prompt);
@@ -164,6 +174,7 @@ impl Talk {
             }
             Err(failure) => Err(failure),
         };
+        self.leaves_open = followed.is_err();
         let report = match &followed {
             Ok(result) => Report::of_turn(result),
             Err(failure) => Report::of_failure(Some(self.session.name()), failure, job.started.elapsed()),

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use ergane::core::{SessionName, SettingsPatch, Ungranted};
 use ergane::session::{Session, SessionError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::args::{Cli, Command, Global, TurnFlags};
 use crate::config::Config;
@@ -31,6 +31,11 @@ use crate::screen::{Format, Notes, Screen};
 use crate::settings;
 use crate::signals::Signals;
 use crate::workshop::{Place, Workshop, seen};
+
+/// How long a command that is done stays for turns that others have asked it for: as long as a shell may take.
+const STAY: Duration = Duration::from_secs(600);
+/// How often it looks whether they are over.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Does what the command line says; its exit status.
 pub(crate) async fn run(cli: Cli) -> u8 {
@@ -135,6 +140,30 @@ impl<'a> Job<'a> {
             patch.ungranted = Some(Ungranted::Ask);
         }
         Ok(patch)
+    }
+
+    /// Stays until no session has a turn that goes on, but not past `until`, not for ever, and not for somebody who wants the end.
+    /// For a command whose own turns are over: what goes on was asked for by other processes, of this one because it owns their
+    /// session, and its end would cut it off in the middle.
+    async fn stay(&mut self, workshop: &Workshop, until: Option<Instant>) {
+        let latest = Instant::now() + STAY;
+        let until = until.map_or(latest, |until| until.min(latest));
+        let mut told = false;
+        while workshop.is_at_work().await {
+            if !told {
+                let what = "a turn that another process has asked for is not over";
+                self.screen
+                    .notes
+                    .say(&format!("{what}: staying until it is; Ctrl-C leaves it to that process"));
+                told = true;
+            }
+            tokio::select! {
+                biased;
+                _ = self.signals.next() => return,
+                () = sleep_until(until) => return,
+                () = sleep(LOOK) => {}
+            }
+        }
     }
 
     /// Gets, starts or recovers the session.

@@ -81,6 +81,10 @@ async fn send(
     }
     let workshop = job.workshop(place).await?;
     let answer = answer(args, key.as_deref(), name, job, &workshop, turn).await;
+    if answer.is_ok() {
+        let until = job.until();
+        job.stay(&workshop, until).await;
+    }
     workshop.close(job.shutdown()).await;
     answer.map(|result| Report::of_turn(&result))
 }

@@ -123,6 +123,37 @@ fn ctrl_c_of_a_send_that_waits_ends_its_own_turn_and_no_other() {
 }
 
 #[test]
+fn a_command_that_is_done_stays_for_the_turn_that_another_one_has_asked_it_for() {
+    let home = Home::new();
+    let call = |command: &str| json!({"tool_calls": [{"name": "bash", "arguments": {"command": command}}]});
+    let wait = |file: &str| format!("echo begun; until test -e {file}; do sleep 0.01; done");
+    let replies = [
+        call(&wait("first")),
+        json!({"text": "one"}),
+        call(&format!("{}; echo x >> effects", wait("second"))),
+        json!({"text": "two"}),
+    ];
+    let script = home.script("s", &replies);
+    let args = ["send", "a", "first", "--script", &script, "--allow", "bash", "--stream-json"];
+    let mut first = home.start(&args);
+    first.wait_for(r#""type":"tool_progress""#);
+    let mut second = home.start(&["send", "a", "second", "--stream-json"]);
+    second.wait_for_note("owns session a and runs the turn");
+    home.write("first", "");
+    first.wait_for_note("staying until it is");
+    second.wait_for(r#""type":"tool_progress""#);
+    home.write("second", "");
+    let last = second.output().expect(0).lines().pop().unwrap();
+    assert_eq!((&last["turn"], &last["text"]), (&json!(2), &json!("two")));
+    let last = first.output().expect(0).lines().pop().unwrap();
+    assert_eq!((&last["turn"], &last["text"]), (&json!(1), &json!("one")));
+    assert_eq!(std::fs::read_to_string(home.path("effects")).unwrap(), "x\n");
+    let events = events(&home);
+    sound(&events);
+    assert!(!events.iter().any(|event| event["type"] == "recovered"), "one owner has run both: {events:#?}");
+}
+
+#[test]
 fn a_turn_whose_owner_is_killed_is_finished_by_the_one_who_asked() {
     let home = Home::new();
     let script = home.script("s", &[json!({"text": "one"}), json!({"text": "half", "hang": true})]);
