@@ -13,7 +13,7 @@ pub(crate) enum Signal {
     Interrupt,
     /// A further one: quit at once.
     Quit,
-    /// SIGTERM: stop here; the turn stays open.
+    /// SIGTERM, or the terminal is gone (SIGHUP): stop here; the turn stays open.
     Terminate,
 }
 
@@ -97,15 +97,27 @@ pub(crate) fn ended_by(signal: Signal) -> Failure {
 fn forward(sender: mpsc::Sender<Signal>) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    for (kind, meaning) in
-        [(SignalKind::interrupt(), Signal::Interrupt), (SignalKind::terminate(), Signal::Terminate)]
-    {
+    let mut meanings =
+        vec![(SignalKind::interrupt(), Signal::Interrupt), (SignalKind::terminate(), Signal::Terminate)];
+    if !ignores_hangup(&std::fs::read_to_string("/proc/self/status").unwrap_or_default()) {
+        meanings.push((SignalKind::hangup(), Signal::Terminate));
+    }
+    for (kind, meaning) in meanings {
         let (mut signals, sender) = (signal(kind)?, sender.clone());
         tokio::spawn(
             async move { while signals.recv().await.is_some() && sender.send(meaning).await.is_ok() {} },
         );
     }
     Ok(())
+}
+
+/// Whether a process of that status was started so that it outlives its terminal, by `nohup` say: to listen would undo it. A system
+/// that does not tell is taken not to.
+#[cfg(unix)]
+fn ignores_hangup(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A bit a signal, from the lowest on; this is the first.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]
@@ -138,6 +150,14 @@ mod tests {
         assert_eq!(signals.next().await, Signal::Quit);
         assert!(signals.quit());
         assert_eq!(signals.next().await, Signal::Terminate);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_hangup_that_is_ignored_is_not_listened_to() {
+        assert!(ignores_hangup("Name:\tergane\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
+        assert!(!ignores_hangup("SigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n"));
+        assert!(!ignores_hangup(""), "it is not told");
     }
 
     #[tokio::test]

@@ -66,6 +66,52 @@ fn sigterm_writes_no_fact_and_leaves_the_turn_open() {
 }
 
 #[test]
+fn when_the_terminal_is_gone_the_shell_is_too_and_the_turn_stays_open() {
+    for kept in [true, false] {
+        let home = Home::new();
+        let call =
+            json!({"name": "bash", "arguments": {"command": "echo $$ > pid; echo started; sleep 600"}});
+        let script = home.script("s", &[json!({"tool_calls": [call]}), json!({"text": "never"})]);
+        let what: &[&str] = if kept { &["send", "a"] } else { &["run"] };
+        let more = ["go", "--script", &script, "--allow", "bash", "--stream-json"];
+        let mut running = home.start(&[what, &more].concat());
+        running.wait_for(r#""type":"tool_progress""#);
+        running.signal(Signal::HUP);
+        let last = running.output().expect(1).lines().pop().unwrap();
+        assert_eq!((&last["type"], &last["finish_reason"]), (&json!("result"), &Value::Null));
+        let group = std::fs::read_to_string(home.path("pid")).unwrap();
+        let started = Instant::now();
+        while !living_members_of(group.trim()).is_empty() {
+            assert!(started.elapsed() < Duration::from_secs(60), "the shell is still there");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if kept {
+            let log = home.run(&["sessions", "events", "a", "--json"]).expect(0).json();
+            assert_eq!(log["events"].as_array().unwrap().last().unwrap()["type"], "tool_process");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_started_to_outlive_its_terminal_does() {
+    let home = Home::new();
+    let script = home.script("hangs", &[json!({"text": "half of it", "hang": true})]);
+    let command = home.command(&["send", "a", "go", "--script", &script, "--stream-json"]);
+    let mut nohup = std::process::Command::new("nohup");
+    nohup.arg(command.get_program()).args(command.get_args()).env_clear();
+    nohup.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    nohup.current_dir(command.get_current_dir().unwrap()).stdin(std::process::Stdio::null());
+    nohup.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut running = Running::of(nohup);
+    running.wait_for(r#""type":"content""#);
+    running.signal(Signal::HUP);
+    running.signal(Signal::INT);
+    let last = running.output().expect(130).lines().pop().unwrap();
+    assert_eq!(last["finish_reason"], "interrupted");
+}
+
+#[test]
 fn a_second_ctrl_c_quits_and_says_that_the_turn_stays_open() {
     let home = Home::new();
     let mut send = hanging(&home, "a", "--stream-json");
