@@ -32,9 +32,6 @@ fn to_stderr(text: &str) {
     }
 }
 
-/// More of what a call would run with than this is not shown before it is asked about.
-const LONGEST_QUESTION: usize = 40;
-
 /// A question about a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
@@ -253,7 +250,7 @@ impl Display {
         self.draw();
     }
 
-    /// What is to be decided, in full: nobody can say yes to what is not seen.
+    /// What is to be decided, in full and however long it is: nobody can say yes to what is not seen.
     fn show_question(&mut self) {
         let Some(question) = self.questions.front().cloned() else { return };
         let found = self.running.iter().find(|(running, _)| running.call == question.call);
@@ -264,13 +261,9 @@ impl Display {
         let asked = if question.cut_off { "was cut off by a crash and may have run" } else { "wants to run" };
         let mut lines = vec![self.paint.of(Style::Ask, &cut(&format!("? {tool} {asked}"), columns()))];
         let text = plain::arguments(&arguments);
-        let all: Vec<&str> = text.lines().collect();
-        for line in all.iter().take(LONGEST_QUESTION) {
-            let span = [Span::new(Style::Plain, *line)];
+        for line in text.lines() {
+            let span = [Span::new(Style::Plain, line)];
             lines.extend(wrap(&Span::new(Style::Plain, "  "), &span, columns(), self.paint));
-        }
-        if all.len() > LONGEST_QUESTION {
-            lines.push(format!("  … and {} more lines", all.len() - LONGEST_QUESTION));
         }
         let why = [Span::new(Style::Dim, plain::on_one_line(&question.why, plain::WIDTH))];
         lines.extend(wrap(&Span::new(Style::Dim, "  "), &why, columns(), self.paint));

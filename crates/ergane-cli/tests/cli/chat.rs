@@ -322,6 +322,22 @@ fn a_turn_left_open_is_finished_first_and_history_and_completion_work() {
 }
 
 #[test]
+fn a_question_shows_all_that_would_run_however_long_it_is() {
+    let home = Home::new();
+    let command: Vec<String> = (1..=60).map(|line| format!("echo harmless {line}")).collect();
+    let script =
+        home.script("s", &[bash(&(command.join("\n") + "\nrm -rf precious")), json!({"text": "Done."})]);
+    let mut send = Terminal::start(&home, &["send", "a", "go", "--script", &script], 80);
+    send.wait_for("y / n / always?");
+    let shown = send.screen();
+    for line in ["echo harmless 1\n", "echo harmless 41\n", "echo harmless 60\n", "rm -rf precious"] {
+        assert!(shown.contains(line), "{line}:\n{shown}");
+    }
+    send.type_in("n");
+    assert_eq!(send.end().0, Some(0));
+}
+
+#[test]
 fn send_on_a_terminal_shows_the_same_and_asks_too() {
     let home = Home::new();
     let script = home.script("s", &[bash("echo ran > effect"), json!({"text": "# Done\nand **well**"})]);
