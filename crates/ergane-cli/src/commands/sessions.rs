@@ -2,10 +2,12 @@
 
 mod history;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ergane::core::{Conversation, Envelope, Event, Message, Part, Seq, SessionName, Settings, Usage};
 use ergane::journal::{Journal, JournalError, SessionSummary, Sqlite};
+use ergane::tool_support::kill_left_behind;
 use serde::Serialize;
 
 use super::inventory::Printed;
@@ -375,7 +377,40 @@ fn export(found: &Found, json: bool, stdout: &mut Stdout) -> Result<(), Failure>
     })
 }
 
+/// Ends what a killed process has left at work for the session: with its log goes the only word of it.
+fn end_left_behind(found: &Found) -> Result<(), Failure> {
+    let mut left = BTreeMap::new();
+    let read = found.events(|event| {
+        match &event.event {
+            Event::ToolProcess { call, group, leader_started } => {
+                left.insert(*call, (*group, *leader_started));
+            }
+            Event::ToolFinished { result, .. } => drop(left.remove(&result.call)),
+            _ => {}
+        }
+        Ok(())
+    });
+    if let Err(failure) = read {
+        // A damaged log is deleted all the same, and tells what it tells.
+        tracing::debug!(session = %found.name, failure = %failure.message, "the log could not be read to its end");
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    // Nothing of a process that lives is ended: its session is not given to us.
+    found.store.open_session(&found.name)?;
+    for (group, started) in left.into_values() {
+        if !kill_left_behind(group, started) {
+            let name = &found.name;
+            let what = format!("a shell that a killed process left at work for session {name} does not end");
+            return Err(Failure::internal(format!("{what}: end process group {group}, then delete it")));
+        }
+    }
+    Ok(())
+}
+
 fn delete(found: &Found, json: bool, stdout: &mut Stdout) -> Result<(), Failure> {
+    end_left_behind(found)?;
     if !found.store.delete(&found.name)? {
         return Err(found.not_found());
     }

@@ -74,3 +74,21 @@ fn a_shell_that_writes_when_its_process_is_killed_is_gone_before_its_call_is_sai
     assert!(recovered["seq"].as_i64() < unknown["seq"].as_i64(), "{facts:#?}");
     assert_eq!(beats(&home.path("beats")), written, "and it never writes again");
 }
+
+#[test]
+fn a_session_that_is_deleted_leaves_no_shell_behind_and_one_that_is_at_work_is_not_deleted() {
+    let home = Home::new();
+    let call = json!({"tool_calls": [{"name": "bash", "arguments": {"command": "echo $$ > shell; echo begun; sleep 600"}}]});
+    let script = home.script("s", &[call, json!({"text": "never"})]);
+    let mut running =
+        home.start(&["send", "a", "go", "--script", &script, "--allow", "bash", "--stream-json"]);
+    running.wait_for(r#""type":"tool_progress""#);
+    let group: i32 = fs::read_to_string(home.path("shell")).unwrap().trim().parse().unwrap();
+    home.run(&["sessions", "delete", "a"]).expect(1);
+    assert!(!alive(group).is_empty(), "it is its process's, which lives");
+    running.kill();
+    assert!(!alive(group).is_empty(), "nobody is there to end it");
+    home.run(&["sessions", "delete", "a"]).expect(0);
+    until("the shell is gone", || alive(group).is_empty());
+    home.run(&["sessions", "show", "a"]).expect(1);
+}
