@@ -87,6 +87,8 @@ pub struct Send {
     pub meta: Option<Arc<Value>>,
     /// What holds in its turn only.
     pub settings: Option<Arc<SettingsPatch>>,
+    /// Whether the session keeps them, from when the send is a fact.
+    pub keep: bool,
     /// What to do when the session is busy.
     pub when_busy: WhenBusy,
     /// What is to be known of it before it is taken, once somebody has measured it.
@@ -109,7 +111,7 @@ pub(crate) struct Measured {
 impl Send {
     /// A send.
     pub fn new(id: SendId, input: Vec<Part>, when_busy: WhenBusy) -> Self {
-        Self { id, input, meta: None, settings: None, when_busy, measured: OnceLock::new() }
+        Self { id, input, meta: None, settings: None, keep: false, when_busy, measured: OnceLock::new() }
     }
 
     /// Its sizes and its fingerprint. Taken once, which for a large send takes a while: by the handle, in its caller's

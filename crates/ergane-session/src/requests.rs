@@ -209,7 +209,14 @@ impl State {
         if bytes > INPUT_LIMIT {
             return Ok(Err(SessionError::InputTooLarge { bytes, limit: INPUT_LIMIT }));
         }
+        // In one append, so that what is refused, or is known already, changes nothing, and what is taken is not torn apart.
+        let kept = settings.as_deref().filter(|_| send.keep);
+        let changed =
+            kept.and_then(|patch| patch.against(self.facts.conversation().settings()?)).map(Box::new);
         self.facts.record(Event::Queued { send: id, input, hash, meta, settings })?;
+        if let Some(patch) = changed {
+            self.facts.record(Event::SettingsChanged { patch, tool: None })?;
+        }
         Ok(Ok(()))
     }
 

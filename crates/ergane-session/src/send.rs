@@ -152,6 +152,27 @@ impl SendMessage {
         self
     }
 
+    /// The session keeps the [settings](Self::settings) of this send: they hold in later turns too, and what of them is new is a fact
+    /// beside that of the send. A send that is refused changes none, nor does one whose [key](Self::key) is known. Default: they hold
+    /// in its turn and in no other.
+    ///
+    /// ```
+    /// # use ergane::prelude::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let system = System::builder().provider("scripted", Scripted::builtin()).start().await?;
+    /// # let alice = system.session("alice").start().await?;
+    /// let patch = SettingsPatch { model: Some("large".into()), ..SettingsPatch::default() };
+    /// alice.send_message("hello").settings(patch).keep_settings().await?;
+    /// assert_eq!(&*alice.settings().await?.model, "large");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn keep_settings(mut self) -> Self {
+        self.send.keep = true;
+        self
+    }
+
     /// What to do when a turn is open or other sends wait. Default: [`WhenBusy::Queue`].
     ///
     /// ```

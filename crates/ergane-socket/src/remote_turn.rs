@@ -168,8 +168,8 @@ impl RemoteSend {
     }
 
     /// The session keeps the [settings](Self::settings) of this send: they hold in later turns too, and what of them is new is a
-    /// fact, as with a builder at home. A send that the session refuses changes none. They are kept once the send is a fact: who goes
-    /// away between the two, or is told an error of the second, sends it again with the same key. Default: they hold in this turn and in no other.
+    /// fact beside that of the send. One that the session refuses, or has under that key already, changes none. Default: they hold in
+    /// this turn and in no other.
     ///
     /// ```
     /// use ergane::core::SettingsPatch;

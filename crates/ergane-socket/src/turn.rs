@@ -7,9 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use ergane_core::{Durability, PendingApproval};
-use ergane_session::{
-    Activity, Input, Session, SessionBuilder, SessionContext, SessionError, SessionEvent, TurnStream,
-};
+use ergane_session::{Activity, Input, Session, SessionContext, SessionError, SessionEvent, TurnStream};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::answer::{Served, is_of_a_sibling, problem};
@@ -54,16 +52,8 @@ async fn taken(asker: &mut Asker, order: &Order, context: &SessionContext) -> io
     let message = session.send_message(Input::from(order.input.clone())).key(&order.key);
     let message = message.settings(order.settings.clone()).meta(order.meta.clone());
     asker.is_there()?;
-    let taken = async {
-        let turn = message.taken().await?;
-        if order.keep {
-            // What is refused has changed nothing; and who was not told that it is taken asks again, with the same key.
-            let keeping = SessionBuilder::new(context.clone(), order.session.as_str());
-            keeping.settings(order.settings.clone()).start().await?;
-        }
-        Ok(turn)
-    };
-    let (mut taken, mut ticks) = (std::pin::pin!(taken), interval(TICK));
+    let message = if order.keep { message.keep_settings() } else { message };
+    let (mut taken, mut ticks) = (std::pin::pin!(message.taken()), interval(TICK));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

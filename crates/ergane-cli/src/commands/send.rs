@@ -3,7 +3,7 @@
 #[cfg(unix)]
 use std::time::Duration;
 
-use ergane::core::{SessionName, Text};
+use ergane::core::{SessionName, SettingsPatch, Text};
 #[cfg(unix)]
 use ergane::journal::SessionSummary;
 #[cfg(unix)]
@@ -197,7 +197,7 @@ async fn answer(
     turn: &mut Option<u32>,
 ) -> Result<TurnResult, Failure> {
     let stored = resume::stored(workshop, name).await?;
-    let provider = stored.as_ref().map(|stored| &*stored.provider);
+    let (provider, is_new) = (stored.as_ref().map(|stored| &*stored.provider), stored.is_none());
     if let Some(provider) = provider.filter(|provider| *provider != SCRIPTED)
         && args.flags.provider.is_none()
         && args.flags.script.is_some()
@@ -206,7 +206,10 @@ async fn answer(
         return Err(Failure::config(format!("{why}; add --provider {SCRIPTED} to change that")));
     }
     let patch = job.patch(workshop, provider).await?;
-    let session = job.start(workshop, name, patch).await?;
+    // What an existing session is told comes with the send: one that is refused, or only looked up, changes nothing.
+    let (initial, patch) =
+        if is_new { (patch, SettingsPatch::default()) } else { (SettingsPatch::default(), patch) };
+    let session = job.start(workshop, name, initial).await?;
     let pending = stored.map(|stored| stored.pending).unwrap_or_default();
     let ours = |pending: &Pending| key.is_some_and(|key| *pending.send.0 == *key);
     job.screen.show_answers(false);
@@ -223,7 +226,7 @@ async fn answer(
         }
     }
     job.screen.show_answers(true);
-    let mut message = session.send_message(args.prompt.as_str());
+    let mut message = session.send_message(args.prompt.as_str()).settings(patch).keep_settings();
     if let Some(key) = key {
         message = message.key(key);
     }

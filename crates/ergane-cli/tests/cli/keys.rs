@@ -54,3 +54,32 @@ fn a_key_whose_turn_is_open_finishes_that_turn() {
     );
     assert_eq!(home.run(&["sessions", "--json"]).json()["sessions"][0]["turns"], 1);
 }
+
+#[test]
+fn a_send_that_is_refused_or_only_looked_up_changes_no_settings() {
+    let home = Home::new();
+    let call = json!({"tool_calls": [{"name": "bash", "arguments": {"command": "touch done"}}]});
+    let script = home.script("s", &[json!({"text": "one"}), json!({"text": "two"}), call]);
+    let send = |prompt: &str, more: &[&str]| {
+        home.run(&[&["send", "a", prompt, "--script", &script, "--json"], more].concat())
+    };
+    let changes = || {
+        let log = home.run(&["sessions", "events", "a", "--json"]).expect(0).json();
+        let of = |event: &&Value| event["type"] == "settings_changed";
+        log["events"].as_array().unwrap().iter().filter(of).cloned().collect::<Vec<_>>()
+    };
+    send("hi", &["--key", "k"]).expect(0);
+    send("other", &["--key", "k", "--model", "m2", "--max-iterations", "3"]).expect(2);
+    assert_eq!(changes(), Vec::<Value>::new(), "it was refused");
+    assert_eq!(send("hi", &["--key", "k", "--permissions", "bypass"]).expect(0).json()["text"], "one");
+    assert_eq!(changes(), Vec::<Value>::new(), "it was looked up");
+    // One that is taken does, once.
+    assert_eq!(send("more", &["--key", "l", "--model", "m2"]).expect(0).json()["model"], "m2");
+    send("more", &["--key", "l", "--model", "m3"]).expect(0);
+    assert_eq!(changes().len(), 1);
+    // One that is not taken, because another turn waits for somebody, allows nothing.
+    send("go on", &[]).expect(5);
+    send("at last", &["--permissions", "bypass"]).expect(5);
+    assert_eq!(changes().len(), 1);
+    assert!(!home.path("done").exists());
+}
