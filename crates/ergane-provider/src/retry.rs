@@ -94,7 +94,8 @@ pub fn after(failed: Failed<'_>, random: f64, policy: &RetryPolicy) -> Decision 
         return Decision::Repaired;
     }
     let is_no_luck = resampled && error.kind == ErrorKind::ToolFormat;
-    let was_waited_for = error.kind == ErrorKind::Timeout;
+    // A server that says itself that it took too long has not kept anybody waiting by its silence.
+    let was_waited_for = error.kind == ErrorKind::Timeout && error.status.is_none();
     let is_worth_it =
         |wait: Duration| !is_no_luck && (!has_next || (!was_waited_for && wait <= policy.fallback_after));
     match delay(attempt, error, random, policy) {
@@ -227,6 +228,22 @@ mod tests {
                 Failed { error: &error, attempt, elapsed, has_next, resampled: false, repaired: false };
             let got = after(failed, 1.0, &policy);
             assert_eq!(got, expected, "{kind:?} {hint:?} attempt {attempt} after {elapsed:?}, {has_next}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_that_the_server_tells_is_worth_another_attempt_at_it_and_silence_is_not() {
+        for (status, expected) in [(Some(408), Decision::Again(ms(500))), (None, Decision::Fallback)] {
+            let error = ProviderError { status, ..failed(ErrorKind::Timeout, None) };
+            let failed = Failed {
+                error: &error,
+                attempt: 1,
+                elapsed: ms(0),
+                has_next: true,
+                resampled: false,
+                repaired: false,
+            };
+            assert_eq!(after(failed, 1.0, &RetryPolicy::default()), expected, "{status:?}");
         }
     }
 

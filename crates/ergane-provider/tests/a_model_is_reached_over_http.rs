@@ -425,29 +425,34 @@ async fn read_request(stream: &mut tokio::net::TcpStream) -> Option<String> {
 #[tokio::test]
 async fn a_kept_connection_that_breaks_is_told_and_nothing_is_sent_twice() {
     use tokio::io::AsyncWriteExt;
+    type Tell = tokio::sync::mpsc::UnboundedSender<(usize, &'static str)>;
     for breaks_before in [false, true] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (tell, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let server = tokio::spawn(async move {
-            for connection in 0.. {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                while let Some(request) = read_request(&mut stream).await {
-                    let text =
-                        ["first", "second", "third"].into_iter().find(|text| request.contains(text)).unwrap();
-                    tell.send((connection, text)).unwrap();
-                    if text == "second" && !breaks_before {
-                        break; // without a word
-                    }
-                    let body = format!(
-                        r#"{{"choices":[{{"message":{{"content":"{text}"}},"finish_reason":"stop"}}]}}"#
-                    );
-                    let head = format!("HTTP/1.1 200 OK\r\n{JSON}\r\ncontent-length: {}\r\n\r\n", body.len());
-                    stream.write_all((head + &body).as_bytes()).await.unwrap();
-                    if text == "first" && breaks_before {
-                        break;
-                    }
+        // Each connection by itself: nobody stands at one that is not taken while another is kept.
+        let serve = move |mut stream: tokio::net::TcpStream, connection: usize, tell: Tell| async move {
+            while let Some(request) = read_request(&mut stream).await {
+                let text =
+                    ["first", "second", "third"].into_iter().find(|text| request.contains(text)).unwrap();
+                tell.send((connection, text)).unwrap();
+                if text == "second" && !breaks_before {
+                    break; // without a word
                 }
+                let body =
+                    format!(r#"{{"choices":[{{"message":{{"content":"{text}"}},"finish_reason":"stop"}}]}}"#);
+                let head = format!("HTTP/1.1 200 OK\r\n{JSON}\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).await.unwrap();
+                if text == "first" && breaks_before {
+                    break;
+                }
+            }
+        };
+        let server = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            for connection in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(serve(stream, connection, tell.clone()));
             }
         });
         let provider = OpenAi::new(&url);

@@ -193,6 +193,56 @@ async fn after_failures_in_a_row_calls_wait_and_one_is_the_probe() {
     tree.shutdown().await;
 }
 
+/// A probe may be answered at any moment, whenever the next one would go.
+#[tokio::test(start_paused = true)]
+async fn who_could_go_elsewhere_waits_for_a_probe_as_long_as_he_may() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    for _ in 0..5 {
+        let mut call = tree.call("g", "x");
+        calls.next().await.fail(broken());
+        call.done().await.unwrap_err();
+    }
+    let call = |n: usize| Call { max_wait: Some(Duration::from_secs(5)), ..asks("a", &n.to_string()) };
+    let mut waiting: Vec<Events> = (0..3).map(|n| tree.make(call(n))).collect();
+    for call in &mut waiting {
+        assert!(matches!(call.waiting().await, WaitReason::CircuitOpen { .. }));
+    }
+    let probe = calls.next().await;
+    assert_eq!(probe.text, "0");
+    let mut late = tree.make(call(3));
+    assert!(matches!(late.waiting().await, WaitReason::CircuitOpen { .. }));
+    waiting.push(late);
+    probe.answer();
+    for text in ["1", "2", "3"] {
+        let running = calls.next().await;
+        assert_eq!(running.text, text);
+        running.answer();
+    }
+    for call in &mut waiting {
+        call.done().await.unwrap();
+    }
+    tree.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_probe_waits_no_longer_than_he_may() {
+    let (tree, mut calls) = tree_of(Limits::default()).await;
+    for _ in 0..5 {
+        let mut call = tree.call("g", "x");
+        calls.next().await.fail(broken());
+        call.done().await.unwrap_err();
+    }
+    let probe_call = tree.call("g", "probe");
+    let probe = calls.next().await;
+    let begin = tokio::time::Instant::now();
+    let mut other = tree.make(Call { max_wait: Some(Duration::from_secs(5)), ..asks("a", "other") });
+    let error = other.done().await.unwrap_err();
+    assert_eq!((error.kind, error.retry_after), (ErrorKind::Overloaded, None), "nobody knows how long");
+    assert!((Duration::from_secs(5)..Duration::from_secs(6)).contains(&begin.elapsed()));
+    drop((probe_call, probe));
+    tree.shutdown().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_cancelled_leaves_its_place_to_the_next() {
     let (tree, mut calls) = tree_of(Limits::default()).await;
@@ -385,6 +435,48 @@ async fn a_model_whose_limit_is_used_up_holds_up_no_other_model() {
         small.done().await.unwrap();
     }
     drop(waiting);
+    tree.shutdown().await;
+}
+
+/// Alice waits for a model's limit, bob and carol for a place: carol could go elsewhere, and is not told of alice's limit.
+#[tokio::test]
+async fn who_waits_for_a_place_is_neither_refused_nor_told_for_the_limit_of_another_model() {
+    let (begins, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let server = TestServer::start(move |request| {
+        if request.json()["model"] == "large" {
+            let used_up = [SSE, "x-ratelimit-remaining-requests: 0", "x-ratelimit-reset-requests: 50s"];
+            return vec![send(head("200 OK", &used_up)), send(text_event("hi") + STOP_EVENTS)];
+        }
+        let ends = Gate::new();
+        begins.send(ends.clone()).unwrap();
+        vec![send(head("200 OK", &[SSE])), Act::Wait(ends), send(text_event("hi") + STOP_EVENTS)]
+    })
+    .await;
+    let provider = OpenAi::new(&server.url).max_in_flight(1);
+    let tree = Tree::start(Providers::builder().register("o", provider)).await;
+    let of = |model: &str, asker: &str, max_wait| {
+        let call = Call::new("o", ergane_core::ModelRequest { model: model.into(), ..request("x") });
+        tree.make(Call { asker: asker.into(), max_wait, ..call })
+    };
+    of("large", "first", None).done().await.unwrap();
+    let mut running = of("small", "first", None);
+    let mut begin = async || within("a call", begun.recv()).await.unwrap();
+    let first = begin().await;
+    let mut alice = of("large", "alice", None);
+    assert_eq!(alice.waiting().await, WaitReason::Busy { running: 1 });
+    let mut bob = of("small", "bob", None);
+    assert_eq!(bob.waiting().await, WaitReason::Busy { running: 1 });
+    let mut carol = of("small", "carol", Some(Duration::from_secs(40)));
+    assert_eq!(carol.waiting().await, WaitReason::Busy { running: 1 });
+    first.open();
+    running.done().await.unwrap();
+    begin().await.open();
+    bob.started().await;
+    bob.done().await.unwrap();
+    begin().await.open();
+    carol.started().await;
+    carol.done().await.unwrap();
+    drop(alice);
     tree.shutdown().await;
 }
 

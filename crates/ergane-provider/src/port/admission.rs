@@ -143,7 +143,9 @@ impl State {
                         held = Some(block);
                     }
                 }
-                Err(block) => return self.hold(held.unwrap_or(block)),
+                Err(block) if block.of_model => return self.hold(held.unwrap_or(block)),
+                // It holds up all, and a model's own limit only some.
+                Err(block) => return self.hold(block),
             }
         }
         match held {
@@ -158,15 +160,22 @@ impl State {
         let is_news = self.blocked.as_ref().is_none_or(|before| !before.is_like(&block));
         // A server that shuts for longer than was known is too long for some.
         let is_longer = matches!(block.reason, WaitReason::Asked | WaitReason::CircuitOpen { .. })
-            && self.blocked.as_ref().is_some_and(|before| before.until < block.until);
+            && self.blocked.as_ref().is_some_and(|before| before.lasts_until() < block.lasts_until());
+        // What holds up one model may be nothing to another, or hold it up for another time.
+        let lane = self.lane.clone();
+        let of = |ticket: &Ticket| {
+            let own = block.of_model.then(|| lane.block(ticket)).flatten();
+            own.unwrap_or_else(|| block.clone())
+        };
         if is_news || is_longer || self.earliest.is_some_and(|earliest| earliest <= now) {
-            for ticket in self.queue.take_if(|ticket| ticket.is_hopeless(&block, now)) {
-                ticket.refuse(&block, now);
+            for ticket in self.queue.take_if(|ticket| ticket.is_hopeless(&of(ticket), now)) {
+                let own = of(&ticket);
+                ticket.refuse(&own, now);
             }
             self.earliest = self.queue.iter().filter_map(|ticket| ticket.until).min();
         }
         if is_news {
-            self.queue.iter().for_each(|ticket| ticket.line.waiting(&block.reason));
+            self.queue.iter().for_each(|ticket| ticket.line.waiting(&of(ticket).reason));
         }
         if let Some(at) = earlier(block.until, self.earliest) {
             self.wake_at(at, now);

@@ -122,7 +122,9 @@ impl Breaker {
                 }
             }
             (Self::Closed { .. }, Outcome::Admitted | Outcome::Speaks | Outcome::Abandoned) => self,
-            (Self::Probing { trips, .. }, Outcome::Speaks) => Self::Trusted { trips },
+            (Self::Open { trips, .. } | Self::Probing { trips, .. }, Outcome::Speaks) => {
+                Self::Trusted { trips }
+            }
             (Self::Trusted { .. }, Outcome::Admitted | Outcome::Speaks | Outcome::Abandoned) => self,
             // The first that passes after the wait is the probe.
             (Self::Open { trips, .. } | Self::Probing { trips, .. }, Outcome::Admitted) => {
@@ -134,7 +136,7 @@ impl Breaker {
             // A probe that was given up said nothing: the next call is the probe, at once.
             (Self::Probing { trips, .. }, Outcome::Abandoned) => Self::Open { until: now, trips },
             // Of calls that were under way when it opened.
-            (Self::Open { .. }, Outcome::Failed | Outcome::Speaks | Outcome::Abandoned) => self,
+            (Self::Open { .. }, Outcome::Failed | Outcome::Abandoned) => self,
         }
     }
 }
@@ -196,7 +198,8 @@ mod tests {
             (probing(5, 3), Abandoned, open(0, 3)),
             (probing(0, 3), Admitted, probing(5, 3)),
             (closed(1), Speaks, closed(1)),
-            (open(1, 1), Speaks, open(1, 1)),
+            // Of a probe of long ago, while the next one waits.
+            (open(1, 1), Speaks, trusted(1)),
             (probing(5, 3), Speaks, trusted(3)),
             (trusted(3), Speaks, trusted(3)),
             (trusted(3), Admitted, trusted(3)),

@@ -84,7 +84,8 @@ impl Door {
     /// this, so none of them goes in meanwhile.
     fn tell_that_it_opens(&self) {
         let now = Instant::now();
-        let block = Block { reason: WaitReason::Starting, until: None, of_model: false };
+        let block =
+            Block { reason: WaitReason::Starting, until: None, may_end_before: false, of_model: false };
         let (mut late, mut lines) = (Vec::new(), Vec::<Arc<Line>>::new());
         if let Leaf::Opening(tickets, told) = &mut *self.leaf() {
             late.extend(tickets.extract_if(.., |ticket| ticket.is_hopeless(&block, now)));

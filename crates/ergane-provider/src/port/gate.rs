@@ -48,6 +48,8 @@ struct Open {
     since: Instant,
     /// Whether anything was heard of its server.
     heard: bool,
+    /// Whether a piece of its answer came.
+    has_spoken: bool,
 }
 
 /// Everything that bounds one provider.
@@ -67,6 +69,9 @@ pub(super) struct Gate {
     breaker: Breaker,
     /// The last call that was let through to see whether the server works.
     probe: Permit,
+    /// The calls up to this one began before the circuit opened, or before the one that showed that the server works again:
+    /// what fails of them says nothing of how it fares now.
+    old: Permit,
     /// Who found the server silent, since it answered, by a patience of his own.
     impatient: Option<Text>,
     last_failure: Text,
@@ -86,6 +91,7 @@ impl Gate {
             asked: None,
             breaker: Breaker::NEW,
             probe: 0,
+            old: 0,
             impatient: None,
             last_failure: "".into(),
             draining: false,
@@ -148,12 +154,15 @@ impl Gate {
 
     /// Why the server may not be asked anything now; `None` when it may.
     pub(super) fn shut(&self, now: Instant) -> Option<Block> {
-        let block = |reason, until| Some(Block { reason, until, of_model: false });
+        let block = |reason, until| Some(Block { reason, until, may_end_before: false, of_model: false });
         if self.draining {
             return block(WaitReason::Draining, None);
         }
         if let Some(until) = self.shut_until(now) {
-            return block(WaitReason::CircuitOpen { last: self.last_failure.clone() }, Some(until));
+            let reason = WaitReason::CircuitOpen { last: self.last_failure.clone() };
+            // The probe may be answered at any moment.
+            let may_end_before = self.circuit() == Circuit::Probing;
+            return Some(Block { reason, until: Some(until), may_end_before, of_model: false });
         }
         self.asked_until(now).and_then(|until| block(WaitReason::Asked, Some(until)))
     }
@@ -176,6 +185,7 @@ impl Gate {
             return Some(Block {
                 reason: WaitReason::Busy { running: self.running() },
                 until: None,
+                may_end_before: false,
                 of_model: false,
             });
         }
@@ -189,7 +199,7 @@ impl Gate {
             (WaitReason::Tokens, told.1, true),
         ];
         let (reason, wait, of_model) = waits.into_iter().max_by_key(|(_, wait, _)| *wait)?;
-        (!wait.is_zero()).then(|| Block { reason, until: Some(now + wait), of_model })
+        (!wait.is_zero()).then(|| Block { reason, until: Some(now + wait), may_end_before: false, of_model })
     }
 
     /// Lets a question through that is no call, and takes so many tokens; or says why not. It is a request like any other, but the
@@ -206,7 +216,8 @@ impl Gate {
             wait = longer.map_or(wait, |longer| (reason, longer));
         }
         if !wait.1.is_zero() {
-            return Err(Block { reason: wait.0, until: Some(now + wait.1), of_model: false });
+            let until = Some(now + wait.1);
+            return Err(Block { reason: wait.0, until, may_end_before: false, of_model: false });
         }
         self.spend_set(tokens, now);
         Ok(())
@@ -242,7 +253,8 @@ impl Gate {
         self.last = self.last.saturating_add(1);
         self.happened(self.last, Outcome::Admitted, now);
         let (model, asker) = (model.clone(), asker.clone());
-        self.open.insert(self.last, Open { model, asker, patience, weight, since: now, heard: false });
+        let open = Open { model, asker, patience, weight, since: now, heard: false, has_spoken: false };
+        self.open.insert(self.last, open);
         Ok(self.last)
     }
 
@@ -270,7 +282,7 @@ impl Gate {
     /// A piece of an answer came: a probe that got so far lets the others pass, however long its answer is.
     pub(super) fn speaks(&mut self, permit: Permit, now: Instant) {
         if let Some(open) = self.open.get_mut(&permit) {
-            open.heard = true;
+            (open.heard, open.has_spoken) = (true, true);
         }
         self.happened(permit, Outcome::Speaks, now);
     }
@@ -318,11 +330,15 @@ impl Gate {
         self.happened(permit, outcome, now);
     }
 
-    /// What an error says of its server. Where somebody's own patience made the error, it takes another one to find the same.
+    /// What an error says of its server. Where somebody's own patience made the error, it takes another one to find the same. A
+    /// server that has not begun to speak may have had longer than that patience: then the silence was as long as the call.
     fn outcome(&mut self, error: &ProviderError, open: &Open, answered: bool, now: Instant) -> Outcome {
+        let took = now.saturating_duration_since(open.since);
         let is_impatience = error.kind == ErrorKind::Timeout
+            && error.status.is_none()
             && open.patience < SILENCE
-            && now.saturating_duration_since(open.since) >= open.patience;
+            && took >= open.patience
+            && (open.has_spoken || took < SILENCE);
         if is_impatience && self.impatient.as_ref().is_none_or(|asker| *asker == open.asker) {
             self.impatient = Some(open.asker.clone());
             return Outcome::Abandoned;
@@ -335,16 +351,27 @@ impl Gate {
             self.impatient = None;
         }
         let Some(policy) = &self.limits.breaker else { return };
-        let is_probing = self.breaker.circuit() == Circuit::Probing;
-        match outcome {
-            // Of one that was under way before: only a whole answer says anything while there is a probe.
-            Outcome::Failed | Outcome::Abandoned | Outcome::Speaks if is_probing && permit != self.probe => {
-                return;
+        let counts = match (self.breaker, outcome) {
+            (Breaker::Closed { .. }, _) | (_, Outcome::Admitted | Outcome::Answered) => true,
+            // A probe of long ago that is answered shows that the server works as well as the last one would.
+            (_, Outcome::Speaks) | (Breaker::Trusted { .. }, _) => permit > self.old,
+            (_, Outcome::Failed | Outcome::Abandoned) => permit == self.probe,
+        };
+        if !counts {
+            return;
+        }
+        if outcome == Outcome::Admitted {
+            self.probe = permit;
+        }
+        let before = self.breaker.circuit();
+        self.breaker = self.breaker.after(outcome, now, policy);
+        match (before, self.breaker) {
+            (Circuit::Closed, Breaker::Open { .. }) => self.old = self.last,
+            (Circuit::Open | Circuit::Probing, Breaker::Trusted { .. }) => {
+                self.old = self.old.max(permit.saturating_sub(1));
             }
-            Outcome::Admitted => self.probe = permit,
             _ => {}
         }
-        self.breaker = self.breaker.after(outcome, now, policy);
     }
 }
 

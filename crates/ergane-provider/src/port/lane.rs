@@ -278,7 +278,7 @@ impl Ticket {
 
     /// Whether it cannot wait as long as `block` says, or has waited for as long as it may.
     pub(super) fn is_hopeless(&self, block: &Block, now: Instant) -> bool {
-        self.until.is_some_and(|until| until <= now || block.until.is_some_and(|then| then > until))
+        self.until.is_some_and(|until| until <= now || block.lasts_until().is_some_and(|then| then > until))
     }
 
     /// It is not made.

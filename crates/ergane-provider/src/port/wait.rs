@@ -67,6 +67,8 @@ pub(super) struct Block {
     pub(super) reason: WaitReason,
     /// When it is worth trying again, if that is known; else when a call ends.
     pub(super) until: Option<Instant>,
+    /// Whether it may be over long before that.
+    pub(super) may_end_before: bool,
     /// Whether it is of one model: calls to others may be made.
     pub(super) of_model: bool,
 }
@@ -76,14 +78,19 @@ impl Block {
     pub(super) fn refusal(&self, provider: &str, now: Instant) -> ProviderError {
         let message = format!("{provider} was not asked: {}", self.reason);
         ProviderError {
-            retry_after: self.until.map(|until| until.saturating_duration_since(now)),
+            retry_after: self.lasts_until().map(|until| until.saturating_duration_since(now)),
             retryable: true,
             ..ProviderError::new(self.reason.error_kind(), message)
         }
     }
 
+    /// Until when it is sure to last, if that is known.
+    pub(super) fn lasts_until(&self) -> Option<Instant> {
+        self.until.filter(|_| !self.may_end_before)
+    }
+
     /// Whether it is the same as `other` to whoever waits.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.reason.is_like(&other.reason)
+        self.reason.is_like(&other.reason) && self.of_model == other.of_model
     }
 }

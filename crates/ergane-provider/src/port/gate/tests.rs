@@ -69,7 +69,12 @@ fn no_more_run_than_may_and_an_end_makes_room() {
     let permit = admit(&mut gate, 1, now).unwrap();
     assert_eq!(
         admit(&mut gate, 1, now),
-        Err(Block { reason: WaitReason::Busy { running: 1 }, until: None, of_model: false })
+        Err(Block {
+            reason: WaitReason::Busy { running: 1 },
+            until: None,
+            may_end_before: false,
+            of_model: false
+        })
     );
     gate.ended(permit, None, false, now);
     assert!(admit(&mut gate, 1, now).is_ok());
@@ -274,6 +279,34 @@ fn the_short_patience_of_one_says_nothing_of_the_server_and_that_of_two_does() {
 }
 
 #[test]
+fn silence_for_longer_than_half_a_minute_is_nobodys_short_patience_and_neither_is_what_the_server_says() {
+    let now = Instant::now();
+    // After how long, with which status, whether it had spoken, and whether it says that the server does not work.
+    let table = [
+        (29, None, false, false),
+        (145, None, false, true),
+        (145, None, true, false),
+        (29, Some(408), false, true),
+    ];
+    for (after, status, has_spoken, is_failure) in table {
+        let mut gate = Gate::new(Limits::default(), now);
+        let error = ProviderError { status, ..ProviderError::new(ErrorKind::Timeout, "it is broken") };
+        for _ in 0..5 {
+            let asking =
+                Asking { model: &"m".into(), asker: &"alice".into(), patience: secs(29), weight: tokens(1) };
+            let permit = gate.admit(asking, now).unwrap();
+            gate.heard(permit, Quota::default(), true, now);
+            if has_spoken {
+                gate.speaks(permit, now);
+            }
+            gate.ended(permit, Some(&Err(error.clone())), false, now + secs(after));
+        }
+        let is_open = reason(&gate, now + secs(after)).is_some();
+        assert_eq!(is_open, is_failure, "{after} {status:?} {has_spoken}");
+    }
+}
+
+#[test]
 fn a_server_that_asks_for_a_wait_is_left_alone_for_that_long_and_not_for_a_day() {
     let now = Instant::now();
     let mut gate = Gate::new(Limits::default(), now);
@@ -281,7 +314,12 @@ fn a_server_that_asks_for_a_wait_is_left_alone_for_that_long_and_not_for_a_day()
     gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(3))), true, now);
     assert_eq!(
         block(&gate, 1, now),
-        Some(Block { reason: WaitReason::Asked, until: Some(now + secs(3)), of_model: false })
+        Some(Block {
+            reason: WaitReason::Asked,
+            until: Some(now + secs(3)),
+            may_end_before: false,
+            of_model: false
+        })
     );
     assert_eq!(block(&gate, 1, now + secs(3)), None);
     let permit = admit(&mut gate, 1, now + secs(3)).unwrap();
@@ -334,6 +372,60 @@ fn only_the_probe_says_whether_a_server_works_again_and_none_that_was_under_way_
     // One that is answered, whichever it is, was answered by a server that works.
     gate.ended(old[2], Some(&answered(1)), true, later);
     assert_eq!(gate.circuit(), Circuit::Closed);
+}
+
+/// A gate whose circuit has opened, with so many calls under way from before.
+fn broken_with(old: usize, now: Instant) -> (Gate, Vec<Permit>) {
+    let mut gate = Gate::new(Limits::default(), now);
+    let old = (0..old).map(|_| admit(&mut gate, 1, now).unwrap()).collect();
+    for _ in 0..5 {
+        let permit = admit(&mut gate, 1, now).unwrap();
+        gate.ended(permit, Some(&failed(ErrorKind::Server, None)), true, now);
+    }
+    assert_eq!(gate.circuit(), Circuit::Open);
+    (gate, old)
+}
+
+#[test]
+fn a_probe_of_long_ago_that_speaks_shows_that_the_server_works() {
+    let now = Instant::now();
+    let (mut gate, _) = broken_with(0, now);
+    let slow = admit(&mut gate, 1, now + secs(1)).unwrap();
+    let next = admit(&mut gate, 1, now + secs(31)).unwrap();
+    gate.speaks(slow, now + secs(41));
+    assert_eq!((gate.circuit(), reason(&gate, now + secs(41))), (Circuit::Closed, None));
+    gate.speaks(next, now + secs(71));
+    assert_eq!(gate.circuit(), Circuit::Closed);
+    // Also when the last one was given up meanwhile.
+    let (mut gate, _) = broken_with(0, now);
+    let slow = admit(&mut gate, 1, now + secs(1)).unwrap();
+    let next = admit(&mut gate, 1, now + secs(31)).unwrap();
+    gate.ended(next, None, false, now + secs(32));
+    gate.speaks(slow, now + secs(41));
+    assert_eq!(gate.circuit(), Circuit::Closed);
+}
+
+#[test]
+fn calls_from_before_a_server_was_seen_to_work_again_do_not_shut_it_when_they_fail() {
+    let now = Instant::now();
+    let (mut gate, old) = broken_with(2, now);
+    let hung = admit(&mut gate, 1, now + secs(1)).unwrap();
+    let probe = admit(&mut gate, 1, now + secs(31)).unwrap();
+    gate.speaks(probe, now + secs(32));
+    let later = now + secs(33);
+    for before in [old[0], old[1], hung] {
+        gate.ended(before, Some(&failed(ErrorKind::Timeout, None)), false, later);
+        assert_eq!((gate.circuit(), reason(&gate, later)), (Circuit::Closed, None));
+    }
+    // One that began since then says something, and so does the probe.
+    let cut = admit(&mut gate, 1, later).unwrap();
+    gate.ended(cut, Some(&failed(ErrorKind::StreamCut, None)), true, later);
+    assert_eq!(gate.circuit(), Circuit::Open);
+    let (mut gate, _) = broken_with(0, now);
+    let probe = admit(&mut gate, 1, now + secs(1)).unwrap();
+    gate.speaks(probe, now + secs(2));
+    gate.ended(probe, Some(&failed(ErrorKind::StreamCut, None)), true, now + secs(3));
+    assert_eq!(gate.circuit(), Circuit::Open);
 }
 
 #[test]
