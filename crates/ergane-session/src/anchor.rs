@@ -8,7 +8,7 @@ use ergane_otp::{ExitReason, Incarnation, StartContext, StartError, Started};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::context::Anchored;
+use crate::context::Counted;
 use crate::error::SessionError;
 use crate::handle::Session;
 use crate::reach::{QUICK, not_found_is_fine};
@@ -32,7 +32,7 @@ pub enum AnchorMsg {
 pub struct AnchorState {
     session: Option<Session>,
     /// A session in a tree does not passivate: there it is to be alive.
-    _anchored: Anchored,
+    _anchored: Counted,
     watcher: AbortHandle,
 }
 

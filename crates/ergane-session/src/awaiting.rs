@@ -126,6 +126,7 @@ impl Stop {
         let until = until(self.deadline);
         let session = &self.session;
         let mut late = SessionError::Deadline;
+        let mut to_be_stopped = None;
         loop {
             let Some(cell) = session.cell() else {
                 match session.context().namespace().status(&session.process_name()) {
@@ -135,6 +136,9 @@ impl Stop {
                         Ok(false) => return Ok(()),
                         // It is ended as it would be if it ran: what was stopped does not begin again by itself.
                         Ok(true) => {
+                            // It must not begin what it is to end, whoever is quicker: its log, or the word to stop.
+                            to_be_stopped
+                                .get_or_insert_with(|| session.context().to_be_stopped(session.name()));
                             session.bring_up(until, Missing::IsAnError).await?;
                             continue;
                         }
@@ -181,7 +185,8 @@ impl Stop {
             return Ok(false);
         }
         let summary = self.session.port().summary(self.session.name()).await?;
-        Ok(summary.is_some_and(|summary| summary.owner_pid.is_none() && summary.status != StoredStatus::Idle))
+        let is_ours = |owner: Option<u32>| owner.is_none_or(|pid| pid == std::process::id());
+        Ok(summary.is_some_and(|found| is_ours(found.owner_pid) && found.status != StoredStatus::Idle))
     }
 
     /// Waits until this incarnation is gone and its name free, or somebody else's.

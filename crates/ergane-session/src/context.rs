@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ergane_core::{Durability, SessionName, Settings};
@@ -33,7 +33,9 @@ struct Shared {
     loading: Semaphore,
     options: SessionOptions,
     /// The sessions that stand in somebody's tree, and how often.
-    anchored: Mutex<HashMap<SessionName, usize>>,
+    anchored: Names,
+    /// The sessions that are brought up to be stopped, and by how many.
+    to_stop: Names,
     /// Whether all of it is on its way to its end.
     ending: AtomicBool,
 }
@@ -72,7 +74,8 @@ impl SessionContext {
             sessions,
             loading,
             options,
-            anchored: Mutex::default(),
+            anchored: Names::default(),
+            to_stop: Names::default(),
             ending: AtomicBool::new(false),
         }))
     }
@@ -116,14 +119,22 @@ impl SessionContext {
 
     /// Whether the session stands in somebody's tree.
     pub(crate) fn is_anchored(&self, name: &SessionName) -> bool {
-        self.0.anchored.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+        self.0.anchored.has(name)
     }
 
     /// Counts the session as standing in somebody's tree for as long as that lives.
-    pub(crate) fn anchor(&self, name: &SessionName) -> Anchored {
-        let mut anchored = self.0.anchored.lock().unwrap_or_else(PoisonError::into_inner);
-        *anchored.entry(name.clone()).or_default() += 1;
-        Anchored { context: self.clone(), name: name.clone() }
+    pub(crate) fn anchor(&self, name: &SessionName) -> Counted {
+        self.0.anchored.count(name)
+    }
+
+    /// Whether the session is brought up only to be stopped.
+    pub(crate) fn is_to_stop(&self, name: &SessionName) -> bool {
+        self.0.to_stop.has(name)
+    }
+
+    /// As long as that lives the session, when it is brought up, begins nothing: it brings everything to its end.
+    pub(crate) fn to_be_stopped(&self, name: &SessionName) -> Counted {
+        self.0.to_stop.count(name)
     }
 
     /// The system ends: from now on no call begins that may not run twice, or not without being known. It would be cut off in the
@@ -161,20 +172,39 @@ impl SessionContext {
     }
 }
 
-/// See [`SessionContext::anchor`].
+/// Sessions of which something holds as long as anybody says so.
+#[derive(Debug, Clone, Default)]
+struct Names(Arc<Mutex<HashMap<SessionName, usize>>>);
+
+impl Names {
+    fn counts(&self) -> MutexGuard<'_, HashMap<SessionName, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, name: &SessionName) -> bool {
+        self.counts().contains_key(name)
+    }
+
+    fn count(&self, name: &SessionName) -> Counted {
+        *self.counts().entry(name.clone()).or_default() += 1;
+        Counted { names: self.clone(), name: name.clone() }
+    }
+}
+
+/// Says so, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Anchored {
-    context: SessionContext,
+pub(crate) struct Counted {
+    names: Names,
     name: SessionName,
 }
 
-impl Drop for Anchored {
+impl Drop for Counted {
     fn drop(&mut self) {
-        let mut anchored = self.context.0.anchored.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = anchored.get_mut(&self.name) {
+        let mut counts = self.names.counts();
+        if let Some(count) = counts.get_mut(&self.name) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                anchored.remove(&self.name);
+                counts.remove(&self.name);
             }
         }
     }

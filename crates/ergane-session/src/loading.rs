@@ -54,7 +54,8 @@ impl State {
         tracing::debug!(session = %self.name, seq = %conversation.seq(), epoch = epoch.0, "session loaded");
         self.subscribers.set_head(conversation.seq());
         self.facts = Facts::loaded(conversation, epoch);
-        self.phase = Phase::Live;
+        let is_to_stop = self.context.is_to_stop(&self.name);
+        self.phase = if is_to_stop { Phase::Stopping(Vec::new()) } else { Phase::Live };
         self.snapshot_when_due();
         if self.facts.conversation().turn().is_some() {
             let restarted = self.incarnation > 1;

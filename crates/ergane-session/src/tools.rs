@@ -207,10 +207,16 @@ impl State {
         Ok(())
     }
 
-    /// Starts the actors of the calls whose start is durable.
+    /// Starts the actors of the calls whose start is durable. Of those whose start was accepted just before a shutdown none begins:
+    /// nobody will know any more what came of it, and it is better that nothing did.
     fn start_durable(&mut self) {
-        let durable = self.facts.durable();
-        let is_due = |running: &Running| matches!(running, Running::Waiting(start) if start.after <= durable);
+        let (durable, is_ending) = (self.facts.durable(), self.context.is_ending());
+        let is_due = |running: &Running| match running {
+            Running::Waiting(start) => {
+                start.after <= durable && !(is_ending && start.tool.effect.needs_start_fact())
+            }
+            Running::Live(_) | Running::Ending(_) => false,
+        };
         let due: Vec<CallId> =
             self.drive.tools.iter().filter(|(_, running)| is_due(running)).map(|(id, _)| *id).collect();
         for id in due {

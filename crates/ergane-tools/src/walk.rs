@@ -3,10 +3,12 @@
 //! A pattern is split: its leading folders without wildcards are a path, resolved and confined like any other; the rest
 //! is matched below it. So a pattern cannot lead out of the roots, and only what may match is walked.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ergane_tool::ToolError;
 use globset::{GlobBuilder, GlobMatcher};
@@ -79,19 +81,22 @@ impl Pattern {
         let mut builder = WalkBuilder::new(&self.base);
         // A folder may have a .gitignore without being a repository, as a copy of one does. What the user ignores
         // everywhere is left out of account: the same folder must look the same on every machine.
-        let is_in_repository = self.base.ancestors().any(|folder| folder.join(".git").exists());
         builder.hidden(!self.hidden).git_global(false).follow_links(false);
-        builder.require_git(is_in_repository).parents(is_in_repository);
-        let around = if is_in_repository { Vec::new() } else { ignored_around(roots, &self.base) };
+        // Of a repository all is known up to its top, wherever that is. Elsewhere what the session's own folders ignore holds:
+        // somebody's own file further up must not blind it.
+        let is_in_repository = self.base.ancestors().any(|folder| folder.join(".git").exists());
+        let ignored = (!is_in_repository).then(|| Ignored::within(roots, &self.base));
+        if ignored.is_some() {
+            builder.standard_filters(false).hidden(!self.hidden);
+        }
         if sorted {
             builder.sort_by_file_path(Path::cmp);
         }
         let git = self.git;
         builder.filter_entry(move |entry| {
             let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-            let mut said = around.iter().map(|ignored| ignored.matched(entry.path(), is_folder));
-            let is_ignored = said.find(|said| !said.is_none()).is_some_and(|said| said.is_ignore());
-            entry.depth() == 0 || (!is_ignored && (git || entry.file_name() != OsStr::new(".git")))
+            let is_shown = ignored.as_ref().is_none_or(|ignored| !ignored.has(entry.path(), is_folder));
+            entry.depth() == 0 || (is_shown && (git || entry.file_name() != OsStr::new(".git")))
         });
         let mut reach = Reach::default();
         for entry in builder.build() {
@@ -119,13 +124,36 @@ impl Pattern {
     }
 }
 
-/// What is ignored by the folders around `base`, the nearest first: those of the session, and no others. (Of a repository all is
-/// known up to its top, wherever that is.) Somebody's own file further up must not blind a session.
-fn ignored_around(roots: &Roots, base: &Path) -> Vec<Gitignore> {
-    let around = base.ancestors().skip(1).take_while(|folder| roots.contain(folder));
-    let files = around.flat_map(|folder| [".ignore", ".gitignore"].map(|name| folder.join(name)));
-    // What cannot be read of one ignores nothing, as in the folders that are walked.
-    files.filter(|file| file.is_file()).map(|file| Gitignore::new(file).0).collect()
+/// What the folders of a session ignore where there is no repository: the nearest that says something of a file decides.
+#[derive(Debug)]
+struct Ignored {
+    top: PathBuf,
+    known: Mutex<HashMap<PathBuf, [Gitignore; 2]>>,
+}
+
+impl Ignored {
+    /// As far up from `base` as the session's folders go.
+    fn within(roots: &Roots, base: &Path) -> Self {
+        let top = base.ancestors().take_while(|folder| roots.contain(folder)).last().unwrap_or(base);
+        Self { top: top.to_owned(), known: Mutex::default() }
+    }
+
+    fn has(&self, path: &Path, is_folder: bool) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.top));
+        for folder in folders {
+            // What cannot be read of such a file ignores nothing.
+            let files = known
+                .entry(folder.to_owned())
+                .or_insert_with(|| [".ignore", ".gitignore"].map(|name| Gitignore::new(folder.join(name)).0));
+            if let Some(said) =
+                files.iter().map(|file| file.matched(path, is_folder)).find(|said| !said.is_none())
+            {
+                return said.is_ignore();
+            }
+        }
+        false
+    }
 }
 
 /// The leading folders without wildcards, and the rest, which keeps at least the last part.

@@ -231,26 +231,33 @@ async fn what_is_ignored_by_a_folder_outside_of_the_session_is_seen_unless_both_
     let folder = Folder::with(&[
         (".gitignore", "*\n"),
         ("work/.gitignore", "*.log\n"),
+        ("work/src/.gitignore", "!keep.log\n"),
+        ("work/src/keep.log", "fn main() {}\n"),
         ("work/src/main.rs", "fn main() {}\n"),
         ("work/src/noise.log", "fn main() {}\n"),
     ]);
     let work = folder.path.join("work");
     let seen = |ctx: ToolContext, pattern: &'static str| async move {
         let arguments = json!({ "pattern": pattern }).as_object().unwrap().clone();
-        common::text(&glob.call(ctx, arguments).await.unwrap())
+        let text = common::text(&glob.call(ctx, arguments).await.unwrap());
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        lines.join("\n")
     };
     let inside = || ToolContext::for_test(&work);
-    assert_eq!(seen(inside(), "**/*").await, "src/main.rs");
-    assert_eq!(
-        seen(inside(), "src/*").await,
-        "src/main.rs",
-        "what the session's own folder ignores holds below it"
-    );
-
+    for pattern in ["**/*", "src/*"] {
+        assert_eq!(
+            seen(inside(), pattern).await,
+            "src/keep.log\nsrc/main.rs",
+            "without a repository, {pattern}"
+        );
+    }
     std::fs::create_dir(work.join(".git")).unwrap();
-    assert_eq!(seen(inside(), "src/*").await, "src/main.rs");
+    for pattern in ["**/*", "src/*"] {
+        assert_eq!(seen(inside(), pattern).await, "src/keep.log\nsrc/main.rs", "in a repository, {pattern}");
+    }
     let deeper = || ToolContext::for_test(work.join("src"));
-    assert_eq!(seen(deeper(), "*").await, "main.rs", "of a repository all is known up to its top");
+    assert_eq!(seen(deeper(), "*").await, "keep.log\nmain.rs", "of a repository all is known up to its top");
 }
 
 #[tokio::test]

@@ -310,6 +310,26 @@ async fn a_call_that_becomes_due_in_a_shutdown_has_not_begun_and_is_run_once_by_
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_of_a_stored_session_begins_nothing_of_what_it_ends() {
+    for round in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.db");
+        // In one a call is due, in the other the model is to be asked.
+        let tools: &[&str] = if round % 2 == 0 { &["change"] } else { &[] };
+        let turn = left_by_a_crash(&path, tools, |_| Vec::new());
+        let (model, mut questions) = model();
+        let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
+        let builder = System::builder().provider("test", model).tools(tools).recovery(Recovery::Lazy);
+        let system = builder.journal(Sqlite::open(&path).unwrap()).start().await.unwrap();
+        let alice = system.whereis("alice").await.unwrap();
+        soon("it stops", async { alice.stop().await }).await.unwrap();
+        assert_eq!(alice.turn(turn).await.unwrap().finish_reason, FinishReason::Interrupted);
+        assert!(calls.is_empty() && questions.is_empty(), "in round {round}");
+        system.shutdown(LONG).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_was_about_to_run_at_three_recoveries_is_not_run_again() {
     let folder = tempfile::tempdir().unwrap();

@@ -374,6 +374,39 @@ async fn a_write_that_a_callback_allows_does_not_run_before_its_start_is_durable
 }
 
 #[tokio::test]
+async fn a_write_whose_start_becomes_durable_in_a_shutdown_does_not_begin() {
+    let plan = FaultPlan::none();
+    let (model, mut questions) = model();
+    let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
+    let decided = Gate::new();
+    let gate = decided.clone();
+    let (alice, system, _folder) = alice(
+        &plan,
+        System::builder().drain(LONG).provider("test", model).tools(tools).can_use_tool(move |_| {
+            let gate = gate.clone();
+            async move {
+                gate.passed().await;
+                Permission::Allow
+            }
+        }),
+    )
+    .await;
+    alice.send_message("go").accepted().await.unwrap();
+    questions.next().await.call(&[("change", json!({}))]);
+    until("the answer is durable", || async { kinds(&system, &alice).await.len() == 4 }).await;
+    // Long enough for the shutdown to begin meanwhile, however busy the machine is.
+    plan.break_journal(JournalFault::Delay(std::time::Duration::from_secs(5)));
+    decided.open();
+    until("its start is accepted", || async {
+        let status = alice.status().await.unwrap();
+        status.accepted > status.durable
+    })
+    .await;
+    soon("the end", system.shutdown(LONG)).await.unwrap();
+    assert!(calls.is_empty(), "it would have been cut off as soon as it had begun");
+}
+
+#[tokio::test]
 async fn no_result_is_told_before_the_end_of_its_turn_is_durable() {
     let plan = FaultPlan::none();
     let (model, mut questions) = model();

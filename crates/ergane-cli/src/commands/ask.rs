@@ -41,6 +41,9 @@ async fn ask(kind: Kind, args: &AskArgs, job: &mut Job<'_>) -> Result<TurnResult
     if kind == Kind::Query && args.flags.tools.as_deref().is_some_and(|tools| tools != "none") {
         return Err(Failure::config("query uses no tools: take run, or leave --tools away"));
     }
+    if kind == Kind::Query && args.flags.max_iterations.is_some() {
+        return Err(Failure::config("query is one model call: take run, or leave --max-iterations away"));
+    }
     let workshop = job.workshop(&Place::Memory).await?;
     let answer = match job.patch(&workshop, None).await {
         Ok(patch) => answer(kind, args, job, &workshop, patch).await,

@@ -217,7 +217,7 @@ impl Job<'_> {
             (_, Some(name)) => {
                 let failed = failure.map(|failure| Report::of_failure(Some(name), &failure, took));
                 // Of several turns the one whose end is the exit status; how each ended is on stderr.
-                let worst = failed.or(reports.into_iter().max_by_key(|report| report.exit));
+                let worst = reports.into_iter().chain(failed).max_by_key(|report| report.exit);
                 print(stdout, format, &worst.unwrap_or_else(|| Report::nothing(Some(name))));
             }
             (_, None) => {
