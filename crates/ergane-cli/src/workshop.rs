@@ -110,9 +110,16 @@ impl Workshop {
         let names = self.system.context().namespace().names();
         for name in names.into_iter().filter_map(|(name, _)| session_of_process(&name)) {
             let Ok(status) = seen(&self.system, name).status().await else { continue };
-            let goes_on = !matches!(
+            let goes_on = matches!(
                 status.activity,
-                Activity::AwaitingApproval { .. } | Activity::Parked { .. } | Activity::Unresolved { .. }
+                Activity::Starting
+                    | Activity::Idle
+                    | Activity::Committing
+                    | Activity::CallingModel
+                    | Activity::Waiting { .. }
+                    | Activity::Retrying { .. }
+                    | Activity::RunningTools { .. }
+                    | Activity::Interrupting
             );
             if goes_on && (status.turn.is_some() || status.queued > 0) {
                 return true;

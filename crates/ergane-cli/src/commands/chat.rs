@@ -68,11 +68,8 @@ async fn chat(name: SessionName, place: &Place, job: &mut Job<'_>) -> Result<u8,
         Err(failure) => Err(failure.clone()),
     };
     // Who has pressed Ctrl-C, or has left a turn of his own open, is not kept.
-    let is_done = matches!(&ended, Ok(exit) if *exit != INTERRUPTED) && !job.signals.is_over();
-    if is_done && talk.is_ok_and(|talk| !talk.leaves_open) {
-        job.stay(&workshop, None).await;
-    }
-    workshop.close(job.shutdown()).await;
+    let is_done = matches!(&ended, Ok(exit) if *exit != INTERRUPTED);
+    job.leave(workshop, is_done && talk.is_ok_and(|talk| !talk.leaves_open), None).await;
     ended
 }
 

@@ -149,7 +149,16 @@ impl<'a> Job<'a> {
         let latest = Instant::now() + STAY;
         let until = until.map_or(latest, |until| until.min(latest));
         let mut told = false;
-        while workshop.is_at_work().await {
+        loop {
+            let is_at_work = tokio::select! {
+                biased;
+                _ = self.signals.next() => return,
+                () = sleep_until(until) => return,
+                is_at_work = workshop.is_at_work() => is_at_work,
+            };
+            if !is_at_work {
+                return;
+            }
             if !told {
                 let what = "a turn that another process has asked for is not over";
                 self.screen
@@ -164,6 +173,15 @@ impl<'a> Job<'a> {
                 () = sleep(LOOK) => {}
             }
         }
+    }
+
+    /// Closes what was opened. One that `is_done` with what it was to do stays before that for what others have asked it for; whoever
+    /// has pressed Ctrl-C is not kept.
+    async fn leave(&mut self, workshop: Workshop, is_done: bool, until: Option<Instant>) {
+        if is_done && !self.signals.is_over() && !self.signals.interrupted() {
+            self.stay(&workshop, until).await;
+        }
+        workshop.close(self.shutdown()).await;
     }
 
     /// Gets, starts or recovers the session.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Home, Job, session_name};
 use crate::args::ResumeArgs;
 use crate::follow::{Following, accepted, follow, within};
-use crate::outcome::{FAILED, Failure};
+use crate::outcome::{FAILED, Failure, INTERRUPTED};
 use crate::report::{ErrorObject, LastLine, Report};
 use crate::screen::{Format, Screen, Stdout};
 use crate::workshop::{Place, Workshop};
@@ -96,17 +96,23 @@ pub(crate) async fn run(args: &ResumeArgs, home: Result<Home, Failure>, mut scre
         Ok(job) => job,
         Err((screen, failure)) => return super::send::end_early(screen, name.as_ref(), &failure),
     };
-    let mut reports = Vec::new();
+    let (mut reports, mut workshop) = (Vec::new(), None);
     let resumed = match home.place {
-        Ok(place) => resume(name.as_ref(), &place, &mut job, &mut reports).await,
+        Ok(place) => resume(name.as_ref(), &place, &mut job, &mut reports, &mut workshop).await,
         Err(failure) => Err(failure),
     };
+    // Nor is one that has left a turn of its own open.
+    let is_done =
+        resumed.is_ok() && reports.iter().all(|report| report.turn.is_some() && report.exit != INTERRUPTED);
     let mut exit = reports.iter().map(|report| report.exit).max().unwrap_or_default();
     if let Err(failure) = &resumed {
         exit = exit.max(failure.exit);
         job.screen.notes.failure(failure);
     }
     job.conclude(name.as_ref(), reports, resumed.err());
+    if let Some(workshop) = workshop {
+        job.leave(workshop, is_done, job.until()).await;
+    }
     if job.screen.stdout.has_failed() { exit.max(FAILED) } else { exit }
 }
 
@@ -115,18 +121,17 @@ async fn resume(
     place: &Place,
     job: &mut Job<'_>,
     reports: &mut Vec<Report>,
+    opened: &mut Option<Workshop>,
 ) -> Result<(), Failure> {
     if !place.is_there() {
         // Nothing is stored, and looking makes no journal.
         return name.map_or(Ok(()), |name| Err(no_session(name)));
     }
-    let workshop = job.workshop(place).await?;
-    let done = match name {
-        Some(name) => one(name, job, &workshop, reports).await,
-        None => all(job, &workshop, reports).await,
-    };
-    workshop.close(job.shutdown()).await;
-    done
+    let workshop = opened.insert(job.workshop(place).await?);
+    match name {
+        Some(name) => one(name, job, workshop, reports).await,
+        None => all(job, workshop, reports).await,
+    }
 }
 
 fn no_session(name: &SessionName) -> Failure {

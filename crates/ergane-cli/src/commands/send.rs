@@ -23,7 +23,7 @@ use crate::args::SendArgs;
 #[cfg(unix)]
 use crate::follow::within;
 use crate::follow::{Following, accepted, follow};
-use crate::outcome::{FAILED, Failure};
+use crate::outcome::{FAILED, Failure, INTERRUPTED};
 use crate::provider::SCRIPTED;
 use crate::report::Report;
 use crate::screen::Screen;
@@ -42,16 +42,21 @@ pub(crate) async fn run(args: &SendArgs, home: Result<Home, Failure>, screen: Sc
         Ok(job) => job,
         Err((screen, failure)) => return end_early(screen, Some(&name), &failure),
     };
-    let mut turn = None;
+    let (mut turn, mut workshop) = (None, None);
     let sent = match home.place {
-        Ok(place) => send(args, &name, &place, &mut job, &mut turn).await,
+        Ok(place) => send(args, &name, &place, &mut job, &mut turn, &mut workshop).await,
         Err(failure) => Err(failure),
     };
+    let is_done = sent.as_ref().is_ok_and(|report| report.exit != INTERRUPTED);
     let report = match sent {
         Ok(report) => report,
         Err(failure) => Report { turn, ..Report::of_failure(Some(&name), &failure, job.started.elapsed()) },
     };
+    // Told first: whoever waits for it is not to wait for the turn of somebody else.
     job.screen.finish(&report);
+    if let Some(workshop) = workshop {
+        job.leave(workshop, is_done, job.until()).await;
+    }
     if job.screen.stdout.has_failed() { report.exit.max(FAILED) } else { report.exit }
 }
 
@@ -62,13 +67,14 @@ pub(crate) fn end_early(mut screen: Screen, name: Option<&SessionName>, failure:
     report.exit
 }
 
-/// `turn` becomes the number of a turn that is left open.
+/// `turn` becomes the number of a turn that is left open, `opened` what is to be closed.
 async fn send(
     args: &SendArgs,
     name: &SessionName,
     place: &Place,
     job: &mut Job<'_>,
     turn: &mut Option<u32>,
+    opened: &mut Option<Workshop>,
 ) -> Result<Report, Failure> {
     check_prompt(&args.prompt)?;
     if args.key.as_deref().is_some_and(|key| key.trim().is_empty()) {
@@ -79,13 +85,8 @@ async fn send(
     if let Some(report) = by_its_owner(args, name, place, &mut key, job).await? {
         return Ok(report);
     }
-    let workshop = job.workshop(place).await?;
-    let answer = answer(args, key.as_deref(), name, job, &workshop, turn).await;
-    if answer.is_ok() {
-        let until = job.until();
-        job.stay(&workshop, until).await;
-    }
-    workshop.close(job.shutdown()).await;
+    let workshop = opened.insert(job.workshop(place).await?);
+    let answer = answer(args, key.as_deref(), name, job, workshop, turn).await;
     answer.map(|result| Report::of_turn(&result))
 }
 

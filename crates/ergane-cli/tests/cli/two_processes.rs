@@ -141,6 +141,8 @@ fn a_command_that_is_done_stays_for_the_turn_that_another_one_has_asked_it_for()
     second.wait_for_note("owns session a and runs the turn");
     home.write("first", "");
     first.wait_for_note("staying until it is");
+    // What it was asked for itself is told before that.
+    first.wait_for(r#""type":"result""#);
     second.wait_for(r#""type":"tool_progress""#);
     home.write("second", "");
     let last = second.output().expect(0).lines().pop().unwrap();
