@@ -191,6 +191,7 @@ async fn a_call_that_is_made_again_or_of_another_provider_is_told_as_one_that_is
     let (model, mut questions) = model();
     let system = System::builder().provider("a", model.clone()).provider("b", model).start().await.unwrap();
     let alice = system.session("alice").provider("a").or("b").start().await.unwrap();
+    let mut events = alice.subscribe(None).await.unwrap();
     let turn = tokio::spawn(alice.send_message("hello").into_future());
     let asks = async |what: &str| {
         until(what, || async { alice.status().await.unwrap().activity == Activity::CallingModel }).await;
@@ -198,11 +199,15 @@ async fn a_call_that_is_made_again_or_of_another_provider_is_told_as_one_that_is
         let session = tree.find("session/alice").and_then(|node| node.session.clone()).unwrap();
         assert_eq!(session.activity, Activity::CallingModel, "{what}");
     };
-    questions.next().await.fail(ErrorKind::Overloaded);
-    until("the pause", || async {
-        matches!(alice.status().await.unwrap().activity, Activity::Retrying { .. })
-    })
-    .await;
+    // A pause that is long enough to be seen, whatever is drawn to be added to it.
+    let slow_down = ProviderError::new(ErrorKind::RateLimited, "slow down");
+    questions
+        .next()
+        .await
+        .fail_with(ProviderError { retry_after: Some(Duration::from_secs(2)), ..slow_down });
+    while !matches!(soon("a pause", events.next()).await, Some(Ok(SessionEvent::Retrying { .. }))) {}
+    let pause = alice.status().await.unwrap().activity;
+    assert!(matches!(pause, Activity::Retrying { .. }), "{pause:?}");
     let asked = questions.next().await;
     asks("it is asked again").await;
     asked.fail(ErrorKind::Auth);

@@ -7,6 +7,7 @@
 //! It never touches a call that runs. Those live under `requests`, so this actor may die and lose none of them; the calls
 //! in its queue are answered by their promises.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ergane_core::Text;
@@ -25,6 +26,9 @@ const OF_ONE: usize = 1024;
 
 /// Where a model's own limit holds up the first of the queue, so many others are asked whether they wait for that too.
 const LOOK_AHEAD: usize = 64;
+
+/// Who waits for a model that nobody gets now is passed over without a look; of those there may be so many.
+const PASS_OVER: usize = 4096;
 
 pub(super) struct Admission;
 
@@ -124,10 +128,16 @@ impl State {
     }
 
     fn admit(&mut self) {
-        let (mut passed, mut held) = (0, None::<Block>);
+        let (mut passed, mut looks, mut held) = (0, 0, None::<Block>);
+        let mut used_up = HashSet::new();
         while let Some(ticket) = self.queue.first(passed) {
             if !ticket.line.is_open() {
                 drop(self.queue.pop(passed));
+                continue;
+            }
+            let model = &ticket.call.request.model;
+            if passed < PASS_OVER && used_up.contains(model) {
+                passed += 1;
                 continue;
             }
             match self.lane.admit(ticket) {
@@ -136,8 +146,12 @@ impl State {
                         request::start(&self.requests, *ticket, running);
                     }
                 }
-                Err(block) if block.of_model && passed < LOOK_AHEAD => {
-                    passed += 1;
+                Err(block) if block.of_model && looks < LOOK_AHEAD && passed < PASS_OVER => {
+                    (looks, passed) = (looks + 1, passed + 1);
+                    // For want of tokens it may be this call alone that does not get it.
+                    if block.reason != WaitReason::Tokens {
+                        used_up.insert(model.clone());
+                    }
                     let is_sooner = |held: &Block| block.until < held.until;
                     if held.as_ref().is_none_or(is_sooner) {
                         held = Some(block);

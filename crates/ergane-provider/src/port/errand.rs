@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ergane_core::{ErrorKind, ProviderError};
+use ergane_core::{ErrorKind, ProviderError, Text};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -59,12 +59,13 @@ impl Lane {
     /// Asks the provider something that is no call, in the task of whoever asks: a bounded number at a time, and within
     /// `deadline`, the wait for the others included. The limits that were set hold for these questions too, a server that asked to
     /// be left alone, or whose circuit is open, is left alone by them, and one that would have to wait beyond its deadline is
-    /// refused at once. When a server asks to wait, that is asked of all. Else what comes of them is no sign of how calls fare, so it
+    /// refused at once. When a server asks to wait, that is asked of all; of all who ask for `model`, where its limit is used up. Else what comes of them is no sign of how calls fare, so it
     /// opens and closes no circuit.
     pub(super) async fn errand<T>(
         &self,
         deadline: Duration,
         what: Errand,
+        model: Option<Text>,
         ask: impl FnOnce(&dyn Provider) -> BoxFuture<'static, Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
         let asked = async {
@@ -75,11 +76,11 @@ impl Lane {
                 let (turns, tokens) = self.errands.of(what);
                 let turn = Turn { lane: self, permit: turns.acquire().await.ok() };
                 let now = Instant::now();
-                let admitted = self.gate().admit_errand(tokens, now);
+                let admitted = self.gate().admit_errand(tokens, model.as_ref(), now);
                 let Err(block) = admitted else {
                     let answer = ask(&*self.provider).await;
                     if let Err(error) = &answer {
-                        self.gate().take_hint(error, Instant::now());
+                        self.gate().take_hint(error, model.as_ref(), Instant::now());
                     }
                     return answer;
                 };

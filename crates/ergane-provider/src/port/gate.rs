@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::breaker::{Breaker, Circuit, Outcome, outcome_of};
 use super::bucket::Bucket;
 use super::limits::Limits;
-use super::told::{Said, Told};
+use super::told::{Said, Told, Waits};
 use super::wait::{Block, WaitReason};
 use super::weight::Weight;
 use crate::wire::Quota;
@@ -119,9 +119,10 @@ impl Gate {
         self.limits.breaker.and_then(|_| self.breaker.shut_until(now))
     }
 
-    /// How much longer the server asked to be left alone.
+    /// How much longer the server asked to be left alone, or not to be asked for one of its models.
     pub(super) fn asked_for(&self, now: Instant) -> Option<Duration> {
-        self.asked_until(now).map(|until| until.saturating_duration_since(now))
+        let of_all = self.asked_until(now).map(|until| until.saturating_duration_since(now));
+        of_all.max(self.told.asked(now))
     }
 
     fn asked_until(&self, now: Instant) -> Option<Instant> {
@@ -177,7 +178,7 @@ impl Gate {
         self.block_by(self.told.longest(now), Weight { all: 1, fresh: 1 }, now)
     }
 
-    fn block_by(&self, told: (Duration, Duration), weight: Weight, now: Instant) -> Option<Block> {
+    fn block_by(&self, told: Waits, weight: Weight, now: Instant) -> Option<Block> {
         if let Some(block) = self.shut(now) {
             return Some(block);
         }
@@ -194,41 +195,52 @@ impl Gate {
         };
         let waits = [
             (WaitReason::Requests, set(self.requests, 1), false),
-            (WaitReason::Requests, told.0, true),
+            (WaitReason::Requests, told.requests, true),
             (WaitReason::Tokens, set(self.tokens, weight.all), false),
-            (WaitReason::Tokens, told.1, true),
+            (WaitReason::Tokens, told.tokens, true),
+            (WaitReason::Asked, told.asked, true),
         ];
         let (reason, wait, of_model) = waits.into_iter().max_by_key(|(_, wait, _)| *wait)?;
         (!wait.is_zero()).then(|| Block { reason, until: Some(now + wait), may_end_before: false, of_model })
     }
 
-    /// Lets a question through that is no call, and takes so many tokens; or says why not. It is a request like any other, but the
-    /// places of calls are not its.
-    pub(super) fn admit_errand(&mut self, tokens: u64, now: Instant) -> Result<(), Block> {
+    /// Lets a question through that is no call, and takes so many tokens, maybe of one model; or says why not. It is a request like
+    /// any other, but the places of calls are not its.
+    pub(super) fn admit_errand(
+        &mut self,
+        tokens: u64,
+        model: Option<&Text>,
+        now: Instant,
+    ) -> Result<(), Block> {
         if let Some(block) = self.shut(now) {
             return Err(block);
         }
-        let mut wait = (WaitReason::Requests, Duration::ZERO);
-        for (reason, bucket, amount) in
-            [(WaitReason::Requests, self.requests, 1), (WaitReason::Tokens, self.tokens, tokens)]
-        {
-            let longer = bucket.map(|bucket| bucket.wait(amount, now)).filter(|longer| *longer > wait.1);
-            wait = longer.map_or(wait, |longer| (reason, longer));
-        }
-        if !wait.1.is_zero() {
-            let until = Some(now + wait.1);
-            return Err(Block { reason: wait.0, until, may_end_before: false, of_model: false });
+        let set = |bucket: Option<Bucket>, amount| {
+            bucket.map(|bucket| bucket.wait(amount, now)).unwrap_or_default()
+        };
+        let asked = model.map(|model| self.told.wait(model, Weight::default(), now).asked);
+        let waits = [
+            (WaitReason::Requests, set(self.requests, 1)),
+            (WaitReason::Tokens, set(self.tokens, tokens)),
+            (WaitReason::Asked, asked.unwrap_or_default()),
+        ];
+        let longest = waits.into_iter().max_by_key(|(_, wait)| *wait).filter(|(_, wait)| !wait.is_zero());
+        if let Some((reason, wait)) = longest {
+            return Err(Block { reason, until: Some(now + wait), may_end_before: false, of_model: false });
         }
         self.spend_set(tokens, now);
         Ok(())
     }
 
-    /// What a server asks for when it refuses is asked of all.
-    pub(super) fn take_hint(&mut self, error: &ProviderError, now: Instant) {
-        let is_hint = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
-        if let Some(hint) = error.retry_after.filter(|_| is_hint) {
-            let until = now + hint.min(LONGEST_HINT);
-            self.asked = Some(self.asked.map_or(until, |asked| asked.max(until)));
+    /// What a server asks for when it refuses is asked of all; but where a limit is used up, only of those who ask for the same
+    /// model, for limits are the model's.
+    pub(super) fn take_hint(&mut self, error: &ProviderError, model: Option<&Text>, now: Instant) {
+        let Some(hint) = error.retry_after else { return };
+        let until = now + hint.min(LONGEST_HINT);
+        match (error.kind, model) {
+            (ErrorKind::RateLimited, Some(model)) => self.told.asks(model, until, now),
+            (ErrorKind::RateLimited | ErrorKind::Overloaded, _) => self.asked = self.asked.max(Some(until)),
+            _ => {}
         }
     }
 
@@ -325,7 +337,7 @@ impl Gate {
             if outcome == Outcome::Failed {
                 self.last_failure = error.message.clone();
             }
-            self.take_hint(error, now);
+            self.take_hint(error, Some(&open.model), now);
         }
         self.happened(permit, outcome, now);
     }

@@ -77,7 +77,8 @@ pub struct ProviderStatus {
     /// How much longer the circuit lets no call through (the first one then is the probe; while one is under way, so long
     /// until another would be); `None` when it would let one through now.
     pub circuit_for: Option<Duration>,
-    /// How much longer the server asked to be left alone, by a `Retry-After` and the like; `None` when it did not.
+    /// How much longer the server asked to be left alone, by a `Retry-After` and the like, by all or by those who ask for one of
+    /// its models; `None` when it did not.
     pub asked_for: Option<Duration>,
     /// What the server's headers told of its own limits, reckoned to this moment: less what was asked since, and more what
     /// has flowed in. Limits are told for each model: these are of the one that has least left. What is not told is `None`.
@@ -222,7 +223,9 @@ impl Providers {
         endpoint: &Endpoint,
         deadline: Duration,
     ) -> Result<Vec<ModelInfo>, ProviderError> {
-        self.lane(provider, endpoint)?.errand(deadline, Errand::Look, |provider| provider.list_models()).await
+        self.lane(provider, endpoint)?
+            .errand(deadline, Errand::Look, None, |provider| provider.list_models())
+            .await
     }
 
     /// What a provider tells of one model, as [`list_models`](Self::list_models).
@@ -237,7 +240,7 @@ impl Providers {
         deadline: Duration,
     ) -> Result<ModelInfo, ProviderError> {
         self.lane(provider, endpoint)?
-            .errand(deadline, Errand::Look, |provider| provider.model_info(model))
+            .errand(deadline, Errand::Look, None, |provider| provider.model_info(model))
             .await
     }
 
@@ -254,7 +257,8 @@ impl Providers {
     ) -> Result<Embeddings, ProviderError> {
         let tokens = tokens_of(request.input.iter().map(|text| text.len()).sum());
         let lane = self.lane(provider, endpoint)?;
-        lane.errand(deadline, Errand::Vectors(tokens), |provider| provider.embed(request)).await
+        let model = Some(request.model.clone());
+        lane.errand(deadline, Errand::Vectors(tokens), model, |provider| provider.embed(request)).await
     }
 
     /// Makes no new calls from here on, and waits for those that run, but not longer than `patience`. Returns how many

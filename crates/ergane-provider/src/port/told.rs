@@ -31,9 +31,20 @@ pub(super) struct Told(HashMap<Text, Account>);
 struct Account {
     requests: Option<Meter>,
     tokens: Option<Meter>,
+    /// Until then the server does not want to be asked for this model.
+    asked: Option<Instant>,
     /// Whether what is read from the provider's cache counts.
     counts_cached: bool,
     heard: Instant,
+}
+
+/// How long a call must wait because of its model.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Waits {
+    pub(super) requests: Duration,
+    pub(super) tokens: Duration,
+    /// Because the server asked for it when it refused another.
+    pub(super) asked: Duration,
 }
 
 /// One limit, as a server told it.
@@ -63,8 +74,8 @@ impl Told {
         self.0.values().any(|account| account.tokens.is_some())
     }
 
-    /// How long a call must wait: for requests, and for tokens.
-    pub(super) fn wait(&self, model: &str, weight: Weight, now: Instant) -> (Duration, Duration) {
+    /// How long a call must wait.
+    pub(super) fn wait(&self, model: &str, weight: Weight, now: Instant) -> Waits {
         self.0.get(model).map(|account| account.wait(weight, now)).unwrap_or_default()
     }
 
@@ -93,13 +104,7 @@ impl Told {
         if quota == Quota::default() {
             return;
         }
-        self.make_room(model);
-        let account = self.0.entry(model.clone()).or_insert(Account {
-            requests: None,
-            tokens: None,
-            counts_cached,
-            heard: now,
-        });
+        let account = self.account(model, now);
         (account.counts_cached, account.heard) = (counts_cached, now);
         let (requests, tokens) = (unseen.0, account.counted(unseen.1));
         if let Some(said) = quota.requests {
@@ -108,6 +113,30 @@ impl Told {
         if let Some(said) = quota.tokens {
             account.tokens = Some(Meter::heard(account.tokens, said, by, tokens, now));
         }
+    }
+
+    /// A call for this model was refused: until then none is wanted.
+    pub(super) fn asks(&mut self, model: &Text, until: Instant, now: Instant) {
+        let account = self.account(model, now);
+        account.asked = account.asked.max(Some(until));
+        account.heard = now;
+    }
+
+    /// How long no call is wanted for the model for which that is longest; `None` when calls are wanted for each.
+    pub(super) fn asked(&self, now: Instant) -> Option<Duration> {
+        let longest = self.0.values().map(|account| account.asked_for(now)).max();
+        longest.filter(|longest| !longest.is_zero())
+    }
+
+    fn account(&mut self, model: &Text, now: Instant) -> &mut Account {
+        self.make_room(model);
+        self.0.entry(model.clone()).or_insert(Account {
+            requests: None,
+            tokens: None,
+            asked: None,
+            counts_cached: true,
+            heard: now,
+        })
     }
 
     fn make_room(&mut self, model: &str) {
@@ -133,12 +162,12 @@ impl Told {
     }
 
     /// How long a small call must wait for the model that holds its calls back for longest.
-    pub(super) fn longest(&self, now: Instant) -> (Duration, Duration) {
+    pub(super) fn longest(&self, now: Instant) -> Waits {
         let small = Weight { all: 1, fresh: 1 };
         self.0
             .values()
             .map(|account| account.wait(small, now))
-            .max_by_key(|(one, other)| *one.max(other))
+            .max_by_key(|waits| waits.requests.max(waits.tokens).max(waits.asked))
             .unwrap_or_default()
     }
 }
@@ -148,10 +177,18 @@ impl Account {
         if self.counts_cached { weight.all } else { weight.fresh }
     }
 
-    fn wait(&self, weight: Weight, now: Instant) -> (Duration, Duration) {
+    fn asked_for(&self, now: Instant) -> Duration {
+        self.asked.map(|until| until.saturating_duration_since(now)).unwrap_or_default()
+    }
+
+    fn wait(&self, weight: Weight, now: Instant) -> Waits {
         let wait =
             |meter: Option<Meter>, amount| meter.map(|meter| meter.wait(amount, now)).unwrap_or_default();
-        (wait(self.requests, 1), wait(self.tokens, self.counted(weight)))
+        Waits {
+            requests: wait(self.requests, 1),
+            tokens: wait(self.tokens, self.counted(weight)),
+            asked: self.asked_for(now),
+        }
     }
 }
 

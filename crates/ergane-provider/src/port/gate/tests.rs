@@ -318,13 +318,38 @@ fn a_server_that_asks_for_a_wait_is_left_alone_for_that_long_and_not_for_a_day()
             reason: WaitReason::Asked,
             until: Some(now + secs(3)),
             may_end_before: false,
-            of_model: false
+            of_model: true
         })
     );
     assert_eq!(block(&gate, 1, now + secs(3)), None);
     let permit = admit(&mut gate, 1, now + secs(3)).unwrap();
     gate.ended(permit, Some(&failed(ErrorKind::RateLimited, Some(86_400))), true, now + secs(3));
     assert_eq!(block(&gate, 1, now + secs(3)).unwrap().until, Some(now + secs(63)));
+}
+
+#[test]
+fn a_wait_that_is_asked_for_because_of_a_limit_is_its_models_and_that_of_an_overloaded_server_is_everybodys()
+{
+    let now = Instant::now();
+    let of = |gate: &Gate, model: &str, now| gate.block(model, tokens(1), now).map(|block| block.reason);
+    for (kind, other) in [(ErrorKind::RateLimited, None), (ErrorKind::Overloaded, Some(WaitReason::Asked))] {
+        let mut gate = Gate::new(Limits::default(), now);
+        let permit = admit_for(&mut gate, "large", "alice", tokens(1), now).unwrap();
+        gate.ended(permit, Some(&failed(kind, Some(30))), true, now);
+        assert_eq!(of(&gate, "large", now), Some(WaitReason::Asked));
+        assert_eq!(of(&gate, "small", now), other, "{kind:?}");
+        assert_eq!(gate.asked_for(now), Some(secs(30)), "it is shown");
+        assert_eq!(gate.longest_block(now).map(|block| block.reason), Some(WaitReason::Asked));
+        assert!(gate.admit_errand(1, Some(&"large".into()), now).is_err());
+        assert_eq!(gate.admit_errand(1, Some(&"small".into()), now).is_ok(), other.is_none());
+        assert_eq!(of(&gate, "large", now + secs(30)), None);
+        assert_eq!(gate.asked_for(now + secs(30)), None);
+    }
+    // Of a question that names no model it is everybody's.
+    let mut gate = Gate::new(Limits::default(), now);
+    gate.take_hint(&failed(ErrorKind::RateLimited, Some(30)).unwrap_err(), None, now);
+    assert_eq!(of(&gate, "small", now), Some(WaitReason::Asked));
+    assert!(gate.admit_errand(1, Some(&"vectors".into()), now).is_err());
 }
 
 #[test]
