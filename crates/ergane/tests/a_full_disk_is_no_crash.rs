@@ -341,24 +341,26 @@ async fn no_call_runs_before_the_answer_it_is_of_and_no_write_before_its_own_sta
     assert_eq!(&*result(send).await.text, "done");
 }
 
+/// Calls are allowed once the gate is open.
+fn allowed_when(decided: &Gate, builder: SystemBuilder) -> SystemBuilder {
+    let gate = decided.clone();
+    builder.can_use_tool(move |_| {
+        let gate = gate.clone();
+        async move {
+            gate.passed().await;
+            Permission::Allow
+        }
+    })
+}
+
 #[tokio::test]
 async fn a_write_that_a_callback_allows_does_not_run_before_its_start_is_durable() {
     let plan = FaultPlan::none();
     let (model, mut questions) = model();
     let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
     let decided = Gate::new();
-    let gate = decided.clone();
-    let (alice, system, _folder) = alice(
-        &plan,
-        System::builder().provider("test", model).tools(tools).can_use_tool(move |_| {
-            let gate = gate.clone();
-            async move {
-                gate.passed().await;
-                Permission::Allow
-            }
-        }),
-    )
-    .await;
+    let builder = System::builder().provider("test", model).tools(tools);
+    let (alice, system, _folder) = alice(&plan, allowed_when(&decided, builder)).await;
     let send = sending(&alice, "go");
     questions.next().await.call(&[("change", json!({}))]);
     until("the answer is durable", || async { kinds(&system, &alice).await.len() == 4 }).await;
@@ -379,18 +381,8 @@ async fn a_write_whose_start_becomes_durable_in_a_shutdown_does_not_begin() {
     let (model, mut questions) = model();
     let (tools, mut calls) = hand_tools(&[("change", Effect::Write)]);
     let decided = Gate::new();
-    let gate = decided.clone();
-    let (alice, system, _folder) = alice(
-        &plan,
-        System::builder().drain(LONG).provider("test", model).tools(tools).can_use_tool(move |_| {
-            let gate = gate.clone();
-            async move {
-                gate.passed().await;
-                Permission::Allow
-            }
-        }),
-    )
-    .await;
+    let builder = System::builder().drain(LONG).provider("test", model).tools(tools);
+    let (alice, system, _folder) = alice(&plan, allowed_when(&decided, builder)).await;
     alice.send_message("go").accepted().await.unwrap();
     questions.next().await.call(&[("change", json!({}))]);
     until("the answer is durable", || async { kinds(&system, &alice).await.len() == 4 }).await;

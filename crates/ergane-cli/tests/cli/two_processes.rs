@@ -125,6 +125,25 @@ fn ctrl_c_of_a_send_that_waits_ends_its_own_turn_and_no_other() {
 #[test]
 fn a_command_that_is_done_stays_for_the_turn_that_another_one_has_asked_it_for() {
     let home = Home::new();
+    let events = stays(&home, &["send", "a", "first", "--allow", "bash"]);
+    assert!(!events.iter().any(|event| event["type"] == "recovered"), "one owner has run both: {events:#?}");
+}
+
+#[test]
+fn so_does_one_that_has_finished_what_a_crash_left_open() {
+    let home = Home::new();
+    let hangs = home.script("hangs", &[json!({"hang": true})]);
+    let mut killed =
+        home.start(&["send", "a", "first", "--allow", "bash", "--script", &hangs, "--stream-json"]);
+    killed.wait_for(r#""type":"turn_started""#);
+    killed.kill();
+    let events = stays(&home, &["resume", "a"]);
+    let recovered = events.iter().filter(|event| event["type"] == "recovered").count();
+    assert_eq!(recovered, 1, "one owner has run both since: {events:#?}");
+}
+
+/// The command runs a turn of its own, and is asked for another one meanwhile: it tells the first, and stays for the second.
+fn stays(home: &Home, command: &[&str]) -> Vec<Value> {
     let call = |command: &str| json!({"tool_calls": [{"name": "bash", "arguments": {"command": command}}]});
     let wait = |file: &str| format!("echo begun; until test -e {file}; do sleep 0.01; done");
     let replies = [
@@ -134,8 +153,7 @@ fn a_command_that_is_done_stays_for_the_turn_that_another_one_has_asked_it_for()
         json!({"text": "two"}),
     ];
     let script = home.script("s", &replies);
-    let args = ["send", "a", "first", "--script", &script, "--allow", "bash", "--stream-json"];
-    let mut first = home.start(&args);
+    let mut first = home.start(&[command, &["--script", &script, "--stream-json"]].concat());
     first.wait_for(r#""type":"tool_progress""#);
     let mut second = home.start(&["send", "a", "second", "--stream-json"]);
     second.wait_for_note("owns session a and runs the turn");
@@ -150,9 +168,9 @@ fn a_command_that_is_done_stays_for_the_turn_that_another_one_has_asked_it_for()
     let last = first.output().expect(0).lines().pop().unwrap();
     assert_eq!((&last["turn"], &last["text"]), (&json!(1), &json!("one")));
     assert_eq!(std::fs::read_to_string(home.path("effects")).unwrap(), "x\n");
-    let events = events(&home);
+    let events = events(home);
     sound(&events);
-    assert!(!events.iter().any(|event| event["type"] == "recovered"), "one owner has run both: {events:#?}");
+    events
 }
 
 #[test]
